@@ -1,0 +1,28 @@
+#!/usr/bin/env python
+"""Draw noise levels, halves and realisations from one study's list mode (a recipe and its counts; no copies)."""
+
+from pathlib import Path
+
+from tgdpet import acquisition, cli, subsample
+from tgdpet.config import Sampling
+from tgdpet.studies import ROLES
+
+
+def main() -> None:
+    """Parse the command line, count every sample, check the counts, write the recipe."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--listmode", type=Path, required=True, help="the study's list-mode folder")
+    parser.add_argument("--role", required=True, choices=sorted(ROLES), help="decides which samples are drawn")
+    parser.add_argument("--seed", type=int, default=0, help="the run's seed")
+    parser.add_argument("--out", type=Path, required=True, help="samples.json to write")
+    cli.add_options(parser, Sampling)
+    args = parser.parse_args()
+    study = acquisition.read(args.listmode)
+    samples = subsample.samples_of(args.role, cli.from_options(args, Sampling), study.meta["scan_s"])
+    counts = subsample.count(samples, len(study.events), args.seed, study.meta["study"])
+    subsample.check_counts(samples, counts, len(study.events))
+    acquisition.write_samples(args.out, study.meta["study"], args.seed, samples, counts)
+
+
+if __name__ == "__main__":
+    cli.run(main)

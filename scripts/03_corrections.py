@@ -1,0 +1,35 @@
+#!/usr/bin/env python
+"""Sensitivity image and additive (scatter and randoms) term of one study, which all its reconstructions share."""
+
+from pathlib import Path
+
+import numpy as np
+from tgdpet import acquisition, cli, corrections, images
+from tgdpet.files import atomic
+from tgdpet.progress import Progress
+from tgdpet.projector import Projector
+from tgdpet.simulate import Background
+
+
+def main() -> None:
+    """Parse the command line, compute, write beside the list mode."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--listmode", type=Path, required=True, help="the study's list-mode folder")
+    parser.add_argument("--lors", type=int, default=corrections.N_LORS, help="LORs sampled for the sensitivity image")
+    parser.add_argument("--threads", type=int, default=1, help="threads to use")
+    parser.add_argument("--out-sensitivity", type=Path, required=True, help="NIfTI to write, counts / (Bq/mL s)")
+    parser.add_argument("--out-additive", type=Path, required=True, help="array to write, Bq/mL mm for each event")
+    args = parser.parse_args()
+    study = acquisition.read(args.listmode)
+    projector = Projector(study.scanner, study.grid, args.threads)
+    with Progress(args.lors, f"sensitivity {study.meta['study']}", "LORs") as bar:
+        sensitivity = corrections.sensitivity(projector, study.mu_per_cm, args.lors, bar.update)
+    noise = Background(**study.meta["background"])
+    additive = corrections.additive(projector, study.events, study.mu_per_cm, noise, args.threads)
+    with atomic(args.out_additive) as temporary, open(temporary, "wb") as file:
+        np.save(file, additive)
+    images.write_plain(args.out_sensitivity, sensitivity, study.affine)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,51 @@
+#!/usr/bin/env python
+"""Reconstruct samples of one study with one protocol: TOF list-mode OSEM to NIfTI in Bq/mL."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+from tgdpet import acquisition, cli, images, osem, subsample
+from tgdpet.config import Protocol
+from tgdpet.files import sidecar
+from tgdpet.progress import Progress
+from tgdpet.projector import Projector
+
+
+def main() -> None:
+    """Parse the command line, reconstruct sample after sample, write each."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--listmode", type=Path, required=True, help="the study's list-mode folder")
+    parser.add_argument("--samples", type=Path, required=True, help="samples.json of stage 2")
+    parser.add_argument("--sensitivity", type=Path, required=True, help="sensitivity image of the study")
+    parser.add_argument("--only", nargs="+", metavar="SAMPLE", help="samples to reconstruct (default: all)")
+    parser.add_argument("--protocol", required=True, help="the protocol's name, for file names")
+    parser.add_argument("--threads", type=int, default=1, help="threads to use")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder for the images")
+    cli.add_options(parser, Protocol)
+    args = parser.parse_args()
+    protocol = cli.from_options(args, Protocol)
+    study = acquisition.read(args.listmode)
+    additive = acquisition.read_additive(study)
+    sensitivity, _ = images.read_plain(args.sensitivity)
+    name, seed, samples = acquisition.read_samples(args.samples)
+    samples = [s for s in samples if not args.only or s.name in args.only]
+    projector = Projector(study.scanner, study.grid, args.threads)
+    valid = osem.valid_slices(sensitivity)
+    settings = cli.as_settings(args)
+    total = sum(s.fraction for s in samples) * len(study.events) * protocol.iterations
+    with Progress(total, f"reconstruct {name} {args.protocol}", "events") as bar:
+        for sample in samples:
+            started = time.time()
+            keep = subsample.keep(sample, 0, len(study.events), seed, name)
+            seconds = study.meta["effective_s"] * sample.fraction
+            events, background = np.asarray(study.events)[keep], additive[keep]
+            image = osem.reconstruct(projector, events, background, sensitivity, seconds, protocol, bar.update)
+            beside = acquisition.recon_sidecar(study.meta, sample, args.protocol, protocol, valid)
+            beside["provenance"] = sidecar([args.samples], settings, seed, "cpu", started)
+            path = args.out_dir / images.image_name(name, args.protocol, sample.name)
+            images.write_image(path, image, study.affine, beside)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,24 @@
+"""Stage 9: all studies' metrics in one table."""
+
+from pathlib import Path
+
+from tgdpet import cli
+
+
+def main() -> None:
+    """Parse, read, concatenate, write."""
+    parser = cli.parser(__doc__ or "")
+    parser.add_argument("--tables", required=True, nargs="+", type=Path, help="tables of single studies, .csv")
+    parser.add_argument("--out", required=True, type=Path, help="table to write, .csv")
+    args = parser.parse_args()
+
+    import pandas as pd
+
+    from tgdpet.evaluate import collect
+    from tgdpet.files import write_csv
+
+    write_csv(args.out, collect([pd.read_csv(path) for path in args.tables]))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,83 @@
+"""The command line of the numbered scripts: options from the configuration's dataclasses, errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+import signal
+import sys
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from . import __version__
+from .config import load_section, strip_optional
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A parser that shows defaults in its help."""
+    out = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    out.add_argument("--version", action="version", version=f"tgdpet {__version__}")
+    return out
+
+
+def add_options(out: argparse.ArgumentParser, section: type, title: str | None = None) -> None:
+    """One `--kebab-case` option for each scalar or list field of a configuration dataclass."""
+    group = out.add_argument_group(title or (section.__doc__ or section.__name__).strip().rstrip("."))
+    defaults, hints = section(), typing.get_type_hints(section)
+    for field in dataclasses.fields(section):
+        hint, _ = strip_optional(hints[field.name])
+        many = typing.get_origin(hint) is list
+        kind = typing.get_args(hint)[0] if many else hint
+        group.add_argument(
+            _flag(field.name),
+            type=kind,
+            nargs="+" if many else None,
+            default=getattr(defaults, field.name),
+            metavar=kind.__name__,
+            help=(field.metadata.get("help") or field.name).replace("%", "%%"),
+        )
+
+
+def from_options(args: argparse.Namespace, section: type) -> Any:
+    """The configuration dataclass that the parsed options describe, checked against its limits."""
+    values = {f.name: getattr(args, f.name) for f in dataclasses.fields(section)}
+    return load_section(section, {k: v for k, v in values.items() if v is not None}, "command line")
+
+
+def to_options(section: Any) -> str:
+    """The command-line text that gives `section` back through `from_options`."""
+    words: list[str] = []
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        if value is not None:
+            many = isinstance(value, list)
+            words += [_flag(field.name), *(_word(v) for v in (value if many else [value]))]
+    return " ".join(words)
+
+
+def as_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The parsed options as JSON values, for a sidecar."""
+    return {key: [str(v) for v in value] if isinstance(value, list) else str(value) for key, value in vars(args).items()}
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script; what is wrong with its input is one line on the screen and exit code 1."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files are removed
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else shlex.quote(str(value))

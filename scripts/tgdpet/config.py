@@ -1,0 +1,284 @@
+"""The configuration: one frozen dataclass a stage, its defaults, its limits and its errors.
+
+The dataclasses are the single source: `schema()` turns them into the JSON schema of the configuration file
+(`python -m tgdpet.config` prints it), and `load()` turns a mapping into checked dataclasses. No torch in here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .schema import NAME, ConfigError, build, limits, nearest, object_schema, strip_optional
+
+METHODS = ("train", "finetune", "tgd")
+DATASETS = ("v1", "v2", "adapt", "n2n")
+
+__all__ = [
+    "DATASETS",
+    "METHODS",
+    "NAME",
+    "Config",
+    "ConfigError",
+    "as_dict",
+    "limits",
+    "load",
+    "load_section",
+    "read",
+    "schema",
+    "strip_optional",
+]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The image grid, centred on the scanner's axis and middle."""
+
+    shape: list[int] = limits([112, 112, 64], low=4, high=2048, length=3, help="voxels along x, y, z")
+    voxel_mm: list[float] = limits([4.0, 4.0, 5.0], above=0, high=20, length=3, help="voxel size along x, y, z, mm")
+
+
+@dataclass(frozen=True)
+class ScannerChoice:
+    """A scanner preset, with any of its figures replaced."""
+
+    preset: str = limits("demo", choices=("demo", "clinical"), help="figures to start from")
+    radius_mm: float | None = limits(None, above=0, help="radius to the crystals' front, mm")
+    crystals_per_ring: int | None = limits(None, low=16, help="detector elements in a ring")
+    rings: int | None = limits(None, low=1, help="detector rings")
+    ring_pitch_mm: float | None = limits(None, above=0, help="axial distance of two rings, mm")
+    max_ring_difference: int | None = limits(None, low=0, help="largest accepted difference of ring numbers")
+    tof_fwhm_ps: float | None = limits(None, above=0, help="coincidence time resolution, ps FWHM")
+    tof_bin_ps: float | None = limits(None, above=0, help="width of a TOF bin, ps")
+    efficiency: float | None = limits(None, above=0, high=1, help="chance that a photon hitting a crystal is counted")
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Scan and physics of the simulated studies."""
+
+    scan_s: float = limits(600.0, above=0, help="scan duration, s")
+    dose_mbq_per_kg: float = limits(3.7, above=0, help="injected FDG activity per body weight, MBq/kg")
+    uptake_min: float = limits(60.0, low=0, help="time from injection to scan start, min")
+    oversampling: int = limits(2, low=1, high=8, help="phantom voxels per image voxel along each axis")
+    psf_fwhm_mm: float = limits(6.5, above=0, help="true central resolution without the crystals' width, mm FWHM")
+    psf_radial_slope: float = limits(0.1, low=0, high=2, help="relative growth of that FWHM from centre to 300 mm")
+    scatter_fraction: float = limits(0.3, low=0, high=0.9, help="scattered / (true + scattered) coincidences")
+    randoms_fraction: float = limits(0.2, low=0, high=0.9, help="random / all coincidences")
+    lesion_diameter_mm: float = limits(20.0, above=0, help="lesion put into the liver of test_lesion studies, mm")
+    lesion_contrast: float = limits(3.0, above=0, help="lesion : liver activity concentration")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What is drawn from a study's list mode."""
+
+    levels_s: list[float] = limits([30.0, 45.0, 60.0, 90.0, 120.0, 180.0], above=0, help="noise levels, s of the scan")
+    online_s: float = limits(120.0, above=0, help="the noisy study that online learning halves, s")
+    realisations: int = limits(10, low=2, high=1000, help="i.i.d. parts of a test_lesion study's whole scan")
+    test_s: float = limits(60.0, above=0, help="duration of the noisy test image of a test_high_bmi study, s")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One TOF list-mode OSEM reconstruction protocol."""
+
+    psf_fwhm_mm: list[float] = limits(
+        [8.0, 8.0, 8.0], low=0, high=50, length=3, help="resolution model x, y, z, mm; 0 = none"
+    )
+    iterations: int = limits(3, low=1, high=100, help="passes over all events")
+    subsets: int = limits(4, low=1, high=100, help="subsets a pass")
+    post_fwhm_mm: float = limits(0.0, low=0, high=50, help="Gaussian filter after reconstruction, mm FWHM")
+
+
+@dataclass(frozen=True)
+class Network:
+    """The residual DnCNN."""
+
+    width: float = limits(0.25, above=0, high=4, help="multiplies the paper's channel numbers 64..256")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One kind of training; an epoch draws `patches_per_slice` patches for every training slice."""
+
+    epochs: int = limits(14, low=1, help="passes over the training slices")
+    batch: int = limits(32, low=1, help="patches a step")
+    patch: int = limits(32, low=8, help="patch side, voxels")
+    patches_per_slice: float = limits(1.0, above=0, help="patches drawn per training slice and epoch")
+    learning_rate: float = limits(1e-3, above=0, help="Adam's step size")
+    loss: str = limits("mse", choices=("mse", "l1"), help="on intensities divided by the network's scale")
+    l2: float = limits(1e-4, low=0, help="R(W) of eq. 4: l2 / 2 * |w|^2 added to the loss (coupled)")
+    air_fraction: float = limits(0.05, low=0, high=1, help="largest share of patches centred on air")
+    validation_fraction: float = limits(0.15, low=0, high=0.9, help="share of studies held out; none of a single study")
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """A node of the chain of networks: how it is made, from what, with which data."""
+
+    method: str = limits("train", choices=METHODS, help="from scratch, the last blocks, or tgd")
+    data: str = limits("v1", choices=DATASETS, help="the training task; n2n: one test study's halves")
+    base: str | None = limits(None, help="network to start from (finetune, tgd)")
+    phi: float = limits(0.3, low=0, high=1, help="KSE below which a kernel is retrained (tgd)")
+    fraction: float | None = limits(None, low=0, high=1, help="share of kernels to retrain instead of phi (tgd)")
+    flow: str = limits("parameter", choices=("parameter", "layer"), help="how the mask acts (tgd)")
+    batchnorm: str = limits("eval", choices=("eval", "per_channel", "train"), help="batch statistics while adapting")
+    blocks: int = limits(3, low=1, high=8, help="convolution blocks to retrain, counted from the end (finetune)")
+
+
+@dataclass(frozen=True)
+class Score:
+    """KSE and the drop experiment of Fig. 4."""
+
+    network: str = limits("v1-net", help="network whose kernels are dropped")
+    k: int = limits(5, low=1, help="nearest neighbours in the density metric")
+    alpha: float = limits(1.0, low=0, help="weight of the entropy in KSE")
+    drop_phi: list[float] = limits([0.3, 0.4, 0.5, 0.6], low=0, high=1, help="thresholds of the drop experiment")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Threads of the heavy rules; memory and time are derived from the sizes in the rules."""
+
+    simulate: int = limits(1, low=1, help="threads of a simulation job")
+    reconstruct: int = limits(1, low=1, help="threads of a reconstruction job")
+    train: int = limits(1, low=1, help="threads of a training or adaptation job")
+    denoise: int = limits(1, low=1, help="threads of a denoising job")
+    recon_jobs: str = limits("study", choices=("study", "image"), help="one job per study and protocol, or per image")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration."""
+
+    seed: int = limits(2021, low=0, help="every generator derives from it")
+    device: str = limits("auto", choices=("auto", "cpu", "cuda"), help="where networks run")
+    results: str = limits("results", help="folder that everything is written under")
+    studies: str = limits("config/studies.tsv", help="table of studies")
+    grid: Grid = field(default_factory=Grid)
+    scanner: ScannerChoice = field(default_factory=ScannerChoice)
+    simulation: Simulation = field(default_factory=Simulation)
+    sampling: Sampling = field(default_factory=Sampling)
+    protocols: dict[str, Protocol] = field(default_factory=lambda: {"v1": Protocol(), "v2": Protocol()})
+    network: Network = field(default_factory=Network)
+    train: Training = field(default_factory=Training)
+    adapt: Training = field(default_factory=Training)
+    online: Training = field(default_factory=Training)
+    networks: dict[str, NetworkEntry] = field(default_factory=dict)
+    score: Score = field(default_factory=Score)
+    resources: Resources = field(default_factory=Resources)
+
+
+def load(raw: Mapping[str, Any], source: str = "configuration") -> Config:
+    """Check `raw` (parsed YAML) and return it as dataclasses; `source` is named in errors.
+
+    Raises ConfigError naming the source, the dotted key, the value and what is allowed.
+    """
+    config = build(Config, raw, "", source)
+    _check_whole(config, source)
+    return config
+
+
+def read(path: str | Path) -> Config:
+    """Read and check one YAML file (the resolved one that the workflow writes, say)."""
+    import yaml
+
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such configuration file") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    return load(raw or {}, str(path))
+
+
+def load_section(section: type, raw: Mapping[str, Any], source: str) -> Any:
+    """Check `raw` as one section (a dataclass of this module) and return that dataclass."""
+    return build(section, raw, "", source)
+
+
+def as_dict(config: Any) -> Any:
+    """Plain dictionaries and lists of a configuration dataclass."""
+    return dataclasses.asdict(config)
+
+
+def _check_whole(config: Config, source: str) -> None:
+    _check_sampling(config, source)
+    for name in ("v1", "v2"):
+        if name not in config.protocols:
+            raise ConfigError(f"{source}: protocols: {name!r} is missing; v1 and v2 are both needed")
+    for name in config.protocols:
+        if name not in ("v1", "v2"):
+            raise ConfigError(f"{source}: protocols.{name}: unknown protocol; allowed are v1 and v2")
+    for stage in ("train", "adapt", "online"):
+        patch = getattr(config, stage).patch
+        if patch > min(config.grid.shape[:2]):
+            raise ConfigError(f"{source}: {stage}.patch: {patch} voxels do not fit in grid.shape = {config.grid.shape}")
+    for name, entry in config.networks.items():
+        if name == "input":
+            raise ConfigError(f"{source}: networks.input: this name is taken by the noisy image in the tables")
+        _check_network(name, entry, config.networks, source)
+    _check_score(config, source)
+
+
+def _check_sampling(config: Config, source: str) -> None:
+    scan_s, sampling = config.simulation.scan_s, config.sampling
+    for key, seconds in [
+        *((f"sampling.levels_s[{i}]", s) for i, s in enumerate(sampling.levels_s)),
+        ("sampling.online_s", sampling.online_s),
+        ("sampling.test_s", sampling.test_s),
+    ]:
+        if seconds >= scan_s:
+            raise ConfigError(f"{source}: {key}: {seconds:g} s; allowed is less than simulation.scan_s = {scan_s:g} s")
+    if len({f"{s:g}" for s in sampling.levels_s}) != len(sampling.levels_s):
+        raise ConfigError(f"{source}: sampling.levels_s: a level is named twice: {sampling.levels_s}")
+
+
+def _check_network(name: str, entry: NetworkEntry, networks: Mapping[str, NetworkEntry], source: str) -> None:
+    key, method = f"{source}: networks.{name}", entry.method
+    if method == "train":
+        if entry.base is not None:
+            raise ConfigError(f"{key}.base: {entry.base!r}, but method 'train' starts from scratch: remove it")
+        if entry.data not in ("v1", "v2"):
+            raise ConfigError(f"{key}.data: {entry.data!r} is not allowed for method 'train'; allowed is v1 or v2")
+        return
+    if entry.base is None:
+        raise ConfigError(f"{key}.base: missing; method {method!r} needs the network to start from")
+    if entry.base not in networks:
+        raise ConfigError(f"{key}.base: unknown network {entry.base!r}; {nearest(entry.base, networks)}")
+    if entry.data in ("v1", "v2"):
+        raise ConfigError(f"{key}.data: {entry.data!r} is not allowed for method {method!r}; allowed is adapt or n2n")
+    chain = [name]
+    while (base := networks[chain[-1]].base) is not None and base in networks:
+        if base in chain:
+            raise ConfigError(f"{key}.base: the chain runs in a circle: {' <- '.join([*chain, base])}")
+        chain.append(base)
+    if networks[entry.base].data == "n2n":
+        raise ConfigError(f"{key}.base: {entry.base!r} belongs to one study (data: n2n); name another network")
+
+
+def _check_score(config: Config, source: str) -> None:
+    name, networks = config.score.network, config.networks
+    if networks and name not in networks:
+        raise ConfigError(f"{source}: score.network: unknown network {name!r}; {nearest(name, networks)}")
+    if networks and networks[name].data == "n2n":
+        raise ConfigError(f"{source}: score.network: {name!r} belongs to one study (data: n2n); name another network")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of `Config`, for Snakemake's `validate` and for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "tgdpet configuration",
+        **object_schema(Config),
+    }
+
+
+if __name__ == "__main__":
+    import json
+
+    print(json.dumps(schema(), indent=2))

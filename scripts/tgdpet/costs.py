@@ -1,0 +1,209 @@
+"""What a configuration will cost, before anything runs: jobs, core hours, GPU hours, disk.
+
+Written formulas times a few rates that were measured once; good to about a factor of two on another machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .config import Config, NetworkEntry, Training
+from .scanner import from_choice
+from .studies import Study, with_role
+
+# The rates. MEASURED_ON: 2 cores of a cloud machine, the default configuration, unless a line says otherwise.
+EVENTS_PER_S = 12_000.0  # demo scanner, BMI 24, 3.7 MBq/kg: pilot of the simulation, 280 mm of the body in view
+SIMULATE_EVENTS_PER_CORE_S = 1.0e5  # MEASURED_ON: placeholder, benchmarks/simulate of the default run
+SUBSAMPLE_EVENTS_PER_CORE_S = 2.0e7  # MEASURED_ON: placeholder, benchmarks/subsample of the default run
+RECON_EVENTS_PER_CORE_S = 4.0e5  # MEASURED_ON: placeholder; one forward and back projection, 4 mm voxels
+RECON_VOXELS_PER_CORE_S = 1.5e7  # MEASURED_ON: placeholder; PSF twice and update, once a subset
+SENSITIVITY_CORE_S = 5.0  # MEASURED_ON: placeholder; sampled LORs, 4 mm voxels, once a reconstruction job
+TRAIN_FLOP_PER_CORE_S = 2.0e10  # MEASURED_ON: placeholder; torch on one core, width 0.25
+TRAIN_FLOP_PER_GPU_S = 1.0e13  # MEASURED_ON: not measured; a tenth of a data-centre GPU's float32/TF32 peak
+START_S = 6.0  # MEASURED_ON: placeholder; a process that imports torch or numba
+EVALUATE_S_PER_VOXEL = 3.0e-7  # MEASURED_ON: placeholder; all measures of one image
+FIGURE_S = 8.0  # MEASURED_ON: placeholder
+
+EVENT_BYTES = 12
+GZIP_SHARE = 0.9  # size of a compressed float32 image over its raw size (noise hardly compresses)
+FIGURES = 9
+PAPER_CHANNELS = (64, 64, 128, 128, 128, 256, 256)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One stage's bill; GPU hours replace the core hours of a stage that can use a GPU."""
+
+    stage: str
+    jobs: int
+    core_h: float
+    gpu_h: float = 0.0
+    kept_gb: float = 0.0
+    temporary_gb: float = 0.0
+
+
+def estimate(config: Config, studies: Sequence[Study]) -> list[Cost]:
+    """The bill, one row a stage in the pipeline's order."""
+    voxels = math.prod(config.grid.shape)
+    image_gb = voxels * 4 * GZIP_SHARE / 1e9
+    events = events_per_study(config)
+    images = sum(len(fractions(s.role, config)) * len(protocols(s.role)) for s in studies)
+    tests = [s for s in studies if s.role.startswith("test_")]
+    n, kept_gb = len(studies), len(studies) * 2 * image_gb  # kept: true activity and attenuation
+    core_h = n * (events / SIMULATE_EVENTS_PER_CORE_S + START_S) / 3600
+    measured_h = (len(tests) * START_S + _denoised(config, tests) * voxels * EVALUATE_S_PER_VOXEL) / 3600
+    return [
+        Cost("simulate", n, core_h, kept_gb=kept_gb, temporary_gb=n * events * EVENT_BYTES / 1e9),
+        Cost("subsample", n, n * (events / SUBSAMPLE_EVENTS_PER_CORE_S + START_S) / 3600),
+        _reconstruct(config, studies, images * image_gb),
+        _dataset(config, studies),
+        *_networks(config, studies),
+        _denoise(config, tests, image_gb),
+        Cost("evaluate", len(tests) + 1, measured_h),
+        Cost("figures", FIGURES + 1, (FIGURES + 1) * FIGURE_S / 3600),
+    ]
+
+
+def events_per_study(config: Config) -> float:
+    """Expected events of a whole scan: with the detection efficiency squared and the accepted ring pairs' area."""
+    scanner, demo = from_choice(config.scanner), from_choice(type(config.scanner)())
+    area = scanner.n_ring_pairs * scanner.ring_pitch_mm**2 / (demo.n_ring_pairs * demo.ring_pitch_mm**2)
+    dose = config.simulation.dose_mbq_per_kg / type(config.simulation)().dose_mbq_per_kg
+    return EVENTS_PER_S * area * (scanner.efficiency / demo.efficiency) ** 2 * dose * config.simulation.scan_s
+
+
+def protocols(role: str) -> tuple[str, ...]:
+    """The protocols that a study of this role is reconstructed with."""
+    return ("v1", "v2") if role in ("train_v1v2", "test_lesion", "test_high_bmi") else ("v2",)
+
+
+def fractions(role: str, config: Config) -> list[float]:
+    """The share of the scan that each image of a study of this role is made from."""
+    sampling, scan_s = config.sampling, config.simulation.scan_s
+    if role in ("train_v1v2", "adapt"):
+        return [*(s / scan_s for s in sampling.levels_s), 1.0]
+    if role == "test_lesion":
+        return [1 / sampling.realisations] * sampling.realisations + [1.0]
+    if role == "test_high_bmi":
+        return [sampling.test_s / scan_s, 1.0]
+    online = sampling.online_s / scan_s
+    return [online, online / 2, online / 2, 1.0]
+
+
+def training_slices(config: Config, studies: Sequence[Study], data: str) -> int:
+    """Noisy input slices of a training task, validation included (n2n: of one study, both directions)."""
+    if data == "n2n":
+        return 2 * config.grid.shape[2]
+    role = "adapt" if data == "adapt" else "train_v1v2"
+    return len(with_role(studies, role)) * len(config.sampling.levels_s) * config.grid.shape[2]
+
+
+def bill_text(rows: Sequence[Cost]) -> str:
+    """The bill as a table of one screen."""
+    lines = ["stage        jobs   core h    GPU h   kept GB   temporary GB"]
+    total = Cost(
+        "total", *(sum(getattr(r, n) for r in rows) for n in ("jobs", "core_h", "gpu_h", "kept_gb", "temporary_gb"))
+    )
+    for row in [*rows, total]:
+        lines.append(
+            f"{row.stage:<11}{row.jobs:>6}{_short(row.core_h):>9}{_short(row.gpu_h):>9}"
+            f"{_short(row.kept_gb):>10}{_short(row.temporary_gb):>15}"
+        )
+    peak = total.kept_gb + total.temporary_gb
+    lines.append(
+        f"At most {_short(peak)} GB on disk at once. With a GPU, its hours replace the core hours of that row."
+    )
+    return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    if value == 0:
+        return "-"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _reconstruct(config: Config, studies: Sequence[Study], kept_gb: float) -> Cost:
+    voxels, events, jobs, seconds = math.prod(config.grid.shape), events_per_study(config), 0, 0.0
+    detail = 4.0 / (math.prod(config.grid.voxel_mm) ** (1 / 3))  # voxels crossed in a TOF window, against 4 mm voxels
+    for study in studies:
+        shares = fractions(study.role, config)
+        for name in protocols(study.role):
+            protocol = config.protocols[name]
+            one_job = config.resources.recon_jobs == "study"
+            jobs += 1 if one_job else len(shares)
+            seconds += (START_S + SENSITIVITY_CORE_S * detail) * (1 if one_job else len(shares))
+            seconds += sum(shares) * events * protocol.iterations * detail / RECON_EVENTS_PER_CORE_S
+            seconds += len(shares) * protocol.iterations * protocol.subsets * voxels / RECON_VOXELS_PER_CORE_S
+    return Cost("reconstruct", jobs, seconds / 3600, kept_gb=kept_gb)
+
+
+def _dataset(config: Config, studies: Sequence[Study]) -> Cost:
+    volume_gb, levels = math.prod(config.grid.shape) * 4 / 1e9, len(config.sampling.levels_s) + 1
+    used = {entry.data for entry in config.networks.values()}
+    jobs, volumes = 0, 0
+    for data in sorted(used):
+        if data == "n2n":
+            jobs += len(_online(studies))
+            volumes += 2 * len(_online(studies))
+        else:
+            jobs += 1
+            volumes += levels * len(with_role(studies, "adapt" if data == "adapt" else "train_v1v2"))
+    return Cost("dataset", jobs, jobs * START_S / 3600, kept_gb=volumes * volume_gb)
+
+
+def _networks(config: Config, studies: Sequence[Study]) -> list[Cost]:
+    entries = config.networks
+    trained = [e for e in entries.values() if e.method == "train"]
+    adapted = [e for e in entries.values() if e.method != "train"]
+    scored = {e.base for e in adapted if e.method == "tgd"} | {config.score.network}
+    weights_gb = _macs_per_pixel(config.network.width) * 4 / 1e9
+    online = len(_online(studies))
+    rows = []
+    for stage, group in (("train", trained), ("adapt", adapted)):
+        runs = [(e, online if e.data == "n2n" else 1) for e in group]
+        jobs = sum(n for _, n in runs)
+        flop = sum(n * _training_flop(config, studies, e) for e, n in runs)
+        core_h = (flop / TRAIN_FLOP_PER_CORE_S + jobs * START_S) / 3600
+        rows.append(Cost(stage, jobs, core_h, flop / TRAIN_FLOP_PER_GPU_S / 3600, jobs * weights_gb))
+    score = Cost("score", len(scored) + 1, (len(scored) + 1) * START_S / 3600)
+    return [rows[0], score, rows[1]]
+
+
+def _denoise(config: Config, tests: Sequence[Study], image_gb: float) -> Cost:
+    population = sum(e.data != "n2n" for e in config.networks.values())
+    jobs = population * len(tests) + (len(config.networks) - population) * len(_online(tests))
+    images = _denoised(config, tests)
+    flop = images * math.prod(config.grid.shape) * 2 * _macs_per_pixel(config.network.width)
+    core_h = (flop / TRAIN_FLOP_PER_CORE_S + jobs * START_S) / 3600
+    return Cost("denoise", jobs, core_h, flop / TRAIN_FLOP_PER_GPU_S / 3600, images * image_gb)
+
+
+def _denoised(config: Config, tests: Sequence[Study]) -> int:
+    """Number of denoised images: the noisy image, or every realisation, of each protocol."""
+    population = sum(e.data != "n2n" for e in config.networks.values())
+    inputs = {s.study: _noisy_images(s.role, config) * len(protocols(s.role)) for s in tests}
+    own = sum(inputs[s.study] for s in _online(tests))
+    return population * sum(inputs.values()) + (len(config.networks) - population) * own
+
+
+def _noisy_images(role: str, config: Config) -> int:
+    return config.sampling.realisations if role == "test_lesion" else 1
+
+
+def _online(studies: Sequence[Study]) -> list[Study]:
+    return with_role(studies, "test_bladder", "test_catheter")
+
+
+def _training_flop(config: Config, studies: Sequence[Study], entry: NetworkEntry) -> float:
+    training: Training = (
+        config.online if entry.data == "n2n" else config.adapt if entry.data == "adapt" else config.train
+    )
+    pixels = training_slices(config, studies, entry.data) * training.patches_per_slice * training.patch**2
+    return pixels * training.epochs * 6 * _macs_per_pixel(config.network.width)  # forward 2, backward 4 a weight
+
+
+def _macs_per_pixel(width: float) -> int:
+    channels = [3, *(max(1, round(c * width)) for c in PAPER_CHANNELS), 3]
+    return sum(9 * a * b for a, b in zip(channels[:-1], channels[1:], strict=True))

@@ -1,0 +1,132 @@
+"""Fig. 3: one study reconstructed with v1 and v2, and how coarse each one's noise is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from .. import measures as m
+from .common import INPUT, ORGANS, Results, box_mm, display_limit, middle, on_plane, seconds_text
+from .style import GREY, PALETTE, RED, WIDTH_IN, Window, arrow, bar, coronal, letter, show, sides
+
+PROTOCOLS = ("v1", "v2")
+AXES = ("x", "y", "z")
+N_LAGS = 8
+
+
+def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
+    """Rows: whole-scan and noisy images of both protocols with a zoom on the liver; autocorrelation and noise power."""
+    study = results.of_role("test_lesion")[0]
+    grain = pd.concat([_grain(results, study, p) for p in PROTOCOLS], ignore_index=True)
+    figure = plt.figure(figsize=(WIDTH_IN, 6.1), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1.8, 1))
+    _images(top, results, study)
+    axes = bottom.subplots(1, 3, width_ratios=(1, 1, 0.95))
+    _autocorrelation(axes[0], grain)
+    _power(axes[1], grain)
+    _numbers(axes[2], grain)
+    for ax, text in zip(axes, "efg", strict=True):
+        letter(ax, text)
+    return figure, grain
+
+
+def _images(figure: Figure, results: Results, study: str) -> None:
+    labels, voxel = results.labels(study), results.voxel_mm(study)
+    liver = (labels == ORGANS["liver"]) | (labels == ORGANS["lesion"])
+    y = int(middle(labels == ORGANS["lesion"])[1])
+    whole = box_mm(m.body(labels), voxel, (15, 0, 0))
+    zoom = box_mm(liver, voxel, (15, 0, 25))
+    limit = display_limit(results.suv(study, "v2", results.scan), labels)
+    noisy = results.noisy(study)
+    # Panels of one height: their widths follow from the boxes' shapes.
+    widths = [_width_over_height(w, voxel) for w in (whole, zoom)] * 2
+    axes = figure.subplots(2, 4, width_ratios=widths)
+    for row, protocol in enumerate(PROTOCOLS):
+        for column, (sample, window) in enumerate(((results.scan, whole), (results.scan, zoom), (noisy, whole), (noisy, zoom))):
+            ax = axes[row, column]
+            shown = show(ax, coronal(results.suv(study, protocol, sample), y, window), voxel[[0, 2]], limit)
+            if row == 0:
+                zoomed = ", liver" if window is zoom else ""
+                ax.set_title(f"{seconds_text(results, sample)}{zoomed}")
+            if window is whole:
+                _frame(ax, zoom, whole, voxel)
+                sides(ax)
+            else:
+                arrow(ax, on_plane(middle(labels == ORGANS["lesion"]), zoom, voxel), RED, direction=(1, 1))
+        axes[row, 0].set_ylabel(f"{protocol} reconstruction", fontsize=9)
+    for ax, text in zip(axes[0], "abcd", strict=True):
+        ax.annotate(text, (0, 1), xytext=(0, 4), xycoords="axes fraction", textcoords="offset points", weight="bold", fontsize=9)
+    bar(figure, shown, list(axes.flat), "SUV")
+
+
+def _width_over_height(window: Window, voxel: np.ndarray) -> float:
+    x, _, z = window
+    return float((x.stop - x.start) * voxel[0] / ((z.stop - z.start) * voxel[2]))
+
+
+def _frame(ax: Axes, inner: Window, outer: Window, voxel: np.ndarray) -> None:
+    left, bottom = (outer[0].stop - inner[0].stop) * voxel[0], (inner[2].start - outer[2].start) * voxel[2]
+    size = (inner[0].stop - inner[0].start) * voxel[0], (inner[2].stop - inner[2].start) * voxel[2]
+    ax.add_patch(Rectangle((left, bottom), *size, fill=False, ec=PALETTE[0], lw=0.8))
+
+
+def _grain(results: Results, study: str, protocol: str) -> pd.DataFrame:
+    """Autocorrelation, noise power and their summaries in the liver; noise = noisy minus whole-scan image."""
+    voi = m.liver_voi(results.labels(study), ORGANS)
+    voxel = results.voxel_mm(study)
+    reference = results.suv(study, protocol, results.scan)
+    samples = [s for s in results.samples(study, protocol) if s.startswith("real")] or [results.noisy(study, protocol)]
+    noises = [results.suv(study, protocol, s) - reference for s in samples]
+    rows: list[tuple[str, str, str, float, float]] = []
+    for axis, name in enumerate(AXES):
+        rho = np.mean([m.autocorrelation(n, voi, axis, N_LAGS) for n in noises], axis=0)
+        rows += [(protocol, "autocorrelation", name, float(lag * voxel[axis]), float(r)) for lag, r in enumerate(rho)]
+        rows.append((protocol, "grain_fwhm_mm", name, float("nan"), m.grain_fwhm(rho, float(voxel[axis]))))
+    spectra = [m.noise_power(n, voi, voxel) for n in noises]
+    power = np.mean([p for _, p in spectra], axis=0)
+    rows += [(protocol, "noise_power_mm", "xy", float(f), float(p)) for f, p in zip(spectra[0][0], power, strict=True)]
+    measured = results.measured("liver_cov", "test_lesion", INPUT, protocol, study)
+    rows.append((protocol, "liver_cov_percent", "", float("nan"), measured))
+    return pd.DataFrame(rows, columns=["protocol", "measure", "axis", "at", "value"])
+
+
+def _autocorrelation(ax: Axes, grain: pd.DataFrame) -> None:
+    chosen = grain[grain.measure == "autocorrelation"]
+    for colour, protocol in zip(PALETTE, PROTOCOLS, strict=False):
+        for axis, style in zip(AXES, ("-", "--", ":"), strict=True):
+            part = chosen[(chosen.protocol == protocol) & (chosen.axis == axis)]
+            ax.plot(part["at"], part["value"], style, marker=".", ms=4, color=colour, label=f"{protocol}, {axis}")
+    ax.axhline(0.5, color=GREY, lw=0.5, ls=(0, (1, 2)))
+    ax.axhline(0, color="#bbbbbb", lw=0.5)
+    ax.set_xlabel("distance (mm)")
+    ax.set_ylabel("noise autocorrelation")
+    ax.legend(ncol=2, handlelength=1.6, columnspacing=0.8, handletextpad=0.4)
+
+
+def _power(ax: Axes, grain: pd.DataFrame) -> None:
+    for colour, protocol in zip(PALETTE, PROTOCOLS, strict=False):
+        part = grain[(grain.measure == "noise_power_mm") & (grain.protocol == protocol)]
+        ax.plot(part["at"] * 10, part["value"], color=colour, label=protocol)
+    ax.set_xlabel("spatial frequency in-plane (1/cm)")
+    ax.set_ylabel("noise power (area 1, mm)")
+    ax.set_ylim(bottom=0)
+    ax.legend()
+
+
+def _numbers(ax: Axes, grain: pd.DataFrame) -> None:
+    ax.axis("off")
+    lines = [("noise in the liver", *PROTOCOLS)]
+    lines += [(f"grain {a} (mm)", *(_value(grain, p, "grain_fwhm_mm", a) for p in PROTOCOLS)) for a in AXES]
+    lines.append(("CoV (%)", *(_value(grain, p, "liver_cov_percent", "") for p in PROTOCOLS)))
+    for i, cells in enumerate(lines):
+        for x, text in zip((0.0, 0.78, 1.0), cells, strict=True):
+            ax.text(x, 0.9 - 0.17 * i, text, ha="right" if x else "left", va="center", weight="normal" if i else "bold")
+
+
+def _value(grain: pd.DataFrame, protocol: str, measure: str, axis: str) -> str:
+    value = grain[(grain.protocol == protocol) & (grain.measure == measure) & (grain.axis == axis)]["value"].iloc[0]
+    return "–" if pd.isna(value) else f"{value:.1f}"

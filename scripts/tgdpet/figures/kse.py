@@ -1,0 +1,65 @@
+"""KSE histograms of every scored network, and what dropping the kernels below phi costs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .common import Results
+from .style import GREY, PALETTE, WIDTH_IN, letter
+
+BINS = np.linspace(0, 1, 26)
+
+
+def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
+    """KSE over all kernels, KSE layer by layer, and error and share dropped against phi."""
+    network = results.config.score.network
+    scores = pd.read_csv(results.root / "kse" / f"{network}.csv")
+    drop = pd.read_csv(results.root / "kse" / "drop.csv").sort_values("phi")
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH_IN, 2.5), layout="constrained")
+    _histogram(axes[0], results, scores, network)
+    _layers(axes[1], scores)
+    _drop(axes[2], drop)
+    for ax, text in zip(axes, "abc", strict=True):
+        letter(ax, text)
+    named = scores.assign(table="kse", network=network)
+    return figure, pd.concat([named, drop.assign(table="drop")], ignore_index=True)
+
+
+def _histogram(ax: Axes, results: Results, scores: pd.DataFrame, network: str) -> None:
+    ax.hist(scores.kse, bins=list(BINS), color=PALETTE[0], alpha=0.9)
+    phis = sorted({e.phi for e in results.config.networks.values() if e.method == "tgd" and e.fraction is None})
+    for phi, line in zip(phis, ("--", ":", "-.", "-") * len(phis), strict=False):
+        below = 100 * float((scores.kse < phi).mean())
+        ax.axvline(phi, color=PALETTE[1], lw=1.1, ls=line, label=f"φ = {phi:g}: {below:.0f} % below")
+    ax.set_ylim(top=ax.get_ylim()[1] * (1.05 + 0.11 * len(phis)))
+    ax.legend(loc="upper right", handlelength=1.6)
+    ax.set_xlabel("KSE")
+    ax.set_ylabel("kernels")
+    ax.set_title(f"{network}, all layers")
+
+
+def _layers(ax: Axes, scores: pd.DataFrame) -> None:
+    modules = list(dict.fromkeys(scores.module))
+    counts = np.stack([np.histogram(scores[scores.module == name].kse, BINS)[0] for name in modules])
+    share = 100 * counts / counts.sum(axis=1, keepdims=True)
+    shown = ax.imshow(share, aspect="auto", origin="upper", extent=(0, 1, len(modules), 0), cmap="cividis_r", vmin=0)
+    ax.set_yticks(np.arange(len(modules)) + 0.5, modules)
+    ax.set_xlabel("KSE")
+    ax.set_title("by layer")
+    ax.figure.colorbar(shown, ax=ax, label="kernels of the layer (%)", aspect=20, pad=0.02)
+
+
+def _drop(ax: Axes, drop: pd.DataFrame) -> None:
+    ax.plot(drop.phi, 100 * drop.relative_change, "o-", ms=4, color=PALETTE[1], label="image change")
+    for what, style in (("kernels", "s--"), ("parameters", "^:")):
+        share = 100 * drop[f"{what}_dropped"] / drop[f"{what}_total"]
+        ax.plot(drop.phi, share, style, ms=3.5, color=PALETTE[0] if what == "kernels" else GREY, label=f"{what} dropped")
+    ax.set_xlabel("φ")
+    ax.set_ylabel("%")
+    ax.set_ylim(0, 1.42 * ax.get_ylim()[1])
+    ax.set_title("dropped below φ")
+    ax.legend(loc="upper left", handlelength=1.8)

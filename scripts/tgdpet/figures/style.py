@@ -1,0 +1,112 @@
+"""How figures look: fonts, colours, PET slices on an inverse grey scale in SUV, arrows, sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..files import atomic
+
+WIDTH_IN = 6.9  # two columns; fonts stay readable when printed at one column's width of 4.8 in
+RED, YELLOW, GREY = "#d7191c", "#e6a700", "#666666"
+# Okabe and Ito's palette: told apart by colour-blind readers.
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+RC = {
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "lines.linewidth": 1.2,
+    "axes.prop_cycle": plt.cycler(color=PALETTE),
+    "savefig.dpi": 250,
+    "figure.dpi": 120,
+}
+Plane = npt.NDArray[np.floating]
+Window = tuple[slice, slice, slice]
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The figures' matplotlib settings, without touching the caller's."""
+    with plt.rc_context(RC):
+        yield
+
+
+def coronal(volume: npt.NDArray[Any], y: int, window: Window | None = None) -> Plane:
+    """Coronal plane of an RAS volume as radiologists read it: head up, the patient's right (high x) on the left."""
+    wx, _, wz = window or (slice(None), slice(None), slice(None))
+    return np.asarray(volume[wx, y, wz])[::-1].T
+
+
+def show(ax: Axes, plane: Plane, pixel_mm: Sequence[float], vmax: float, **options: Any) -> Any:
+    """One plane, aspect in mm; inverse grey from 0 to `vmax` unless `options` say otherwise."""
+    settings = {"cmap": "gray_r", "vmin": 0, "vmax": vmax, "interpolation": "nearest", "origin": "lower", **options}
+    extent = (0, plane.shape[1] * pixel_mm[0], 0, plane.shape[0] * pixel_mm[1])
+    shown = ax.imshow(plane, extent=extent, aspect="equal", **settings)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(True)
+        spine.set_color("#bbbbbb")
+        spine.set_linewidth(0.5)
+    return shown
+
+
+def difference(ax: Axes, plane: Plane, pixel_mm: Sequence[float], limit: float) -> Any:
+    """One plane of a difference: red above, blue below, symmetric about 0."""
+    return show(ax, plane, pixel_mm, limit, cmap="RdBu_r", vmin=-limit)
+
+
+def arrow(ax: Axes, tip_mm: Sequence[float], colour: str, direction: Sequence[float] = (-1, 1), length: float = 0.13) -> None:
+    """An arrow whose head points at `tip_mm` (plane coordinates), coming from `direction`."""
+    span = ax.get_xlim()[1] - ax.get_xlim()[0]
+    unit = np.asarray(direction, float) / np.hypot(*direction) * span
+    tip = np.asarray(tip_mm) + 0.045 * unit
+    style = {"arrowstyle": "-|>,head_width=0.22,head_length=0.4", "color": colour, "lw": 1.4, "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", xy=tuple(tip), xytext=tuple(tip + length * unit), arrowprops=style, annotation_clip=False)
+
+
+def sides(ax: Axes) -> None:
+    """Mark the patient's right and left, in the upper corners."""
+    for x, text, align in ((0.02, "R", "left"), (0.98, "L", "right")):
+        ax.text(x, 0.98, text, transform=ax.transAxes, ha=align, va="top", fontsize=6.5, color=GREY)
+
+
+def bar(figure: Figure, shown: Any, axes: Sequence[Axes], label: str, **options: Any) -> None:
+    """One scale bar for all `axes`."""
+    settings = {"shrink": 0.9, "aspect": 25, "pad": 0.015, **options}
+    figure.colorbar(shown, ax=list(axes), label=label, **settings).outline.set_linewidth(0.5)
+
+
+def letter(ax: Axes, text: str) -> None:
+    """A panel's letter, outside its upper left corner."""
+    ax.annotate(text, (0, 1), xytext=(-24, 10), xycoords="axes fraction", textcoords="offset points", weight="bold", fontsize=9)
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write {stem}.png and {stem}.pdf (vector text, no date inside) whole or not at all, and close the figure."""
+    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
+        with atomic(stem.with_name(stem.name + suffix)) as temporary:
+            figure.savefig(temporary, metadata=metadata, bbox_inches="tight", pad_inches=0.03)
+    plt.close(figure)

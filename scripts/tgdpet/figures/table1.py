@@ -1,0 +1,68 @@
+"""Table 1: lesion bias and liver CoV of the networks on v2 images, beside the paper's."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .common import INPUT, PAPER_TABLE1, Results
+from .style import GREY, PALETTE, WIDTH_IN
+
+ROLE = "test_lesion"
+HEADS = ["", "lesion\nbias (%)", "liver\nCoV (%)", "paper:\nbias (%)", "paper:\nCoV (%)"]
+
+
+def table(results: Results) -> pd.DataFrame:
+    """Columns network, lesion_bias, liver_cov, paper_lesion_bias, paper_liver_cov, all in %; the input comes first."""
+    rows = []
+    for network in (INPUT, *results.population()):
+        paper = PAPER_TABLE1.get(network, (float("nan"),) * 2)
+        ours = (results.measured(name, ROLE, network) for name in ("lesion_bias", "liver_cov"))
+        rows.append((network, *ours, *paper))
+    return pd.DataFrame(rows, columns=["network", "lesion_bias", "liver_cov", "paper_lesion_bias", "paper_liver_cov"])
+
+
+def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
+    """The table, and the same numbers as points: right and up is less bias and more noise."""
+    rows = table(results)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH_IN, 2.5), width_ratios=(1.5, 1), layout="constrained")
+    _grid(left, rows)
+    _points(right, rows)
+    return figure, rows
+
+
+def _grid(ax: Axes, rows: pd.DataFrame) -> None:
+    ax.axis("off")
+    networks = rows[rows.network != INPUT]
+    best = {"lesion_bias": networks.lesion_bias.abs().idxmin(skipna=True) if networks.lesion_bias.notna().any() else -1,
+            "liver_cov": networks.liver_cov.idxmin(skipna=True) if networks.liver_cov.notna().any() else -1}  # fmt: skip
+    n = len(rows) + 1.6
+    xs = (0.0, 0.45, 0.63, 0.82, 1.0)
+    for x, head in zip(xs, HEADS, strict=True):
+        ax.text(x, 1 - 0.75 / n, head, ha="right" if x else "left", va="center", color=GREY if "paper" in head else "black")
+    for i, row in enumerate(rows.itertuples()):
+        y = 1 - (i + 2.1) / n
+        ax.text(0, y, "noisy input" if row.network == INPUT else row.network, va="center")
+        cells = ("lesion_bias", "liver_cov", "paper_lesion_bias", "paper_liver_cov")
+        for x, cell in zip(xs[1:], cells, strict=True):
+            value, bold = getattr(row, cell), best.get(cell) == row.Index
+            text = "–" if pd.isna(value) else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+            ax.text(x, y, text, ha="right", va="center", weight="bold" if bold else "normal", color=GREY if "paper" in cell else "black")
+    for y, width in ((1.0, 0.9), (1 - 1.5 / n, 0.5), (1 - (len(rows) + 1.6) / n, 0.9)):
+        ax.plot((0, 1), (y, y), color="black", lw=width, clip_on=False)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1)
+
+
+def _points(ax: Axes, rows: pd.DataFrame) -> None:
+    for colour, row in zip((GREY, *PALETTE * 3), rows.itertuples(), strict=False):
+        label = "noisy input" if row.network == INPUT else row.network
+        ax.plot(row.liver_cov, row.lesion_bias, "o", color=colour, ms=6, label=label)
+        ax.plot(row.paper_liver_cov, row.paper_lesion_bias, "o", mfc="none", mec=colour, ms=6)
+    ax.axhline(0, color="#bbbbbb", lw=0.7, zorder=0)
+    ax.set_xlabel("liver CoV (%), ensemble")
+    ax.set_ylabel("lesion bias (%)")
+    ax.plot([], [], "o", mfc="none", mec=GREY, ms=6, label="open: paper")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handletextpad=0.2, borderaxespad=0.2)

@@ -1,0 +1,137 @@
+"""Images on disk: NIfTI in mm with a BIDS-PET JSON sidecar; activity concentration in Bq/mL.
+
+Arrays are indexed (x, y, z) with RAS+ affines; names and keys follow BIDS-PET (PET-BIDS 1.9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from .files import atomic, read_json, write_json
+
+UNITS = "Bq/mL"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An activity image: `data` (X, Y, Z) float32 in Bq/mL, `affine` (4, 4) to RAS mm, `sidecar`."""
+
+    data: np.ndarray
+    affine: np.ndarray
+    sidecar: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def voxel_mm(self) -> np.ndarray:
+        """Voxel size along the array's axes, mm."""
+        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+
+
+def grid_affine(shape: tuple[int, ...], voxel_mm: tuple[float, ...]) -> np.ndarray:
+    """RAS affine of a grid whose middle is the origin, mm."""
+    affine = np.diag([*voxel_mm, 1.0])
+    affine[:3, 3] = [-(n - 1) / 2 * v for n, v in zip(shape, voxel_mm, strict=True)]
+    return affine
+
+
+def image_name(study: str, protocol: str, sample: str) -> str:
+    """BIDS-PET file name of an image."""
+    return f"sub-{study}_trc-FDG_rec-{protocol}_desc-{sample}_pet.nii.gz"
+
+
+def sidecar_path(path: str | Path) -> Path:
+    """The JSON file beside a NIfTI file."""
+    path = Path(path)
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
+def read_image(path: str | Path) -> Image:
+    """Read an activity image and its sidecar.
+
+    Raises FileNotFoundError or ValueError naming the file when it is missing, truncated, not 3-D,
+    not finite, without an affine, or when its sidecar is missing or says other units than Bq/mL.
+    """
+    data, affine = _read(path)
+    beside = sidecar_path(path)
+    if not beside.exists():
+        raise FileNotFoundError(f"{path}: its sidecar {beside.name} is missing; it has to say \"Units\": \"{UNITS}\"")
+    sidecar = read_json(beside)
+    if sidecar.get("Units") != UNITS:
+        raise ValueError(f"{beside}: Units: expected {UNITS!r}, got {sidecar.get('Units')!r}")
+    bad = int(np.count_nonzero(~np.isfinite(data)))
+    if bad:
+        raise ValueError(f"{path}: {bad} of {data.size} voxels are NaN or infinite")
+    return Image(data.astype(np.float32, copy=False), affine, sidecar)
+
+
+def write_image(path: str | Path, data: np.ndarray, affine: np.ndarray, sidecar: Mapping[str, Any]) -> None:
+    """Write an activity image in Bq/mL (float32) and, first, its sidecar."""
+    write_json(sidecar_path(path), {**sidecar, "Units": UNITS})
+    _write(path, np.asarray(data, np.float32), affine)
+
+
+def read_labels(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a label map: (X, Y, Z) int16 and its affine."""
+    data, affine = _read(path)
+    labels = np.rint(data).astype(np.int16)
+    if not np.array_equal(labels, data):
+        raise ValueError(f"{path}: expected whole-number labels, got fractions")
+    return labels, affine
+
+
+def write_labels(path: str | Path, labels: np.ndarray, affine: np.ndarray) -> None:
+    """Write a label map (int16)."""
+    _write(path, labels.astype(np.int16), affine)
+
+
+def read_plain(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read any 3-D NIfTI volume: (X, Y, Z) float32 and its affine."""
+    data, affine = _read(path)
+    return data.astype(np.float32, copy=False), affine
+
+
+def write_plain(path: str | Path, data: np.ndarray, affine: np.ndarray) -> None:
+    """Write any 3-D volume as float32 NIfTI (attenuation, sensitivity)."""
+    _write(path, np.asarray(data, np.float32), affine)
+
+
+def suv_factor(sidecar: Mapping[str, Any]) -> float:
+    """Bq/mL of an SUV (body weight) of 1 at scan start.
+
+    Raises ValueError naming the missing key; SUV is never guessed.
+    """
+    for key in ("InjectedRadioactivity", "BodyWeight", "ScanStart", "TracerHalfLife"):
+        if not isinstance(sidecar.get(key), (int, float)):
+            raise ValueError(f"sidecar: {key} is missing; SUV needs dose (MBq), weight (kg), times (s)")
+    decay = 0.5 ** (sidecar["ScanStart"] / sidecar["TracerHalfLife"])
+    return float(sidecar["InjectedRadioactivity"] * 1e6 * decay / (sidecar["BodyWeight"] * 1e3))
+
+
+def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such image")
+    try:
+        image = nib.load(path)
+        data = np.asarray(image.dataobj)
+    except (nib.filebasedimages.ImageFileError, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"{path}: not a readable NIfTI file (truncated?): {error}") from error
+    if data.ndim != 3:
+        raise ValueError(f"{path}: expected a 3-D image, got shape {data.shape}")
+    if image.affine is None or (image.header["sform_code"] == 0 and image.header["qform_code"] == 0):
+        raise ValueError(f"{path}: no affine (sform and qform codes are 0); position and orientation are unknown")
+    return data, np.asarray(image.affine, float)
+
+
+def _write(path: str | Path, data: np.ndarray, affine: np.ndarray) -> None:
+    image = nib.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    image.header["cal_min"], image.header["cal_max"] = 0, 0
+    with atomic(path) as temporary:
+        nib.save(image, temporary)

@@ -1,0 +1,70 @@
+"""List mode on disk: a folder a study with `events.npy` (memory-mappable), `scanner.json` and `listmode.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from .files import atomic
+from .scanner import Scanner
+
+# 12 bytes an event; tof counts bins from the LOR's middle towards detector 1.
+EVENT = np.dtype([("det0", "<u4"), ("det1", "<u4"), ("tof", "<i4")])
+CHUNK = 1 << 20
+
+
+def open_events(path: str | Path, scanner: Scanner | None = None) -> np.ndarray:
+    """Memory-map a list mode (n,) of `EVENT`; with `scanner`, check that all ids exist on it.
+
+    Raises FileNotFoundError or ValueError with the file, what was expected and what came.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such list mode")
+    try:
+        events = np.load(path, mmap_mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: not a readable list mode (truncated?): {error}") from error
+    if events.dtype != EVENT or events.ndim != 1:
+        raise ValueError(f"{path}: expected a list of {EVENT}, got {events.dtype} of shape {events.shape}")
+    if scanner is not None:
+        _check_ids(events, scanner, path)
+    return events
+
+
+def write_events(path: str | Path, parts: Iterable[np.ndarray]) -> int:
+    """Write a list mode part by part (memory stays at one part); return the number of events."""
+    count = 0
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        _header(file, 0)
+        for part in parts:
+            part.tofile(file)
+            count += len(part)
+        file.seek(0)
+        _header(file, count)  # numpy leaves room for the length to grow
+    return count
+
+
+def _header(file: BinaryIO, count: int) -> None:
+    description = {"descr": np.lib.format.dtype_to_descr(EVENT), "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(file, description)
+
+
+def chunks(events: np.ndarray, size: int = CHUNK) -> Iterator[tuple[int, np.ndarray]]:
+    """Walk over a memory-mapped list mode: (index of the first event, events) of at most `size` events."""
+    for start in range(0, len(events), size):
+        yield start, events[start : start + size]
+
+
+def _check_ids(events: np.ndarray, scanner: Scanner, path: str | Path) -> None:
+    half = scanner.tof_half_bins
+    for start, part in chunks(events):
+        bad = (part["det0"] >= scanner.n_detectors) | (part["det1"] >= scanner.n_detectors) | (abs(part["tof"]) > half)
+        if bad.any():
+            i = int(np.argmax(bad))
+            raise ValueError(
+                f"{path}: event {start + i} = {part[i]}: detector ids must be below {scanner.n_detectors}, "
+                f"TOF bins within +-{half}"
+            )

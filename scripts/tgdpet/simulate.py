@@ -1,0 +1,361 @@
+"""Monte Carlo list mode of a phantom on a cylindrical TOF scanner.
+
+Trues: emissions drawn from the painted activity, blurred by a Gaussian point spread function that grows
+with radius (positron range, non-collinearity, crystal penetration), sent in isotropic directions, each
+pair surviving the attenuation along its line, hit crystals recorded, TOF blurred by a Gaussian.
+Scatter: the same without attenuation from one broad Gaussian source fitted to the body, so that its
+density on every LOR and TOF bin has a closed form (`corrections.scatter_density`). Randoms: uniform over
+accepted LORs and TOF bins. Time runs in slices, events within a slice are in random order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+
+from .config import Simulation
+from .listmode import EVENT
+from .phantom import FDG_HALF_LIFE_S, Phantom
+from .scanner import FWHM_PER_SIGMA, MM_PER_PS, Scanner
+from .seeds import derive
+
+PILOT = 400_000  # emissions that measure what share of trues and of scatter is detected
+
+
+@dataclass(frozen=True)
+class Background:
+    """Scatter and randoms of a study, as the corrections need them.
+
+    `scatter_bq`: strength of the Gaussian scatter source; `scatter_centre_mm`, `scatter_sigma_mm` (3,);
+    `randoms_per_s`: rate on one LOR and TOF bin.
+    """
+
+    scatter_bq: float
+    scatter_centre_mm: list[float]
+    scatter_sigma_mm: list[float]
+    randoms_per_s: float
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What is simulated: source and attenuation on a centred grid, durations, and what follows from them."""
+
+    activity_bq: np.ndarray  # (X, Y, Z) per voxel at scan start
+    voxel_mm: tuple[float, float, float]
+    mu_per_mm: np.ndarray  # on the coarser image grid: it stays in the processor's cache
+    mu_voxel_mm: tuple[float, float, float]
+    scanner: Scanner
+    settings: Simulation
+
+    @property
+    def effective_s(self) -> float:
+        """Integral of the decay over the scan, s: activity at scan start times this is the number of decays."""
+        return effective_time_s(self.settings.scan_s)
+
+
+def effective_time_s(scan_s: float) -> float:
+    """(1 - exp(-lambda T)) / lambda of FDG, s."""
+    rate = math.log(2) / FDG_HALF_LIFE_S
+    return -math.expm1(-rate * scan_s) / rate
+
+
+def scan_of(fine: Phantom, coarse: Phantom, voxel_mm: tuple[float, ...], scanner: Scanner, settings: Simulation) -> Scan:
+    """The scan of a phantom painted on `voxel_mm` and of its block means on the image grid.
+
+    Activity is SUV times dose per weight, decayed to scan start, in Bq per voxel.
+    """
+    activity = fine.suv * np.float32(bqml_per_suv(settings) * math.prod(voxel_mm) * 1e-3)
+    factor = fine.suv.shape[0] // coarse.suv.shape[0]
+    return Scan(activity, _triple(voxel_mm), coarse.mu_per_cm / 10, _triple(v * factor for v in voxel_mm), scanner, settings)
+
+
+def bqml_per_suv(settings: Simulation) -> float:
+    """Activity concentration of SUV 1 at scan start, Bq/mL."""
+    return settings.dose_mbq_per_kg * 1e3 * float(0.5 ** (settings.uptake_min * 60 / FDG_HALF_LIFE_S))
+
+
+def _triple(values: Iterable[float]) -> tuple[float, float, float]:
+    x, y, z = values
+    return x, y, z
+
+
+def background(scan: Scan, seed: int) -> Background:
+    """Scatter and randoms that give the configured fractions, from a pilot of `PILOT` emissions."""
+    pilot = _Source(scan, scan.effective_s, seed)
+    total = float(scan.activity_bq.sum(dtype=np.float64)) * scan.effective_s
+    trues = pilot.trues(PILOT, derive(seed, "pilot")) / PILOT * total
+    centre, sigma = _moments(scan)
+    seen = pilot.scatter(PILOT, centre, sigma, derive(seed, "pilot scatter")) / PILOT
+    scattered = trues * scan.settings.scatter_fraction / (1 - scan.settings.scatter_fraction)
+    randoms = (trues + scattered) * scan.settings.randoms_fraction / (1 - scan.settings.randoms_fraction)
+    cells = scan.scanner.n_lors * (2 * scan.scanner.tof_half_bins + 1)
+    return Background(
+        scatter_bq=scattered / max(seen, 1e-12) / scan.effective_s,
+        scatter_centre_mm=[float(v) for v in centre],
+        scatter_sigma_mm=[float(v) for v in sigma],
+        randoms_per_s=randoms / cells / scan.effective_s,
+    )
+
+
+def simulate(scan: Scan, noise: Background, seed: int, threads: int = 1, slices: int = 64) -> Iterator[np.ndarray]:
+    """Yield the events of consecutive time slices, (n,) of `EVENT`; the same for any number of threads."""
+    source = _Source(scan, scan.effective_s / slices, seed)
+    with ThreadPoolExecutor(threads) as pool:
+        for first in range(0, slices, threads):
+            yield from pool.map(lambda i: source.slice(i, noise), range(first, min(first + threads, slices)))
+
+
+class _Source:
+    """Prepared arrays for the kernels, for emissions during `seconds` of effective time."""
+
+    def __init__(self, scan: Scan, seconds: float, seed: int) -> None:
+        self.scan, self.seconds, self.seed = scan, seconds, seed
+        flat = scan.activity_bq.ravel()
+        self.voxels = np.flatnonzero(flat).astype(np.int64)
+        if self.voxels.size == 0:
+            raise ValueError("simulation: the phantom holds no activity inside the grid")
+        sc, s = scan.scanner, scan.settings
+        # directions steeper than the voxel's cos_max cannot hit detectors at both ends and are never drawn
+        self.steep = _steepest(scan).ravel()[self.voxels]
+        self.cdf = np.cumsum(flat[self.voxels] * self.steep, dtype=np.float64)
+        self.total_bq, self.thinned_bq = float(flat.sum(dtype=np.float64)), float(self.cdf[-1])
+        self.cdf /= self.thinned_bq
+        self.geometry = np.array([
+            sc.radius_mm, sc.axial_mm / 2, sc.ring_pitch_mm, sc.fov_radius_mm,
+            sc.tof_sigma_mm, sc.tof_bin_mm, s.psf_fwhm_mm / FWHM_PER_SIGMA, s.psf_radial_slope / 300.0,
+        ])  # fmt: skip
+        self.counts = np.array([
+            sc.crystals_per_ring, sc.rings, sc.max_ring_difference, sc.tof_half_bins, sc.min_crystal_difference,
+        ], np.int64)  # fmt: skip
+        self.voxel_mm = np.asarray(scan.voxel_mm, np.float64)
+        self.shape = np.array(scan.activity_bq.shape, np.int64)
+        self.mu = np.ascontiguousarray(scan.mu_per_mm, np.float32)
+        self.mu_voxel_mm = np.asarray(scan.mu_voxel_mm, np.float64)
+        self.cos_max = sc.axial_mm / math.hypot(sc.axial_mm, 2 * math.sqrt(sc.radius_mm**2 - sc.fov_radius_mm**2))
+
+    def trues(self, emissions: float, seed: int) -> float:
+        """Detected trues (efficiency included) that a pilot of so many emissions stands for."""
+        kept = self._trues(emissions, seed, self._buffer(emissions))
+        return kept * self.thinned_bq / self.total_bq * self.scan.scanner.efficiency**2
+
+    def scatter(self, emissions: float, centre: np.ndarray, sigma: np.ndarray, seed: int) -> float:
+        """As `trues`, for the scatter source."""
+        kept = _emit_gaussian(
+            self._buffer(emissions), emissions, centre, sigma, self.cos_max, self.geometry, self.counts, _state(seed)
+        )
+        return kept * self.cos_max * self.scan.scanner.efficiency**2
+
+    def slice(self, index: int, noise: Background) -> np.ndarray:
+        """All events of one time slice in random order."""
+        thin = self.cos_max * self.scan.scanner.efficiency**2 * self.seconds
+        parts = []
+        mean = self.thinned_bq * self.scan.scanner.efficiency**2 * self.seconds
+        out = self._buffer(mean)
+        parts.append(out[: self._trues(mean, derive(self.seed, "trues", index), out)])
+        mean = noise.scatter_bq * thin
+        out = self._buffer(mean)
+        n = _emit_gaussian(
+            out, mean, np.array(noise.scatter_centre_mm), np.array(noise.scatter_sigma_mm), self.cos_max,
+            self.geometry, self.counts, _state(derive(self.seed, "scatter", index)),
+        )  # fmt: skip
+        parts.append(out[:n])
+        cells = self.scan.scanner.n_lors * (2 * self.scan.scanner.tof_half_bins + 1)
+        rng = np.random.default_rng(derive(self.seed, "randoms", index))
+        out = np.empty(rng.poisson(noise.randoms_per_s * cells * self.seconds), EVENT)
+        _emit_randoms(out, self.counts, _state(derive(self.seed, "random lors", index)))
+        parts.append(out)
+        return rng.permutation(np.concatenate(parts))
+
+    def _trues(self, mean: float, seed: int, out: np.ndarray) -> int:
+        return int(_emit_voxels(
+            out, mean, self.cdf, self.voxels, self.steep, self.shape, self.voxel_mm, self.mu, self.mu_voxel_mm,
+            self.geometry, self.counts, _state(seed),
+        ))  # fmt: skip
+
+    @staticmethod
+    def _buffer(mean: float) -> np.ndarray:
+        return np.empty(int(mean + 8 * math.sqrt(mean) + 64), EVENT)
+
+
+def _steepest(scan: Scan) -> np.ndarray:
+    """Largest |cos| to the axis with which an emission in each voxel can reach detectors at both ends, (X, Y, Z).
+
+    Across, an end is at least R - r away; the nearer axial end is H - |z| away. The blur adds a margin of 4.5 sigma.
+    """
+    x, y, z = (
+        np.abs((np.arange(n) - (n - 1) / 2) * v).astype(np.float32)
+        for n, v in zip(scan.activity_bq.shape, scan.voxel_mm, strict=True)
+    )
+    margin = 4.5 * scan.settings.psf_fwhm_mm * 1.3 / FWHM_PER_SIGMA + max(scan.voxel_mm)
+    r = np.sqrt(x[:, None] ** 2 + y[None, :] ** 2)
+    across = np.maximum(scan.scanner.radius_mm - r - margin, 1.0)[:, :, None]
+    along = np.maximum(scan.scanner.axial_mm / 2 - z + margin, 0.0)[None, None, :]
+    return np.asarray(along / np.hypot(along, across))
+
+
+def _moments(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and standard deviations (mm) of the attenuating body, along x, y, z; 1.15 x wider, as scatter is."""
+    centre, sigma = np.empty(3), np.empty(3)
+    for axis in range(3):
+        other = tuple(a for a in range(3) if a != axis)
+        mass = scan.mu_per_mm.sum(axis=other, dtype=np.float64)
+        at = (np.arange(mass.size) - (mass.size - 1) / 2) * scan.mu_voxel_mm[axis]
+        centre[axis] = (mass * at).sum() / mass.sum()
+        sigma[axis] = 1.15 * math.sqrt((mass * (at - centre[axis]) ** 2).sum() / mass.sum())
+    return centre, sigma
+
+
+def _state(seed: int) -> np.ndarray:
+    return np.array([seed], np.uint64)
+
+
+@nb.njit(inline="always")
+def _random(state):  # type: ignore[no-untyped-def]
+    """Uniform in (0, 1): splitmix64 (Steele, Lea, Flood 2014)."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return (np.float64(z >> np.uint64(11)) + 0.5) * (1.0 / 9007199254740992.0)
+
+
+@nb.njit(inline="always")
+def _normals(state):  # type: ignore[no-untyped-def]
+    """Two standard normals (Box and Muller 1958)."""
+    r = math.sqrt(-2.0 * math.log(_random(state)))
+    a = 2.0 * math.pi * _random(state)
+    return r * math.cos(a), r * math.sin(a)
+
+
+@nb.njit(cache=True, nogil=True, fastmath=True)
+def _detect(x, y, z, mu, voxel, attenuated, cos_max, geo, cnt, state, out, n):  # type: ignore[no-untyped-def]
+    """Send a pair from (x, y, z); if both photons are seen, write event `n` and return True."""
+    cos_theta = cos_max * (2 * _random(state) - 1)
+    sin_theta = math.sqrt(1 - cos_theta * cos_theta)
+    phi = 2 * math.pi * _random(state)
+    dx, dy, dz = sin_theta * math.cos(phi), sin_theta * math.sin(phi), cos_theta
+    b = (x * dx + y * dy) / (sin_theta * sin_theta)
+    c = (x * x + y * y - geo[0] * geo[0]) / (sin_theta * sin_theta)
+    root = b * b - c
+    if root <= 0:
+        return False
+    root = math.sqrt(root)
+    near, far = -b - root, -b + root
+    z0, z1 = z + near * dz, z + far * dz
+    if abs(z0) >= geo[1] or abs(z1) >= geo[1]:
+        return False
+    ring0, ring1 = int((z0 + geo[1]) / geo[2]), int((z1 + geo[1]) / geo[2])
+    if abs(ring0 - ring1) > cnt[2] or ring0 >= cnt[1] or ring1 >= cnt[1]:
+        return False
+    if attenuated and not _survives(x, y, z, dx, dy, dz, mu, voxel, state):
+        return False
+    n_cry = cnt[0]
+    step = n_cry / (2 * math.pi)
+    a0 = math.atan2(y + near * dy, x + near * dx)
+    a1 = math.atan2(y + far * dy, x + far * dx)
+    c0 = int((a0 + 2 * math.pi) * step) % n_cry
+    c1 = int((a1 + 2 * math.pi) * step) % n_cry
+    gap = abs(c0 - c1)
+    if min(gap, n_cry - gap) < cnt[4]:
+        return False
+    shift = 0.5 * (far + near)  # the LOR's middle, along the direction
+    g0, _g1 = _normals(state)
+    tof = math.floor((-shift + geo[4] * g0) / geo[5] + 0.5)
+    if abs(tof) > cnt[3]:
+        return False
+    out[n].det0 = ring0 * n_cry + c0
+    out[n].det1 = ring1 * n_cry + c1
+    out[n].tof = int(tof)
+    return True
+
+
+@nb.njit(cache=True, nogil=True, fastmath=True)
+def _survives(x, y, z, dx, dy, dz, mu, voxel, state):  # type: ignore[no-untyped-def]
+    """Whether a pair leaves the body: walk both ways until a free path of -ln(u) is used up."""
+    left = -math.log(_random(state))
+    nx, ny, nz = mu.shape
+    step = voxel[0] if voxel[0] < voxel[2] else voxel[2]
+    offset = _random(state)
+    for way in (1.0, -1.0):
+        sx, sy, sz = way * dx * step / voxel[0], way * dy * step / voxel[1], way * dz * step / voxel[2]
+        start = offset if way > 0 else 1.0 - offset
+        u = x / voxel[0] + 0.5 * nx + start * sx
+        v = y / voxel[1] + 0.5 * ny + start * sy
+        w = z / voxel[2] + 0.5 * nz + start * sz
+        while 0 <= u < nx and 0 <= v < ny and 0 <= w < nz:
+            left -= mu[int(u), int(v), int(w)] * step
+            if left < 0:
+                return False
+            u += sx
+            v += sy
+            w += sz
+    return True
+
+
+@nb.njit(cache=True, nogil=True, fastmath=True)
+def _emit_voxels(out, mean, cdf, voxels, steep, shape, voxel, mu, mu_voxel, geo, cnt, state):  # type: ignore[no-untyped-def]
+    """Poisson emissions (`mean` expected) from a voxel distribution; returns the number of events written.
+
+    Exponential steps along the cumulative distribution visit the voxels in order, which needs no search.
+    """
+    nx, ny, nz = shape
+    n, place, at = 0, 0, 0.0
+    while True:
+        at -= math.log(_random(state)) / mean
+        while place < cdf.size and cdf[place] < at:
+            place += 1
+        if place >= cdf.size or n >= out.size:
+            return n
+        index = voxels[place]
+        i, j, k = index // (ny * nz), (index // nz) % ny, index % nz
+        x = (i + _random(state) - 0.5 * nx) * voxel[0]
+        y = (j + _random(state) - 0.5 * ny) * voxel[1]
+        z = (k + _random(state) - 0.5 * nz) * voxel[2]
+        sigma = geo[6] * (1 + geo[7] * math.sqrt(x * x + y * y))
+        g0, g1 = _normals(state)
+        g2, _g3 = _normals(state)
+        x, y, z = x + sigma * g0, y + sigma * g1, z + sigma * g2
+        if _detect(x, y, z, mu, mu_voxel, True, steep[place], geo, cnt, state, out, n):
+            n += 1
+
+
+@nb.njit(cache=True, nogil=True, fastmath=True)
+def _emit_gaussian(out, mean, centre, sigma, cos_max, geo, cnt, state):  # type: ignore[no-untyped-def]
+    """Poisson emissions from a Gaussian source without attenuation; returns the number of events written."""
+    n, at = 0, 0.0
+    none = np.zeros((1, 1, 1), np.float32)
+    while True:
+        at -= math.log(_random(state)) / mean
+        if at > 1 or n >= out.size:
+            return n
+        g0, g1 = _normals(state)
+        g2, _g3 = _normals(state)
+        x, y, z = centre[0] + sigma[0] * g0, centre[1] + sigma[1] * g1, centre[2] + sigma[2] * g2
+        if _detect(x, y, z, none, sigma, False, cos_max, geo, cnt, state, out, n):
+            n += 1
+
+
+@nb.njit(cache=True, nogil=True)
+def _emit_randoms(out, cnt, state):  # type: ignore[no-untyped-def]
+    """Fill `out` with events uniform over accepted LORs and TOF bins."""
+    for n in range(out.size):
+        while True:
+            c0, c1 = int(_random(state) * cnt[0]), int(_random(state) * cnt[0])
+            r0, r1 = int(_random(state) * cnt[1]), int(_random(state) * cnt[1])
+            gap = abs(c0 - c1)
+            if min(gap, cnt[0] - gap) >= cnt[4] and abs(r0 - r1) <= cnt[2]:
+                break
+        out[n].det0, out[n].det1 = r0 * cnt[0] + c0, r1 * cnt[0] + c1
+        out[n].tof = int(_random(state) * (2 * cnt[3] + 1)) - cnt[3]
+
+
+def background_dict(noise: Background) -> dict[str, object]:
+    """The background as plain values, for `listmode.json`."""
+    return dataclasses.asdict(noise)

@@ -1,0 +1,157 @@
+"""The table of studies: one row a study, tab separated, checked before any job starts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import Config, ConfigError
+from .schema import nearest
+
+ROLES = ("train_v1v2", "adapt", "test_lesion", "test_high_bmi", "test_bladder", "test_catheter")
+SOURCES = ("analytic", "anatomy", "petsird", "images")
+READABLE = ("analytic",)
+COLUMNS = ("study", "role", "source", "bmi", "seed")
+LABEL = re.compile(r"^[A-Za-z0-9]+$")
+BMI_LIMITS = (10.0, 80.0)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One row: `bmi` in kg/m^2; `seed` decides anatomy and counts; `path` belongs to sources that read files."""
+
+    study: str
+    role: str
+    source: str
+    bmi: float
+    seed: int
+    path: str | None = None
+
+
+def read_studies(path: str | Path) -> list[Study]:
+    """Read and check a table of studies, in the order of its rows.
+
+    Windows line ends, a byte order mark and empty lines are accepted. Raises ConfigError naming file, row (the line
+    of the file), column, value and what is allowed.
+    """
+    lines = _lines(path)
+    if not lines:
+        raise ConfigError(
+            f"{path}: the table of studies is empty; expected a row of column names: {', '.join(COLUMNS)}"
+        )
+    names = _header(lines[0][1], path)
+    studies: list[Study] = []
+    for row, text in lines[1:]:
+        cells = [cell.strip() for cell in text.split("\t")]
+        if len(cells) < len(names) and "path" in names:
+            cells += [""] * (len(names) - len(cells))
+        if len(cells) != len(names):
+            raise ConfigError(f"{path}: row {row}: expected {len(names)} cells separated by tabs, got {len(cells)}")
+        studies.append(_study(dict(zip(names, cells, strict=True)), f"{path}: row {row}"))
+        _check_new(studies, [number for number, _ in lines[1:]], path)
+    if not studies:
+        raise ConfigError(f"{path}: the table has column names but no study")
+    return studies
+
+
+def check_roles(config: Config, studies: Sequence[Study]) -> None:
+    """Raise ConfigError if a role is missing that the configured networks or the figures need."""
+    entries = config.networks.values()
+    needed = {
+        "train_v1v2": "to train any network",
+        "test_lesion": "for Table 1 and Figs. 3 to 5",
+        "test_high_bmi": "for Fig. 5",
+    }
+    if any(entry.data == "adapt" for entry in entries):
+        needed["adapt"] = "by the networks with data: adapt"
+    if any(entry.data == "n2n" for entry in entries):
+        needed["test_bladder"] = "by the networks with data: n2n (Fig. 6)"
+        needed["test_catheter"] = "by the networks with data: n2n (Fig. S1)"
+    present = {study.role for study in studies}
+    for role, why in needed.items():
+        if role not in present:
+            raise ConfigError(f"{config.studies}: column role: no study has role {role!r}, needed {why}")
+
+
+def with_role(studies: Sequence[Study], *roles: str) -> list[Study]:
+    """The studies that have one of `roles`, in the table's order."""
+    return [study for study in studies if study.role in roles]
+
+
+def _lines(path: str | Path) -> list[tuple[int, str]]:
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such table of studies (key studies of the configuration)") from error
+    except (IsADirectoryError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a text file with a table of studies: {error}") from error
+    return [(row, line) for row, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def _header(line: str, path: str | Path) -> list[str]:
+    if "\t" not in line and ("," in line or ";" in line):
+        raise ConfigError(f"{path}: row 1: columns must be separated by tabs, found {line!r}")
+    names = [name.strip() for name in line.split("\t")]
+    for name in COLUMNS:
+        if name not in names:
+            raise ConfigError(f"{path}: row 1: column {name!r} is missing; found {', '.join(names)}")
+    allowed = (*COLUMNS, "path")
+    for name in names:
+        if name not in allowed:
+            raise ConfigError(f"{path}: row 1: unknown column {name!r}; {nearest(name, allowed)}")
+    if len(set(names)) != len(names):
+        raise ConfigError(f"{path}: row 1: a column is named twice: {', '.join(names)}")
+    return names
+
+
+def _study(cells: dict[str, str], where: str) -> Study:
+    if not LABEL.match(cells["study"]):
+        raise ConfigError(f"{where}: column study: {cells['study']!r} is not allowed; letters and digits only")
+    for column, allowed in (("role", ROLES), ("source", SOURCES)):
+        if cells[column] not in allowed:
+            raise ConfigError(f"{where}: column {column}: unknown {cells[column]!r}; {nearest(cells[column], allowed)}")
+    if cells["source"] not in READABLE:
+        raise ConfigError(
+            f"{where}: column source: {cells['source']!r} is not yet read by this version; allowed is analytic"
+        )
+    return Study(
+        study=cells["study"],
+        role=cells["role"],
+        source=cells["source"],
+        bmi=_bmi(cells["bmi"], where),
+        seed=_seed(cells["seed"], where),
+        path=cells.get("path") or None,
+    )
+
+
+def _bmi(text: str, where: str) -> float:
+    low, high = BMI_LIMITS
+    try:
+        bmi = float(text)
+    except ValueError:
+        bmi = math.nan
+    if not low <= bmi <= high:
+        raise ConfigError(f"{where}: column bmi: {text!r} is not allowed; a number from {low:g} to {high:g} kg/m^2")
+    return bmi
+
+
+def _seed(text: str, where: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ConfigError(f"{where}: column seed: {text!r} is not allowed; a whole number >= 0")
+    return int(text)
+
+
+def _check_new(studies: Sequence[Study], rows: Sequence[int], path: str | Path) -> None:
+    """The last study against those before; names that differ only in case would share files on some disks."""
+    new, row = studies[-1], rows[len(studies) - 1]
+    for other, earlier in zip(studies[:-1], rows, strict=False):
+        if other.study.lower() == new.study.lower():
+            raise ConfigError(f"{path}: row {row}: column study: {new.study!r} is already in row {earlier}")
+        if other.seed == new.seed:
+            raise ConfigError(
+                f"{path}: row {row}: column seed: {new.seed} is already in row {earlier} ({other.study}): "
+                "the same anatomy twice; give each study its own seed"
+            )

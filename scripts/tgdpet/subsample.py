@@ -1,0 +1,104 @@
+"""Which events belong to a noise level, a half or a realisation: decided by a counter, stored nowhere.
+
+Event i of a study gets a uniform number from a hash of (seed, study, purpose, i). A noise level keeps the
+events whose number lies below its share; halves and realisations partition the events by it. So any part
+can be recomputed alone, in any order and chunking, and costs no disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+
+from .config import Sampling
+from .seeds import derive
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A part of a list mode: events in `thin`'s lowest `share` and then in part `part` of `parts`."""
+
+    name: str
+    share: float
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def fraction(self) -> float:
+        """Expected share of all events."""
+        return self.share / self.parts
+
+
+def samples_of(role: str, sampling: Sampling, scan_s: float) -> list[Sample]:
+    """The samples a study of this role needs (names as in the image files)."""
+    whole = Sample(level_name(scan_s), 1.0)
+    if role in ("train_v1v2", "adapt"):
+        return [*(Sample(level_name(s), s / scan_s) for s in sampling.levels_s if s < scan_s), whole]
+    if role == "test_lesion":
+        n = sampling.realisations
+        return [*(Sample(realisation_name(i + 1), 1.0, i, n) for i in range(n)), whole]
+    if role == "test_high_bmi":
+        return [Sample(level_name(sampling.test_s), sampling.test_s / scan_s), whole]
+    share = sampling.online_s / scan_s
+    halves = [Sample(f"half{i + 1}", share, i, 2) for i in range(2)]
+    return [Sample(level_name(sampling.online_s), share), *halves, whole]
+
+
+def level_name(seconds: float) -> str:
+    """Name of a noise level, `60s`."""
+    return f"{seconds:g}s"
+
+
+def realisation_name(number: int) -> str:
+    """Name of an i.i.d. realisation, `real01` for 1."""
+    return f"real{number:02d}"
+
+
+def keep(sample: Sample, start: int, count: int, seed: int, study: str) -> np.ndarray:
+    """Which of the events start .. start + count - 1 of `study` belong to `sample`, (count,) bool."""
+    thin = np.uint64(derive(seed, "subsample", study, "thin", f"{sample.share:.9f}"))
+    split = np.uint64(derive(seed, "subsample", study, "split", sample.parts))
+    return _keep(start, count, thin, split, sample.share, sample.part, sample.parts)
+
+
+def count(samples: Sequence[Sample], n_events: int, seed: int, study: str, chunk: int = 1 << 22) -> dict[str, int]:
+    """Number of events of every sample."""
+    out = dict.fromkeys((s.name for s in samples), 0)
+    for start in range(0, n_events, chunk):
+        for sample in samples:
+            out[sample.name] += int(keep(sample, start, min(chunk, n_events - start), seed, study).sum())
+    return out
+
+
+def check_counts(samples: Sequence[Sample], counts: Mapping[str, int], n_events: int) -> None:
+    """Raise ValueError where a count lies 6 standard deviations off the binomial mean, or a partition leaks."""
+    for sample in samples:
+        mean = n_events * sample.fraction
+        spread = (mean * (1 - sample.fraction)) ** 0.5
+        if abs(counts[sample.name] - mean) > 6 * spread + 1:
+            raise ValueError(f"subsample: {sample.name}: expected {mean:.0f} +- {spread:.0f} events, got {counts[sample.name]}")
+    partition = [s for s in samples if s.parts > 1 and s.share == 1.0]
+    if partition and (total := sum(counts[s.name] for s in partition)) != n_events:
+        raise ValueError(f"subsample: the {len(partition)} realisations hold {total} events, the study {n_events}")
+
+
+@nb.njit(inline="always")
+def _hash(key, index):  # type: ignore[no-untyped-def]
+    """The index-th output of splitmix64 seeded by `key`, as a uniform number in [0, 1)."""
+    z = key + (np.uint64(index) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return np.float64(z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@nb.njit(cache=True, nogil=True)
+def _keep(start, count, thin, split, share, part, parts):  # type: ignore[no-untyped-def]
+    out = np.empty(count, np.bool_)
+    for i in range(count):
+        inside = share >= 1.0 or _hash(thin, start + i) < share
+        out[i] = inside and (parts == 1 or int(_hash(split, start + i) * parts) == part)
+    return out

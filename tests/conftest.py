@@ -1,0 +1,39 @@
+"""Shared by all tests."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """What Snakemake makes of two configuration files: mappings merged, everything else replaced."""
+    out = copy.deepcopy(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = merge(out[key], value) if both else copy.deepcopy(value)
+    return out
+
+
+@pytest.fixture
+def raw_config() -> Callable[..., dict[str, Any]]:
+    """`raw_config("smoke")`: config.yaml with smoke.yaml over it, as Snakemake sees it."""
+
+    def read(name: str = "config") -> dict[str, Any]:
+        base, over = (yaml.safe_load((ROOT / "config" / f"{n}.yaml").read_text()) for n in ("config", name))
+        return merge(base, over)
+
+    return read

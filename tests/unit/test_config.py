@@ -1,0 +1,145 @@
+"""Configurations: what ships is valid, what is wrong is named in one line, and the documents agree with the code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import typing
+
+import jsonschema
+import pytest
+import yaml
+
+from tgdpet import config
+from tgdpet.config import ConfigError, load
+from tgdpet.schema import _range_text, strip_optional
+
+NETWORKS = {
+    "v1-net": {"method": "train", "data": "v1"},
+    "TGD-net": {"method": "tgd", "base": "v1-net", "data": "adapt"},
+    "TGD-N2N": {"method": "tgd", "base": "TGD-net", "data": "n2n"},
+}
+
+
+def tgd(data: str, base: str, **more: dict[str, str]) -> dict[str, dict[str, dict[str, str]]]:
+    return {"networks": {**NETWORKS, "n": {"method": "tgd", "data": data, "base": base}, **more}}
+
+
+WRONG = [
+    # raw configuration, then the words its error must hold: key, value, what is allowed
+    ({"sede": 1}, ["'sede'", "did you mean 'seed'"]),
+    ({"train": {"epoch": 3}}, ["train.epoch", "did you mean 'epochs'"]),
+    ({"networks": {"v1-net": {"methd": "tgd"}}}, ["networks.v1-net.methd", "did you mean 'method'"]),
+    ({"seed": "7"}, ["seed", "'7'", "whole number"]),
+    ({"seed": True}, ["seed", "True", "whole number"]),
+    ({"seed": 1.5}, ["seed", "1.5", "whole number"]),
+    ({"device": "gpu"}, ["device", "'gpu'", "auto, cpu, cuda"]),
+    ({"grid": 3}, ["grid", "mapping", "3"]),
+    ({"grid": {"shape": [64, 64]}}, ["grid.shape", "3 values", "2"]),
+    ({"grid": {"shape": 64}}, ["grid.shape", "a list", "64"]),
+    ({"grid": {"voxel_mm": [4, 4, 0]}}, ["grid.voxel_mm[2]", "0", "> 0"]),
+    ({"sampling": {"levels_s": []}}, ["sampling.levels_s", "at least one"]),
+    ({"sampling": {"levels_s": [30, 700]}}, ["sampling.levels_s[1]", "700 s", "600 s"]),
+    ({"sampling": {"levels_s": [30, 600]}}, ["sampling.levels_s[1]", "less than"]),
+    ({"sampling": {"levels_s": [30, 30]}}, ["sampling.levels_s", "twice"]),
+    ({"sampling": {"online_s": 601}}, ["sampling.online_s", "601 s"]),
+    ({"simulation": {"scan_s": math.nan}}, ["simulation.scan_s", "nan", "finite"]),
+    ({"simulation": {"scan_s": math.inf}}, ["simulation.scan_s", "inf", "finite"]),
+    ({"train": {"learning_rate": "1e-3"}}, ["train.learning_rate", "'1e-3'", "1.0e-3"]),
+    ({"train": {"patch": 200}}, ["train.patch", "200", "grid.shape"]),
+    ({"protocols": {"v1": {}}}, ["protocols", "'v2'", "missing"]),
+    ({"protocols": {"v1": {}, "v2": {}, "v3": {}}}, ["protocols.v3", "v1 and v2"]),
+    ({"networks": {"a b": {}}}, ["networks.a b", "letters"]),
+    ({"networks": {"input": {}}}, ["networks.input", "taken"]),
+    ({"networks": {"n": {"phi": 1.2}}}, ["networks.n.phi", "1.2", ">= 0 and <= 1"]),
+    ({"networks": {"n": {"phi": -0.1}}}, ["networks.n.phi", "-0.1", ">= 0 and <= 1"]),
+    ({"networks": {"n": {"base": "x"}}}, ["networks.n.base", "'x'", "starts from scratch"]),
+    ({"networks": {"n": {"data": "adapt"}}}, ["networks.n.data", "'adapt'", "v1 or v2"]),
+    ({"networks": {"n": {"method": "tgd", "data": "adapt"}}}, ["networks.n.base", "missing"]),
+    (tgd(data="v1", base="v1-net"), ["networks.n.data", "adapt or n2n"]),
+    (tgd(data="adapt", base="v1net"), ["networks.n.base", "'v1net'", "did you mean 'v1-net'"]),
+    (tgd(data="n2n", base="TGD-N2N"), ["networks.n.base", "'TGD-N2N'", "one study"]),
+    (tgd(data="n2n", base="n"), ["circle", "n <- n"]),
+    (tgd(data="adapt", base="m", m={"method": "tgd", "data": "adapt", "base": "n"}), ["circle", "n <- m <- n"]),
+    ({"networks": NETWORKS, "score": {"network": "v1-nt"}}, ["score.network", "'v1-nt'", "did you mean 'v1-net'"]),
+    ({"networks": NETWORKS, "score": {"network": "TGD-N2N"}}, ["score.network", "one study"]),
+    ({"score": {"drop_phi": [0.3, 1.2]}}, ["score.drop_phi[1]", "1.2"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["config", "paper", "smoke"])
+def test_shipped_configurations_are_valid(raw_config, name):
+    loaded = load(raw_config(name), name)
+    assert set(loaded.networks) == {"v1-net", "v2-net", "FT-net", "TGD-net", "TGD-N2N", "TGD2-N2N"}
+    jsonschema.validate(raw_config(name), config.schema())
+
+
+@pytest.mark.parametrize(("raw", "words"), WRONG, ids=lambda value: str(value)[:60])
+def test_an_error_is_one_line_with_file_key_value_and_what_is_allowed(raw, words):
+    with pytest.raises(ConfigError) as error:
+        load(raw, "my.yaml")
+    message = str(error.value)
+    assert message.startswith("my.yaml: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_whole_numbers_stand_for_real_ones():
+    scan_s = load({"simulation": {"scan_s": 700}}).simulation.scan_s
+    assert scan_s == 700
+    assert isinstance(scan_s, float)
+
+
+def test_resolved_configuration_reads_back(raw_config, tmp_path):
+    loaded = load(raw_config("smoke"))
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config.as_dict(loaded)))
+    assert config.read(tmp_path / "c.yaml") == loaded
+
+
+def test_read_names_the_file(tmp_path):
+    with pytest.raises(ConfigError, match="none.yaml: no such"):
+        config.read(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1,\nb: 2")
+    with pytest.raises(ConfigError, match=r"bad.yaml: not valid YAML"):
+        config.read(tmp_path / "bad.yaml")
+
+
+def test_defaults_keep_their_own_limits():
+    assert load(config.as_dict(config.Config())) == config.Config()
+
+
+def test_schema_file_agrees_with_the_dataclasses(root):
+    stored = json.loads((root / "workflow/schemas/config.schema.json").read_text())
+    assert stored == json.loads(json.dumps(config.schema())), "run: make schema"
+
+
+def test_schema_refuses_what_one_key_decides():
+    for raw in ({"sede": 1}, {"seed": "7"}, {"networks": {"n": {"phi": 1.2}}}, {"grid": {"shape": [64, 64]}},
+                {"networks": {"a b": {}}}, {"simulation": {"scan_s": 0}}, {"device": "gpu"}):  # fmt: skip
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(raw, config.schema())
+
+
+def reference_rows(cls: type, prefix: str = "") -> list[str]:
+    """The rows of the tables in config/README.md: key, default, allowed, meaning."""
+    hints, rows = typing.get_type_hints(cls), []
+    for field in dataclasses.fields(cls):
+        hint, _ = strip_optional(hints[field.name])
+        key = prefix + field.name
+        if dataclasses.is_dataclass(hint):
+            rows += reference_rows(hint, f"{key}.")
+        elif typing.get_origin(hint) is dict:
+            rows += reference_rows(typing.get_args(hint)[1], f"{key}.NAME.")
+        else:
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            shown = "" if default is None else str(default)
+            rows.append(f"| `{key}` | {shown} | {_range_text(field.metadata)} | {field.metadata['help']} |")
+    return rows
+
+
+def test_every_key_is_explained(root):
+    text = (root / "config/README.md").read_text()
+    missing = [row for row in reference_rows(config.Config) if row not in text]
+    assert not missing, "config/README.md lacks or contradicts:\n" + "\n".join(missing)

@@ -1,0 +1,78 @@
+"""The bill: the paper's counts, sums that hold, and growth with what is asked for."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tgdpet import costs, subsample
+from tgdpet.config import load
+from tgdpet.studies import ROLES, read_studies
+
+
+@pytest.fixture
+def bill(root, raw_config):
+    def make(name="config", change=None):
+        raw = raw_config(name)
+        for key, value in (change or {}).items():
+            section, _, entry = key.partition(".")
+            raw.setdefault(section, {})[entry] = value
+        config = load(raw)
+        rows = costs.estimate(config, read_studies(root / config.studies))
+        return {row.stage: row for row in rows}
+
+    return make
+
+
+def test_paper_scale_has_the_papers_slices(root, raw_config):
+    config = load(raw_config("paper"))
+    studies = read_studies(root / config.studies)
+    assert costs.training_slices(config, studies, "v1") == 30_720 == 20 * 6 * 256
+    assert costs.training_slices(config, studies, "adapt") == 7 * 6 * 256
+    assert (config.train.epochs, config.adapt.epochs, config.online.epochs) == (500, 500, 150)
+    assert config.network.width == 1.0
+
+
+def test_network_size_is_the_papers():
+    assert costs._macs_per_pixel(1.0) == pytest.approx(1.30e6, rel=0.01)
+
+
+def test_jobs_follow_studies_and_networks(bill):
+    rows = bill()
+    assert rows["simulate"].jobs == 13
+    assert rows["reconstruct"].jobs == 6 * 2 + 3 + 2 + 2 + 1 + 1
+    assert rows["train"].jobs == 2
+    assert rows["adapt"].jobs == 2 + 2 * 2
+    assert rows["denoise"].jobs == 4 * 4 + 2 * 2
+    assert (
+        bill(change={"resources.recon_jobs": "image"})["reconstruct"].jobs == 6 * 2 * 7 + 3 * 7 + 2 * 11 + 2 * 2 + 4 + 4
+    )
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_images_are_those_that_subsampling_makes(raw_config, role):
+    config = load(raw_config())
+    samples = subsample.samples_of(role, config.sampling, config.simulation.scan_s)
+    assert sorted(costs.fractions(role, config)) == pytest.approx(sorted(s.fraction for s in samples))
+
+
+def test_costs_grow_with_what_is_asked_for(bill):
+    base = bill()
+    assert bill(change={"train.epochs": 28})["train"].gpu_h == pytest.approx(2 * base["train"].gpu_h)
+    assert bill(change={"network.width": 0.5})["train"].gpu_h > 3.5 * base["train"].gpu_h
+    assert bill(change={"scanner.efficiency": 0.2})["simulate"].temporary_gb == pytest.approx(
+        4 * base["simulate"].temporary_gb
+    )
+    assert bill(change={"simulation.scan_s": 1200})["simulate"].temporary_gb == pytest.approx(
+        2 * base["simulate"].temporary_gb
+    )
+
+
+def test_text_has_a_row_a_stage_and_the_sum(bill):
+    rows = list(bill("paper").values())
+    lines = costs.bill_text(rows).splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == [*(row.stage for row in rows), "total"]
+    assert int(lines[-2].split()[1].replace(",", "")) == sum(row.jobs for row in rows)
+    assert all(len(line) < 120 for line in lines)
+    assert all(math.isfinite(row.core_h) and row.core_h > 0 for row in rows)

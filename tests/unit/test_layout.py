@@ -1,0 +1,103 @@
+"""The project's own shape: thin scripts, a library that stays light, rules that say what they need."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+
+import tgdpet
+
+
+def scripts(root):
+    return sorted((root / "scripts").glob("[0-9]*.py"))
+
+
+def rules(root):
+    """(file name, rule name, body) of every rule."""
+    for path in sorted((root / "workflow/rules").glob("*.smk")):
+        for match in re.finditer(
+            r"^\s*(?:rule|checkpoint) (\w+):\n((?:(?:[ \t]+.*)?\n)+)", path.read_text() + "\n", re.M
+        ):
+            yield path.name, match.group(1), match.group(2)
+
+
+def test_scripts_are_thin(root):
+    for path in scripts(root):
+        lines = len(path.read_text().splitlines())
+        assert lines <= 60, f"{path.name}: {lines} lines; logic belongs in scripts/tgdpet"
+
+
+def test_modules_are_of_readable_size(root):
+    for path in [*(root / "scripts/tgdpet").rglob("*.py"), *(root / "tests").rglob("*.py")]:
+        assert len(path.read_text().splitlines()) <= 300, path
+
+
+def test_rule_files_are_short(root):
+    for path in (root / "workflow/rules").glob("*.smk"):
+        assert len(path.read_text().splitlines()) <= 100, path
+
+
+def test_every_rule_declares_what_it_needs(root):
+    for file, name, body in rules(root):
+        if "shell:" not in body and "run:" not in body and "script:" not in body:
+            continue  # a target rule
+        for word in ("log:", "benchmark:", "threads:", "mem_mb", "runtime"):
+            assert word in body, f"{file}: rule {name} lacks {word}"
+
+
+def test_rules_name_scripts_that_exist(root):
+    for path in (root / "workflow/rules").glob("*.smk"):
+        for name in re.findall(r"scripts/(\w+\.py)", path.read_text()):
+            assert (root / "scripts" / name).exists(), f"{path.name}: scripts/{name}"
+
+
+@pytest.mark.parametrize("module", ["config", "studies", "costs", "cli"])
+def test_what_the_snakefile_imports_is_light(root, module):
+    heavy = ("torch", "numba", "matplotlib", "pandas")
+    code = f"import sys, tgdpet.{module}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root / "scripts", check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_versions_agree(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert project["version"] == tgdpet.__version__
+    assert f"version: {tgdpet.__version__}" in (root / "CITATION.cff").read_text()
+    assert f"## {tgdpet.__version__}" in (root / "CHANGELOG.md").read_text()
+
+
+def test_constraints_pin_every_dependency(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    lines = (root / "envs/constraints.txt").read_text().splitlines()
+    pinned = {line.split("==")[0] for line in lines if re.fullmatch(r"[a-z0-9-]+==[\w.]+", line)}
+    assert all("==" in line or line.startswith("#") for line in lines)
+    for requirement in wanted:
+        name = re.split(r"[\[<>=!~ ]", requirement)[0].lower()
+        assert name in pinned, f"envs/constraints.txt does not pin {name}"
+
+
+def test_smoke_and_paper_only_override_known_keys(raw_config):
+    assert set(raw_config("paper")) == set(raw_config()) | {"resources"}
+
+
+@pytest.mark.slow
+def test_wheel_holds_only_the_library(root, tmp_path):
+    tree = tmp_path / "tree"  # the build leaves files behind
+    shutil.copytree(root / "scripts", tree / "scripts", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, tree)
+    options = ["--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", str(tree), *options], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names} == {"tgdpet", f"tgdpet-{tgdpet.__version__}.dist-info"}
+    assert {f"tgdpet/{path.name}" for path in (root / "scripts/tgdpet").glob("*.py")} <= set(names)

@@ -1,0 +1,66 @@
+# Stage 7: fine-tuning and TGD, for a protocol (data: adapt) or a single study (data: n2n); chains of any length.
+
+
+def adapt_options(network):
+    """Command-line words of a network's entry."""
+    e = NETWORKS[network]
+    words = f"--method {e.method} --batchnorm {e.batchnorm}"
+    if e.method == "finetune":
+        return f"{words} --blocks {e.blocks}"
+    share = f" --fraction {e.fraction:g}" if e.fraction is not None else ""
+    return f"{words} --phi {e.phi:g}{share} --flow {e.flow}"
+
+
+def scores_of(network):
+    """The KSE table that decides what is retrained (tgd only)."""
+    e = NETWORKS[network]
+    return [f"{R}/kse/{e.base}.csv"] if e.method == "tgd" else []
+
+
+ADAPT_JOBS = [
+    ("adapt", [n for n in POPULATION if NETWORKS[n].method != "train"], "adapted/{network}", "{network}"),
+    ("adapt_online", N2N, "adapted/{network}/{study}", "{network}_{study}"),
+]
+
+for _name, _networks, _path, _job in ADAPT_JOBS:
+    _online = _name == "adapt_online"
+
+    rule:
+        name:
+            _name
+        input:
+            script="scripts/07_adapt.py",
+            base=lambda w: model(NETWORKS[w.network].base),
+            scores=lambda w: scores_of(w.network),
+            index=f"{R}/dataset/n2n-{{study}}/index.tsv" if _online else f"{R}/dataset/adapt/index.tsv",
+            volumes=(
+                [f"{R}/dataset/n2n-{{study}}/{{study}}.npy"]
+                if _online
+                else [f"{R}/dataset/adapt/{s}.npy" for s in TASKS["adapt"][1]]
+            ),
+        output:
+            model=f"{R}/{_path}.safetensors",
+            **beside(f"{R}/{_path}.safetensors"),
+        params:
+            scores=lambda w, input: f"--scores {input.scores}" if input.scores else "",
+            entry=lambda w: adapt_options(w.network),
+            seed=CONFIG.seed,
+            device=CONFIG.device,
+            checkpoint=lambda w, output: output.model.replace(f"{R}/", f"{R}/checkpoints/", 1),
+            options=cli.to_options(CONFIG.online if _online else CONFIG.adapt),
+        wildcard_constraints:
+            network=names(_networks),
+            study=names(ONLINE),
+        log:
+            f"{R}/logs/{_name}/{_job}.log",
+        benchmark:
+            f"{R}/benchmarks/{_name}/{_job}.tsv"
+        threads: CONFIG.resources.train
+        resources:
+            mem_mb=mem(2500, per_voxel_bytes=8 * len(STUDIES) * (len(CONFIG.sampling.levels_s) + 1)),
+            runtime=minutes(1800),
+            gpu=GPU,
+        shell:
+            "python {input.script} --dataset {input.index} --name {wildcards.network} --base {input.base}"
+            " {params.scores} {params.entry} --seed {params.seed} --device {params.device} --threads {threads}"
+            " --checkpoint {params.checkpoint} --out {output.model} {params.options} 2>&1 | tee {log}"

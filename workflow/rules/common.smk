@@ -1,0 +1,110 @@
+# Names, paths and sizes that the rules share. Nothing here reads results.
+import os
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.current_basedir).parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from tgdpet import cli, costs
+from tgdpet import config as tgd_config
+from tgdpet.images import image_name
+from tgdpet.studies import check_roles, read_studies, with_role
+from tgdpet.subsample import level_name, samples_of
+
+SOURCE = " + ".join(str(f) for f in workflow.configfiles) or "configuration"
+try:
+    CONFIG = tgd_config.load(config, SOURCE)
+    STUDIES = read_studies(CONFIG.studies)
+    check_roles(CONFIG, STUDIES)
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+R = CONFIG.results
+ONLY_FIGURES = set(getattr(workflow.dag_settings, "targets", ())) == {"figures"}
+NETWORKS = CONFIG.networks
+WHOLE = level_name(CONFIG.simulation.scan_s)
+STUDY = {s.study: s for s in STUDIES}
+ROLE_STUDIES = {}
+for s in STUDIES:
+    ROLE_STUDIES.setdefault(s.role, []).append(s.study)
+TESTS = [s.study for s in STUDIES if s.role.startswith("test_")]
+ONLINE = [s.study for s in with_role(STUDIES, "test_bladder", "test_catheter")]
+POPULATION = [n for n, e in NETWORKS.items() if e.data != "n2n"]
+N2N = [n for n, e in NETWORKS.items() if e.data == "n2n"]
+BASES = sorted({e.base for e in NETWORKS.values() if e.method == "tgd"} | {CONFIG.score.network})
+# A job asks for a GPU where one is configured, or where this machine has one.
+GPU = int(CONFIG.device == "cuda" or (CONFIG.device == "auto" and shutil.which("nvidia-smi") is not None))
+VOXELS = CONFIG.grid.shape[0] * CONFIG.grid.shape[1] * CONFIG.grid.shape[2]
+EVENTS = costs.events_per_study(CONFIG)
+
+
+wildcard_constraints:
+    study="|".join(STUDY),
+    protocol="v1|v2",
+    network="|".join(NETWORKS) or "none",
+    sample=r"\d+(\.\d+)?s|half[12]|real\d+",
+
+
+def protocols_of(role):
+    """Protocols that a study of this role is reconstructed with."""
+    return costs.protocols(role)
+
+
+def samples_names(role):
+    """Samples that a study of this role is split into."""
+    return [s.name for s in samples_of(role, CONFIG.sampling, CONFIG.simulation.scan_s)]
+
+
+def recon(study, protocol, sample):
+    """Path of a reconstructed image."""
+    return f"{R}/recon/sub-{study}/pet/{image_name(study, protocol, sample)}"
+
+
+def recon_all(study, protocol):
+    """Paths of all images of a study and protocol."""
+    return [recon(study, protocol, s) for s in samples_names(STUDY[study].role)]
+
+
+def noisy_names(role):
+    """Samples of a test study that networks denoise."""
+    return [s for s in samples_names(role) if s != WHOLE and not s.startswith("half")]
+
+
+def denoised(network, study, protocol, sample):
+    """Path of a denoised image."""
+    return f"{R}/denoised/{network}/sub-{study}/pet/{image_name(study, protocol, sample)}"
+
+
+def networks_of(study):
+    """Networks that denoise this study."""
+    return POPULATION + (N2N if study in ONLINE else [])
+
+
+def model(network, study=None):
+    """Path of a network's weights."""
+    entry = NETWORKS[network]
+    if entry.method == "train":
+        return f"{R}/models/{network}.safetensors"
+    return f"{R}/adapted/{network}/{study}.safetensors" if entry.data == "n2n" else f"{R}/adapted/{network}.safetensors"
+
+
+def names(words):
+    """A wildcard constraint that allows these words only."""
+    return "|".join(words) or "none"
+
+
+def mem(base_mb, per_voxel_bytes=0.0, per_event_bytes=0.0):
+    """Memory of a job by the sizes of its images and list modes, more at every retry."""
+    size = base_mb + (per_voxel_bytes * VOXELS + per_event_bytes * EVENTS) / 1e6
+    return lambda wildcards, attempt: int(size * (1 + 0.5 * (attempt - 1)))
+
+
+def minutes(core_s):
+    """Wall time of a job that is expected to take so many seconds: four times that, at least ten minutes."""
+    return lambda wildcards, attempt: int(attempt * max(10, 4 * core_s / 60))
+
+
+if workflow.is_main_process:
+    print(costs.bill_text(costs.estimate(CONFIG, STUDIES)), file=sys.stderr)

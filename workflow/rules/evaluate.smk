@@ -1,0 +1,53 @@
+# Stage 9: all measures of a test study, then one table.
+
+
+rule evaluate:
+    input:
+        script="scripts/09_evaluate.py",
+        organs=f"{R}/listmode/{{study}}/organs.nii.gz",
+        recon=lambda w: [x for p in protocols_of(STUDY[w.study].role) for x in recon_all(w.study, p)],
+        denoised=lambda w: [
+            denoised(n, w.study, p, x)
+            for n in networks_of(w.study)
+            for p in protocols_of(STUDY[w.study].role)
+            for x in noisy_names(STUDY[w.study].role)
+        ],
+    output:
+        f"{R}/metrics/{{study}}.csv",
+    params:
+        role=lambda w: STUDY[w.study].role,
+        whole=WHOLE,
+        results=R,
+        networks=lambda w: " ".join(networks_of(w.study)),
+    wildcard_constraints:
+        study=names(TESTS),
+    log:
+        f"{R}/logs/evaluate/{{study}}.log",
+    benchmark:
+        f"{R}/benchmarks/evaluate/{{study}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=mem(800, per_voxel_bytes=16 * (CONFIG.sampling.realisations + 10)),
+        runtime=minutes(300),
+    shell:
+        "python {input.script} --study {wildcards.study} --role {params.role} --reference-sample {params.whole}"
+        " --organs {input.organs} --recon {params.results}/recon --denoised {params.results}/denoised"
+        " --networks {params.networks} --out {output} 2>&1 | tee {log}"
+
+
+rule collect:
+    input:
+        script="scripts/09_collect.py",
+        tables=[f"{R}/metrics/{s}.csv" for s in TESTS],
+    output:
+        f"{R}/metrics/metrics.csv",
+    log:
+        f"{R}/logs/evaluate/collect.log",
+    benchmark:
+        f"{R}/benchmarks/evaluate/collect.tsv"
+    threads: 1
+    resources:
+        mem_mb=mem(500),
+        runtime=minutes(30),
+    shell:
+        "python {input.script} --tables {input.tables} --out {output} 2>&1 | tee {log}"

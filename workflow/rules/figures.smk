@@ -1,0 +1,80 @@
+# Stage 10: tables, figures and the report.
+import yaml
+
+FIGURES = ["table1", "fig3", "fig4", "fig5", "fig6", "figS1", "timing", "kse", "training"]
+FIGURE_FILES = expand(f"{R}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["png", "pdf", "csv"])
+DROP = {"fig4", "kse"}  # figures that show the drop experiment
+
+
+rule resolved_config:
+    output:
+        f"{R}/config.yaml",
+    params:
+        config=tgd_config.as_dict(CONFIG),
+    log:
+        f"{R}/logs/resolved_config.log",
+    benchmark:
+        f"{R}/benchmarks/figures/resolved_config.tsv"
+    threads: 1
+    resources:
+        mem_mb=200,
+        runtime=10,
+    run:
+        from tgdpet.files import write_text
+
+        write_text(output[0], yaml.safe_dump(params.config, sort_keys=False))
+
+
+rule figure:
+    input:
+        script="scripts/10_figures.py",
+        module="scripts/tgdpet/figures/{figure}.py",
+        common="scripts/tgdpet/figures/common.py",
+        config=f"{R}/config.yaml",
+        studies=CONFIG.studies,
+        metrics=f"{R}/metrics/metrics.csv",
+        drop=lambda w: [f"{R}/kse/drop.csv"] if w.figure in DROP else [],
+        scores=lambda w: [f"{R}/kse/{b}.csv" for b in BASES] if w.figure == "kse" else [],
+    output:
+        multiext(f"{R}/figures/{{figure}}", ".png", ".pdf", ".csv"),
+    params:
+        results=R,
+        stem=lambda w, output: os.path.splitext(output[0])[0],
+    wildcard_constraints:
+        figure="|".join(FIGURES),
+    log:
+        f"{R}/logs/figures/{{figure}}.log",
+    benchmark:
+        f"{R}/benchmarks/figures/{{figure}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=mem(1000, per_voxel_bytes=100),
+        runtime=minutes(60),
+    shell:
+        "python {input.script} {wildcards.figure} --config {input.config} --studies {input.studies}"
+        " --results {params.results} --out {params.stem} 2>&1 | tee {log}"
+
+
+rule report:
+    input:
+        FIGURE_FILES,
+        script="scripts/10_report.py",
+        module="scripts/tgdpet/report.py",
+        config=f"{R}/config.yaml",
+        studies=CONFIG.studies,
+        metrics=f"{R}/metrics/metrics.csv",
+    output:
+        f"{R}/report.html",
+    params:
+        results=R,
+    log:
+        f"{R}/logs/figures/report.log",
+    benchmark:
+        f"{R}/benchmarks/figures/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=mem(800),
+        runtime=minutes(60),
+    shell:
+        "python {input.script} --config {input.config} --studies {input.studies} --results {params.results}"
+        " --out {output} 2>&1 | tee {log}"

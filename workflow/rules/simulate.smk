@@ -1,0 +1,80 @@
+# Stages 1 and 2: list mode on disk, and the recipes of its samples.
+
+
+rule compile:
+    input:
+        script="scripts/00_compile.py",
+        kernels=[f"scripts/tgdpet/{m}.py" for m in ("simulate", "subsample", "projector", "corrections")],
+    output:
+        f"{R}/compiled.txt",
+    log:
+        f"{R}/logs/compile.log",
+    benchmark:
+        f"{R}/benchmarks/compile/compile.tsv"
+    threads: 1
+    resources:
+        mem_mb=mem(1000),
+        runtime=minutes(60),
+    shell:
+        "python {input.script} --out {output} 2>&1 | tee {log}"
+
+
+rule simulate:
+    input:
+        script="scripts/01_simulate.py",
+        compiled=ancient(f"{R}/compiled.txt"),
+    output:
+        events=temp(f"{R}/listmode/{{study}}/events.npy"),
+        scanner=f"{R}/listmode/{{study}}/scanner.json",
+        meta=f"{R}/listmode/{{study}}/listmode.json",
+        mu=f"{R}/listmode/{{study}}/mu.nii.gz",
+        truth=f"{R}/listmode/{{study}}/truth.nii.gz",
+        truth_json=f"{R}/listmode/{{study}}/truth.json",
+        organs=f"{R}/listmode/{{study}}/organs.nii.gz",
+    params:
+        dir=lambda w, output: os.path.dirname(output.events),
+        role=lambda w: STUDY[w.study].role,
+        bmi=lambda w: f"{STUDY[w.study].bmi:g}",
+        study_seed=lambda w: STUDY[w.study].seed,
+        seed=CONFIG.seed,
+        options=" ".join(cli.to_options(s) for s in (CONFIG.grid, CONFIG.scanner, CONFIG.simulation)),
+    log:
+        f"{R}/logs/simulate/{{study}}.log",
+    benchmark:
+        f"{R}/benchmarks/simulate/{{study}}.tsv"
+    threads: CONFIG.resources.simulate
+    resources:
+        mem_mb=mem(800, per_voxel_bytes=60 * CONFIG.simulation.oversampling**3),
+        runtime=minutes(EVENTS / costs.SIMULATE_EVENTS_PER_CORE_S),
+        disk_mb=int(12 * EVENTS / 1e6) + 100,
+    shell:
+        "python {input.script} --study {wildcards.study} --role {params.role} --bmi {params.bmi}"
+        " --study-seed {params.study_seed} --seed {params.seed} --threads {threads} --out-dir {params.dir}"
+        " {params.options} 2>&1 | tee {log}"
+
+
+rule subsample:
+    input:
+        script="scripts/02_subsample.py",
+        events=rules.simulate.output.events,
+        meta=rules.simulate.output.meta,
+        scanner=rules.simulate.output.scanner,
+        mu=rules.simulate.output.mu,
+    output:
+        f"{R}/listmode/{{study}}/samples.json",
+    params:
+        dir=lambda w, input: os.path.dirname(input.events),
+        role=lambda w: STUDY[w.study].role,
+        seed=CONFIG.seed,
+        options=cli.to_options(CONFIG.sampling),
+    log:
+        f"{R}/logs/subsample/{{study}}.log",
+    benchmark:
+        f"{R}/benchmarks/subsample/{{study}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=mem(500),
+        runtime=minutes(20 * EVENTS / costs.SUBSAMPLE_EVENTS_PER_CORE_S),
+    shell:
+        "python {input.script} --listmode {params.dir} --role {params.role} --seed {params.seed}"
+        " --out {output} {params.options} 2>&1 | tee {log}"

@@ -1,0 +1,96 @@
+# Stages 5 and 6: networks from scratch; KSE of their kernels; the drop experiment.
+
+
+def beside(path):
+    """The log and the sidecar that lie beside a network's weights."""
+    return {"table": path.replace(".safetensors", "_log.csv"), "sidecar": path.replace(".safetensors", ".json")}
+
+
+rule train:
+    input:
+        script="scripts/05_train.py",
+        index=lambda w: f"{R}/dataset/{NETWORKS[w.network].data}/index.tsv",
+        volumes=lambda w: [
+            f"{R}/dataset/{NETWORKS[w.network].data}/{s}.npy" for s in ROLE_STUDIES["train_v1v2"]
+        ],
+    output:
+        model=f"{R}/models/{{network}}.safetensors",
+        **beside(f"{R}/models/{{network}}.safetensors"),
+    params:
+        width=f"{CONFIG.network.width:g}",
+        seed=CONFIG.seed,
+        device=CONFIG.device,
+        checkpoint=lambda w: f"{R}/checkpoints/{w.network}.safetensors",
+        options=cli.to_options(CONFIG.train),
+    wildcard_constraints:
+        network=names(n for n, e in NETWORKS.items() if e.method == "train"),
+    log:
+        f"{R}/logs/train/{{network}}.log",
+    benchmark:
+        f"{R}/benchmarks/train/{{network}}.tsv"
+    threads: CONFIG.resources.train
+    resources:
+        mem_mb=mem(2500, per_voxel_bytes=8 * len(ROLE_STUDIES["train_v1v2"]) * (len(CONFIG.sampling.levels_s) + 1)),
+        runtime=minutes(3600),
+        gpu=GPU,
+    shell:
+        "python {input.script} --dataset {input.index} --name {wildcards.network} --width {params.width}"
+        " --seed {params.seed} --device {params.device} --threads {threads} --checkpoint {params.checkpoint}"
+        " --out {output.model} {params.options} 2>&1 | tee {log}"
+
+
+rule score:
+    input:
+        script="scripts/06_score.py",
+        model=lambda w: model(w.network),
+    output:
+        f"{R}/kse/{{network}}.csv",
+    params:
+        k=CONFIG.score.k,
+        alpha=f"{CONFIG.score.alpha:g}",
+    wildcard_constraints:
+        network=names(BASES),
+    log:
+        f"{R}/logs/score/{{network}}.log",
+    benchmark:
+        f"{R}/benchmarks/score/{{network}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=mem(1500),
+        runtime=minutes(30),
+    shell:
+        "python {input.script} --network {input.model} --k {params.k} --alpha {params.alpha} --out {output}"
+        " 2>&1 | tee {log}"
+
+
+DROP_STUDY = ROLE_STUDIES["test_lesion"][0]
+DROP_PROTOCOL = "v2" if NETWORKS[CONFIG.score.network].data != "v1" else "v1"
+
+
+rule drop:
+    input:
+        script="scripts/06_drop.py",
+        model=model(CONFIG.score.network),
+        scores=f"{R}/kse/{CONFIG.score.network}.csv",
+        image=recon(DROP_STUDY, DROP_PROTOCOL, "real01"),
+        reference=recon(DROP_STUDY, DROP_PROTOCOL, WHOLE),
+    output:
+        table=f"{R}/kse/drop.csv",
+        images=[f"{R}/kse/drop/phi-{p:g}.nii.gz" for p in (0, *CONFIG.score.drop_phi)],
+    params:
+        phi=" ".join(f"{p:g}" for p in CONFIG.score.drop_phi),
+        dir=lambda w, output: os.path.dirname(output.images[0]),
+        device=CONFIG.device,
+    log:
+        f"{R}/logs/score/drop.log",
+    benchmark:
+        f"{R}/benchmarks/score/drop.tsv"
+    threads: CONFIG.resources.denoise
+    resources:
+        mem_mb=mem(2000, per_voxel_bytes=100),
+        runtime=minutes(300),
+        gpu=GPU,
+    shell:
+        "python {input.script} --network {input.model} --scores {input.scores} --image {input.image}"
+        " --reference {input.reference} --drop-phi {params.phi} --out-table {output.table} --out-dir {params.dir}"
+        " --device {params.device} --threads {threads} 2>&1 | tee {log}"
