@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--reference-sample", default="600s", help="sample that is the reference: the whole scan")
     parser.add_argument("--organs", required=True, type=Path, help="label image of the organs, .nii.gz")
     parser.add_argument("--recon", required=True, type=Path, help="folder of reconstructed images")
-    parser.add_argument("--denoised", required=True, type=Path, help="folder of denoised images, one subfolder a network")
+    parser.add_argument("--denoised", required=True, type=Path, help="folder of denoised images, by network")
     parser.add_argument("--networks", nargs="*", default=[], help="networks to measure besides the noisy input")
     parser.add_argument("--out", required=True, type=Path, help="table to write, .csv")
     args = parser.parse_args()

@@ -80,4 +80,7 @@ def _flag(name: str) -> str:
 
 
 def _word(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else shlex.quote(str(value))
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return shlex.quote(str(value))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numba as nb
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from .projector import Projector
 from .scanner import FWHM_PER_SIGMA, Scanner
@@ -64,9 +64,11 @@ def _smooth(estimate: np.ndarray, voxel_mm: list[float]) -> np.ndarray:
     The axial profile, the one sharp feature, is divided out first and put back after a Gaussian of 14 mm FWHM.
     """
     profile = estimate.mean(axis=(0, 1))
-    profile = np.maximum(profile, 1e-3 * profile.max())
-    flat = gaussian_filter(estimate / profile, [14.0 / FWHM_PER_SIGMA / v for v in voxel_mm], mode="nearest")
-    return np.asarray(flat * profile)
+    seen = profile > 1e-3 * profile.max()  # slices beyond the detectors must not leak into the outermost seen ones
+    flat = np.where(seen, estimate / np.where(seen, profile, 1), 0)
+    spread = [14.0 / FWHM_PER_SIGMA / v for v in voxel_mm]
+    share = gaussian_filter1d(seen.astype(np.float64), spread[2], mode="nearest")
+    return np.asarray(gaussian_filter(flat, spread, mode="nearest") / np.where(seen, share, 1) * np.where(seen, profile, 0))
 
 
 def lor_weights(scanner: Scanner, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:

@@ -57,6 +57,8 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not valid JSON at line {error.lineno}: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON: no UTF-8 text: {error}") from error
 
 
 def write_csv(path: str | Path, frame: pd.DataFrame) -> None:

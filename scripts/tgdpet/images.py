@@ -5,6 +5,8 @@ Arrays are indexed (x, y, z) with RAS+ affines; names and keys follow BIDS-PET (
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,15 +118,24 @@ def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such image")
     try:
+        _check_gzip(path)
         image = nib.load(path)
         data = np.asarray(image.dataobj)
-    except (nib.filebasedimages.ImageFileError, EOFError, OSError, ValueError) as error:
+    except (nib.filebasedimages.ImageFileError, EOFError, OSError, ValueError, zlib.error) as error:
         raise ValueError(f"{path}: not a readable NIfTI file (truncated?): {error}") from error
     if data.ndim != 3:
         raise ValueError(f"{path}: expected a 3-D image, got shape {data.shape}")
     if image.affine is None or (image.header["sform_code"] == 0 and image.header["qform_code"] == 0):
         raise ValueError(f"{path}: no affine (sform and qform codes are 0); position and orientation are unknown")
     return data, np.asarray(image.affine, float)
+
+
+def _check_gzip(path: str | Path) -> None:
+    """Read a .gz file to its end, where its checksum is: nibabel stops before and takes damaged voxels as they are."""
+    if str(path).endswith(".gz"):
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
 
 
 def _write(path: str | Path, data: np.ndarray, affine: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -25,7 +26,7 @@ def open_events(path: str | Path, scanner: Scanner | None = None) -> np.ndarray:
         raise FileNotFoundError(f"{path}: no such list mode")
     try:
         events = np.load(path, mmap_mode="r")
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise ValueError(f"{path}: not a readable list mode (truncated?): {error}") from error
     if events.dtype != EVENT or events.ndim != 1:
         raise ValueError(f"{path}: expected a list of {EVENT}, got {events.dtype} of shape {events.shape}")
@@ -61,7 +62,8 @@ def chunks(events: np.ndarray, size: int = CHUNK) -> Iterator[tuple[int, np.ndar
 def _check_ids(events: np.ndarray, scanner: Scanner, path: str | Path) -> None:
     half = scanner.tof_half_bins
     for start, part in chunks(events):
-        bad = (part["det0"] >= scanner.n_detectors) | (part["det1"] >= scanner.n_detectors) | (abs(part["tof"]) > half)
+        bad = (part["det0"] >= scanner.n_detectors) | (part["det1"] >= scanner.n_detectors) | (part["tof"] > half)
+        bad |= part["tof"] < -half  # not abs(): the smallest int32 has no positive
         if bad.any():
             i = int(np.argmax(bad))
             raise ValueError(

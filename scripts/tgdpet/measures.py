@@ -34,9 +34,18 @@ def organ(labels: Labels, organs: Mapping[str, int], name: str) -> Mask:
     return mask
 
 
+def edge_slices(n_slices: int) -> int:
+    """Slices to leave out at either end: few LORs cross them, so that their noise would outweigh all others."""
+    return min(4, n_slices // 8)
+
+
 def body(labels: Labels) -> Mask:
-    """Everything that is not air (label 0)."""
-    return _filled(labels > 0, "body")
+    """Everything that is not air (label 0), without the slices at the axial ends."""
+    edge = edge_slices(labels.shape[2])
+    mask = labels > 0
+    mask[:, :, :edge] = False
+    mask[:, :, labels.shape[2] - edge :] = False
+    return _filled(mask, "body")
 
 
 def liver_voi(labels: Labels, organs: Mapping[str, int], *, erode: int = 2, at_least: int = 30) -> Mask:
@@ -184,7 +193,7 @@ def grain_fwhm(rho: Sequence[float] | npt.NDArray[np.float64], spacing_mm: float
     return float("nan")
 
 
-def noise_power(noise: Array, voi: Mask, spacing_mm: Sequence[float], n_bins: int = 24) -> tuple[Array, Array]:
+def noise_power(noise: Array, voi: Mask, spacing_mm: Sequence[float] | Array, n_bins: int = 24) -> tuple[Array, Array]:
     """Radial in-plane noise power spectrum of the VOI: (frequency in 1/mm, power), area 1.
 
     Slice by slice: mean of the VOI taken off, zero outside, 2-D FFT, |.|^2; averaged over slices and angles.

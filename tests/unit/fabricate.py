@@ -100,7 +100,7 @@ def fabricate(root: Path, shape: tuple[int, int, int] = (40, 40, 24), voxel_mm: 
     config = {"results": str(results), "networks": NETWORKS, "studies": str(root / "studies.tsv")}
     config["grid"] = {"shape": list(shape), "voxel_mm": [float(v) for v in voxel_mm]}
     results.mkdir(parents=True, exist_ok=True)
-    (results / "config.yaml").write_text(yaml.safe_dump(config))
+    (results / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     tables = [_study(results, s, r, b, shape, affine, generator) for s, r, b in STUDIES if r.startswith("test")]
     for table in tables:
         write_csv(results / "metrics" / f"{table['study'].iloc[0]}.csv", table)
@@ -134,7 +134,9 @@ def _study(results: Path, study: str, role: str, bmi: float, shape: tuple[int, i
 def _networks(results: Path, generator: np.random.Generator) -> None:
     for network, entry in NETWORKS.items():
         folder = results / ("models" if entry["method"] == "train" else "adapted")
-        stems = [folder / network / s for s in ("bladder", "catheter")] if entry["data"] == "n2n" else [folder / network]
+        stems = (
+            [folder / network / s for s in ("bladder", "catheter")] if entry["data"] == "n2n" else [folder / network]
+        )
         for stem in stems:
             step = np.arange(0, 400, 8)
             loss = 0.02 + 0.1 * np.exp(-step / 60) + 0.002 * generator.standard_normal(len(step))
@@ -143,8 +145,9 @@ def _networks(results: Path, generator: np.random.Generator) -> None:
             log["validation_psnr"], log["learning_rate"] = 30.0, 1e-3
             log["pixels_per_s"], log["seconds_left"] = 1e6, 0.0
             write_csv(stem.with_name(stem.name + "_log.csv"), log)
-            counts = {"kernels_total": 224, "kernels_retrained": 57, "parameters_total": 82000,
-                      "parameters_retrained": 12000, "useful_unchanged": True} if folder.name == "adapted" else {}  # fmt: skip
+            kernels = {"kernels_total": 224, "kernels_retrained": 57, "useful_unchanged": True}
+            counts = {**kernels, "parameters_total": 82000, "parameters_retrained": 12000}
+            counts = counts if folder.name == "adapted" else {}
             provenance = {"software": {"tgdpet": "0.1.0", "commit": "abc"}, "device": "cpu", "seed": 1, "wall_s": 9.0}
             write_json(stem.with_name(stem.name + ".json"), {**counts, **provenance, "finished": "2026-01-01T00:00:00"})
 
@@ -153,7 +156,10 @@ def _drop(results: Path, affine: np.ndarray) -> None:
     generator = np.random.default_rng(3)
     rows = [(f"conv{i}", c, *generator.beta(2, 4, 3)) for i in range(1, 8) for c in range(8 * i)]
     for network in ("v1-net", "TGD-net"):
-        write_csv(results / "kse" / f"{network}.csv", pd.DataFrame(rows, columns=["module", "channel", "sparsity", "entropy", "kse"]))
+        write_csv(
+            results / "kse" / f"{network}.csv",
+            pd.DataFrame(rows, columns=["module", "channel", "sparsity", "entropy", "kse"]),
+        )
     kse = pd.DataFrame(rows)[4]
     image = read_image(image_path(results / "denoised" / "v1-net", "lesion", "v1", "real01")).data
     table = []
@@ -162,7 +168,9 @@ def _drop(results: Path, affine: np.ndarray) -> None:
         write_image(results / "kse" / "drop" / f"phi-{phi:g}.nii.gz", volume, affine, SIDECAR)
         change = float(np.sqrt(((volume - image) ** 2).mean()))
         dropped = int((kse < phi).sum())
-        table.append(("v1-net", phi, dropped, len(kse), dropped * 360, len(kse) * 360, change, 300 + change, change / 300))
+        table.append(
+            ("v1-net", phi, dropped, len(kse), dropped * 360, len(kse) * 360, change, 300 + change, change / 300)
+        )
     names = ["network", "phi", "kernels_dropped", "kernels_total", "parameters_dropped", "parameters_total",
              "rmse_to_undropped_bqml", "rmse_to_reference_bqml", "relative_change"]  # fmt: skip
     write_csv(results / "kse" / "drop.csv", pd.DataFrame(table, columns=names))
@@ -170,7 +178,9 @@ def _drop(results: Path, affine: np.ndarray) -> None:
 
 def _benchmarks(results: Path) -> None:
     def record(path: str, seconds: float) -> None:
-        write_csv(results / "benchmarks" / path, pd.DataFrame({"s": [seconds], "h:m:s": ["0:00:00"], "cpu_time": [seconds]}))
+        write_csv(
+            results / "benchmarks" / path, pd.DataFrame({"s": [seconds], "h:m:s": ["0:00:00"], "cpu_time": [seconds]})
+        )
 
     for study, role, _ in STUDIES:
         for protocol in ("v1", "v2"):

@@ -4,7 +4,7 @@
 rule compile:
     input:
         script="scripts/00_compile.py",
-        kernels=[f"scripts/tgdpet/{m}.py" for m in ("simulate", "subsample", "projector", "corrections")],
+        kernels=[f"scripts/tgdpet/{m}.py" for m in ("emission", "subsample", "projector", "corrections")],
     output:
         f"{R}/compiled.txt",
     log:

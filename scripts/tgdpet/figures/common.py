@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,11 @@ import pandas as pd
 
 from .. import measures as m
 from ..config import Config, NetworkEntry
-from ..evaluate import ENSEMBLE, INPUT, image_path, samples_of
+from ..evaluate import INPUT, image_path, samples_of
 from ..images import Image, read_image, read_labels, suv_factor
 from ..phantom import ORGANS
 from ..studies import Study
-from .style import Window, coronal
+from .style import Numbers, Window, coronal
 
 Volume = npt.NDArray[np.floating]
 PAPER_NETWORKS = ("v1-net", "v2-net", "FT-net", "TGD-net")
@@ -121,29 +122,36 @@ def seconds_text(results: Results, sample: str) -> str:
     return f"{sample.removesuffix('s')} s"
 
 
+def records(table: pd.DataFrame) -> Iterator[Any]:
+    """Rows as named tuples, whose cells the type checker takes as they come."""
+    yield from table.itertuples()
+
+
 def middle(mask: m.Mask) -> npt.NDArray[np.int_]:
     """Voxel nearest to a mask's centre of mass."""
     return np.rint(np.argwhere(mask).mean(axis=0)).astype(int)
 
 
 def box_mm(mask: m.Mask, voxel_mm: npt.NDArray[np.floating], margin_mm: Sequence[float]) -> Window:
-    """Bounding box of a mask, grown by `margin_mm` along x, y, z and clipped to the grid."""
+    """Bounding box of a mask, grown by `margin_mm` along x, y, z, within the grid and without its noisy end slices."""
     grown = []
+    edge = m.edge_slices(mask.shape[2])
     for axis, box in enumerate(m.bounding_box(mask)):
         extra = int(round(margin_mm[axis] / float(voxel_mm[axis])))
-        grown.append(slice(max(box.start - extra, 0), min(box.stop + extra, mask.shape[axis])))
+        low, high = (edge, mask.shape[2] - edge) if axis == 2 else (0, mask.shape[axis])
+        grown.append(slice(max(box.start - extra, low), min(box.stop + extra, high)))
     x, y, z = grown
     return x, y, z
 
 
-def on_plane(voxel: Sequence[float], window: Window, voxel_mm: Sequence[float]) -> tuple[float, float]:
+def on_plane(voxel: Numbers, window: Window, voxel_mm: Numbers) -> tuple[float, float]:
     """Position in mm on the coronal plane that `style.coronal` cuts, of a voxel (x, y, z)."""
     return (window[0].stop - voxel[0] - 0.5) * voxel_mm[0], (voxel[2] - window[2].start + 0.5) * voxel_mm[2]
 
 
-def display_limit(volume: Volume, labels: m.Labels, name: str = "liver", times: float = 2.2) -> float:
-    """Upper end of the SUV scale: a multiple of an organ's mean (bladder and catheter may saturate), rounded to 0.5."""
-    mean = float(volume[labels == ORGANS[name]].mean())
+def display_limit(volume: Volume, labels: m.Labels, times: float = 2.2) -> float:
+    """Upper end of the SUV scale: a multiple of the liver's mean, rounded to 0.5 (the bladder may saturate)."""
+    mean = float(volume[labels == ORGANS["liver"]].mean())
     return max(0.5, round(times * mean * 2) / 2)
 
 
@@ -151,9 +159,5 @@ def plane_rows(volume: Volume, y: int, window: Window, panel: str, **keys: str) 
     """A panel's pixels as a table: panel, row (from the feet up), column (from the patient's right), suv."""
     plane = coronal(volume, y, window)
     row, column = np.indices(plane.shape)
-    table = {"panel": panel, **keys, "row": row.ravel(), "column": column.ravel(), "suv": plane.ravel().astype(float).round(4)}
-    return pd.DataFrame(table)
-
-
-__all__ = ["ENSEMBLE", "INPUT", "ORGANS", "PAPER_NETWORKS", "PAPER_TABLE1", "Results", "box_mm", "display_limit", "in_suv",
-           "middle", "on_plane", "plane_rows", "seconds_text"]  # fmt: skip
+    suv = plane.ravel().astype(float).round(4)
+    return pd.DataFrame({"panel": panel, **keys, "row": row.ravel(), "column": column.ravel(), "suv": suv})

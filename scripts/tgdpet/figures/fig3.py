@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -10,7 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from .. import measures as m
-from .common import INPUT, ORGANS, Results, box_mm, display_limit, middle, on_plane, seconds_text
+from ..evaluate import INPUT
+from ..phantom import ORGANS
+from .common import Results, box_mm, display_limit, middle, on_plane, seconds_text
 from .style import GREY, PALETTE, RED, WIDTH_IN, Window, arrow, bar, coronal, letter, show, sides
 
 PROTOCOLS = ("v1", "v2")
@@ -22,10 +27,15 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Rows: whole-scan and noisy images of both protocols with a zoom on the liver; autocorrelation and noise power."""
     study = results.of_role("test_lesion")[0]
     grain = pd.concat([_grain(results, study, p) for p in PROTOCOLS], ignore_index=True)
-    figure = plt.figure(figsize=(WIDTH_IN, 6.1), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.8, 1))
+    whole, zoom = _windows(results, study)
+    voxel = results.voxel_mm(study)
+    height = (WIDTH_IN - 1) / (2 * sum(_width_over_height(w, voxel) for w in (whole, zoom)))
+    images_in, plots_in = 2 * height + 0.45, 1.95
+    figure = plt.figure(figsize=(WIDTH_IN, images_in + plots_in), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(images_in, plots_in))
+    top, bottom = parts
     _images(top, results, study)
-    axes = bottom.subplots(1, 3, width_ratios=(1, 1, 0.95))
+    axes: Any = bottom.subplots(1, 3, width_ratios=(1, 1, 0.95))
     _autocorrelation(axes[0], grain)
     _power(axes[1], grain)
     _numbers(axes[2], grain)
@@ -34,19 +44,17 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     return figure, grain
 
 
-def _images(figure: Figure, results: Results, study: str) -> None:
+def _images(figure: Any, results: Results, study: str) -> None:
     labels, voxel = results.labels(study), results.voxel_mm(study)
-    liver = (labels == ORGANS["liver"]) | (labels == ORGANS["lesion"])
+    whole, zoom = _windows(results, study)
     y = int(middle(labels == ORGANS["lesion"])[1])
-    whole = box_mm(m.body(labels), voxel, (15, 0, 0))
-    zoom = box_mm(liver, voxel, (15, 0, 25))
     limit = display_limit(results.suv(study, "v2", results.scan), labels)
     noisy = results.noisy(study)
     # Panels of one height: their widths follow from the boxes' shapes.
     widths = [_width_over_height(w, voxel) for w in (whole, zoom)] * 2
     axes = figure.subplots(2, 4, width_ratios=widths)
     for row, protocol in enumerate(PROTOCOLS):
-        for column, (sample, window) in enumerate(((results.scan, whole), (results.scan, zoom), (noisy, whole), (noisy, zoom))):
+        for column, (sample, window) in enumerate(product((results.scan, noisy), (whole, zoom))):
             ax = axes[row, column]
             shown = show(ax, coronal(results.suv(study, protocol, sample), y, window), voxel[[0, 2]], limit)
             if row == 0:
@@ -57,10 +65,17 @@ def _images(figure: Figure, results: Results, study: str) -> None:
                 sides(ax)
             else:
                 arrow(ax, on_plane(middle(labels == ORGANS["lesion"]), zoom, voxel), RED, direction=(1, 1))
-        axes[row, 0].set_ylabel(f"{protocol} reconstruction", fontsize=9)
+        axes[row, 0].set_ylabel(protocol, fontsize=9)
     for ax, text in zip(axes[0], "abcd", strict=True):
-        ax.annotate(text, (0, 1), xytext=(0, 4), xycoords="axes fraction", textcoords="offset points", weight="bold", fontsize=9)
+        letter(ax, text, (0, 4))
     bar(figure, shown, list(axes.flat), "SUV")
+
+
+def _windows(results: Results, study: str) -> tuple[Window, Window]:
+    """The whole body, and the liver."""
+    labels, voxel = results.labels(study), results.voxel_mm(study)
+    liver = (labels == ORGANS["liver"]) | (labels == ORGANS["lesion"])
+    return box_mm(m.body(labels), voxel, (15, 0, 0)), box_mm(liver, voxel, (15, 0, 25))
 
 
 def _width_over_height(window: Window, voxel: np.ndarray) -> float:
@@ -99,12 +114,12 @@ def _autocorrelation(ax: Axes, grain: pd.DataFrame) -> None:
     for colour, protocol in zip(PALETTE, PROTOCOLS, strict=False):
         for axis, style in zip(AXES, ("-", "--", ":"), strict=True):
             part = chosen[(chosen.protocol == protocol) & (chosen.axis == axis)]
-            ax.plot(part["at"], part["value"], style, marker=".", ms=4, color=colour, label=f"{protocol}, {axis}")
+            ax.plot(part["at"], part["value"], style, lw=1.1, color=colour, label=f"{protocol}, {axis}")
     ax.axhline(0.5, color=GREY, lw=0.5, ls=(0, (1, 2)))
     ax.axhline(0, color="#bbbbbb", lw=0.5)
     ax.set_xlabel("distance (mm)")
     ax.set_ylabel("noise autocorrelation")
-    ax.legend(ncol=2, handlelength=1.6, columnspacing=0.8, handletextpad=0.4)
+    ax.legend(ncol=2, handlelength=2.2, columnspacing=0.8, handletextpad=0.4)
 
 
 def _power(ax: Axes, grain: pd.DataFrame) -> None:
@@ -112,14 +127,14 @@ def _power(ax: Axes, grain: pd.DataFrame) -> None:
         part = grain[(grain.measure == "noise_power_mm") & (grain.protocol == protocol)]
         ax.plot(part["at"] * 10, part["value"], color=colour, label=protocol)
     ax.set_xlabel("spatial frequency in-plane (1/cm)")
-    ax.set_ylabel("noise power (area 1, mm)")
+    ax.set_ylabel("noise power (mm)")
     ax.set_ylim(bottom=0)
     ax.legend()
 
 
 def _numbers(ax: Axes, grain: pd.DataFrame) -> None:
     ax.axis("off")
-    lines = [("noise in the liver", *PROTOCOLS)]
+    lines: list[tuple[str, ...]] = [("noise in the liver", *PROTOCOLS)]
     lines += [(f"grain {a} (mm)", *(_value(grain, p, "grain_fwhm_mm", a) for p in PROTOCOLS)) for a in AXES]
     lines.append(("CoV (%)", *(_value(grain, p, "liver_cov_percent", "") for p in PROTOCOLS)))
     for i, cells in enumerate(lines):

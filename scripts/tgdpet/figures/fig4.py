@@ -12,7 +12,8 @@ from .. import measures as m
 from ..evaluate import image_path
 from ..files import read_json
 from ..images import sidecar_path
-from .common import ORGANS, Results, box_mm, display_limit, in_suv, middle
+from ..phantom import ORGANS
+from .common import Results, box_mm, display_limit, in_suv, middle
 from .montage import Panel, Row, montage
 
 
@@ -25,14 +26,16 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     study = _study(results, noisy_path)
     labels = results.labels(study)
     table = pd.read_csv(results.root / "kse" / "drop.csv").set_index("phi")
-    panels = [Panel("input\n\n", in_suv(noisy), compared=False), Panel(f"{results.config.score.network}\nnothing dropped\n", original)]
+    panels = [Panel("input\n\n", in_suv(noisy), compared=False)]
+    panels.append(Panel(f"{results.config.score.network}\nnothing dropped\n", original))
     for phi in sorted(p for p in table.index if p > 0):
         volume = in_suv(results.read(folder / f"phi-{phi:g}.nii.gz"))
         panels.append(Panel(_title(phi, table.loc[phi]), volume))
     lesion = labels == ORGANS["lesion"]
     y = int(middle(lesion if lesion.any() else m.liver_voi(labels, ORGANS))[1])
     window = box_mm(m.body(labels), noisy.voxel_mm, (10, 0, 0))
-    row = Row("activity", panels, y, window, noisy.voxel_mm, display_limit(original, labels), original, "original", {"study": study})
+    limit, keys = display_limit(original, labels), {"study": study}
+    row = Row("activity", panels, y, window, noisy.voxel_mm, limit, original, "minus original", keys)
     figure, pixels = montage([row])
     dropped = table.add_prefix("drop_").rename_axis("drop_phi").reset_index()
     return figure, pd.concat([dropped, pixels], ignore_index=True)

@@ -6,7 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import measures as m
-from .common import INPUT, ORGANS, Results, box_mm, display_limit, middle, on_plane, seconds_text
+from ..evaluate import INPUT
+from ..phantom import ORGANS
+from .common import Results, box_mm, display_limit, middle, on_plane, seconds_text
 from .montage import Panel, Row, montage
 from .style import RED, YELLOW
 

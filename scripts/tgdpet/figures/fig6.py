@@ -7,12 +7,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import measures as m
-from .common import INPUT, ORGANS, Results, box_mm, display_limit, middle, on_plane, seconds_text
+from ..evaluate import INPUT
+from ..phantom import ORGANS
+from .common import Results, box_mm, display_limit, middle, on_plane, seconds_text
 from .montage import Panel, Row, montage
 from .style import RED
 
 BASES = ("v2-net", "TGD-net")
-MARGIN_MM = (85.0, 0.0, 70.0)
+MARGIN_MM = (75.0, 0.0, 90.0)
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
@@ -38,9 +40,9 @@ def online_row(results: Results, role: str, organ: str, measure: str) -> Row:
         panels.append(Panel(title, results.suv(study, "v2", sample, network), [(tip, RED, (1, 1))]))
     title = f"{seconds_text(results, results.scan)}\n(reference)\n"
     panels.append(Panel(title, reference, [(tip, RED, (1, 1))]))
-    limit = display_limit(reference, labels, organ, 0.7)
+    limit = display_limit(reference, labels, times=2.5)  # the organ saturates: artifacts lie around it
     plane = int(middle(target)[1])
-    return Row(f"{organ} study", panels, plane, window, voxel, limit, reference, "reference", {"study": study})
+    return Row("activity", panels, plane, window, voxel, limit, reference, "error", {"study": study})
 
 
 def _edge(target: m.Mask) -> np.ndarray:

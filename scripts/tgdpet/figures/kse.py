@@ -17,39 +17,44 @@ BINS = np.linspace(0, 1, 26)
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """KSE over all kernels, KSE layer by layer, and error and share dropped against phi."""
     network = results.config.score.network
-    scores = pd.read_csv(results.root / "kse" / f"{network}.csv")
+    paths = {name: results.root / "kse" / f"{name}.csv" for name in (network, *results.ordered())}
+    found = {name: pd.read_csv(path) for name, path in paths.items() if path.exists() or name == network}
+    scores = found[network]
     drop = pd.read_csv(results.root / "kse" / "drop.csv").sort_values("phi")
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH_IN, 2.5), layout="constrained")
-    _histogram(axes[0], results, scores, network)
-    _layers(axes[1], scores)
+    _histogram(axes[0], results, found)
+    _layers(axes[1], scores, network)
     _drop(axes[2], drop)
     for ax, text in zip(axes, "abc", strict=True):
         letter(ax, text)
-    named = scores.assign(table="kse", network=network)
-    return figure, pd.concat([named, drop.assign(table="drop")], ignore_index=True)
+    named = [table.assign(table="kse", network=name) for name, table in found.items()]
+    return figure, pd.concat([*named, drop.assign(table="drop")], ignore_index=True)
 
 
-def _histogram(ax: Axes, results: Results, scores: pd.DataFrame, network: str) -> None:
-    ax.hist(scores.kse, bins=list(BINS), color=PALETTE[0], alpha=0.9)
+def _histogram(ax: Axes, results: Results, found: dict[str, pd.DataFrame]) -> None:
+    network, scores = next(iter(found.items()))
+    ax.hist(scores.kse, bins=list(BINS), color=PALETTE[0], alpha=0.85, label=network)
+    for colour, (name, other) in zip(PALETTE[2:] * 3, list(found.items())[1:], strict=False):
+        ax.hist(other.kse, bins=list(BINS), histtype="step", color=colour, lw=1, label=name)
     phis = sorted({e.phi for e in results.config.networks.values() if e.method == "tgd" and e.fraction is None})
     for phi, line in zip(phis, ("--", ":", "-.", "-") * len(phis), strict=False):
         below = 100 * float((scores.kse < phi).mean())
         ax.axvline(phi, color=PALETTE[1], lw=1.1, ls=line, label=f"φ = {phi:g}: {below:.0f} % below")
-    ax.set_ylim(top=ax.get_ylim()[1] * (1.05 + 0.11 * len(phis)))
-    ax.legend(loc="upper right", handlelength=1.6)
+    ax.set_ylim(top=ax.get_ylim()[1] * (1.05 + 0.1 * (len(phis) + len(found))))
+    ax.legend(loc="upper right", handlelength=1.6, frameon=True, facecolor="white", edgecolor="none", framealpha=1)
     ax.set_xlabel("KSE")
     ax.set_ylabel("kernels")
-    ax.set_title(f"{network}, all layers")
+    ax.set_title("all layers")
 
 
-def _layers(ax: Axes, scores: pd.DataFrame) -> None:
+def _layers(ax: Axes, scores: pd.DataFrame, network: str) -> None:
     modules = list(dict.fromkeys(scores.module))
     counts = np.stack([np.histogram(scores[scores.module == name].kse, BINS)[0] for name in modules])
     share = 100 * counts / counts.sum(axis=1, keepdims=True)
     shown = ax.imshow(share, aspect="auto", origin="upper", extent=(0, 1, len(modules), 0), cmap="cividis_r", vmin=0)
     ax.set_yticks(np.arange(len(modules)) + 0.5, modules)
     ax.set_xlabel("KSE")
-    ax.set_title("by layer")
+    ax.set_title(f"{network}, by layer")
     ax.figure.colorbar(shown, ax=ax, label="kernels of the layer (%)", aspect=20, pad=0.02)
 
 
@@ -57,7 +62,8 @@ def _drop(ax: Axes, drop: pd.DataFrame) -> None:
     ax.plot(drop.phi, 100 * drop.relative_change, "o-", ms=4, color=PALETTE[1], label="image change")
     for what, style in (("kernels", "s--"), ("parameters", "^:")):
         share = 100 * drop[f"{what}_dropped"] / drop[f"{what}_total"]
-        ax.plot(drop.phi, share, style, ms=3.5, color=PALETTE[0] if what == "kernels" else GREY, label=f"{what} dropped")
+        colour = PALETTE[0] if what == "kernels" else GREY
+        ax.plot(drop.phi, share, style, ms=3.5, color=colour, label=f"{what} dropped")
     ax.set_xlabel("φ")
     ax.set_ylabel("%")
     ax.set_ylim(0, 1.42 * ax.get_ylim()[1])

@@ -14,11 +14,8 @@ from .common import Results
 from .style import save, styled
 
 Draw = Callable[[Results], tuple[Figure, pd.DataFrame]]
-DRAW: dict[str, Draw] = {
-    "table1": table1.draw, "fig3": fig3.draw, "fig4": fig4.draw, "fig5": fig5.draw, "fig6": fig6.draw, "figS1": figS1.draw,
-    "timing": timing.draw, "kse": kse.draw, "training": training.draw,
-}  # fmt: skip
-assert tuple(DRAW) == FIGURES
+MODULES = (table1, fig3, fig4, fig5, fig6, figS1, timing, kse, training)
+DRAW: dict[str, Draw] = dict(zip(FIGURES, (module.draw for module in MODULES), strict=True))
 
 
 def make(name: str, results: Results, stem: Path) -> None:

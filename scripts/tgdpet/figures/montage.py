@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from .common import Volume, plane_rows
-from .style import WIDTH_IN, Window, arrow, bar, coronal, difference, show, sides
+from .style import WIDTH_IN, Window, arrow, bar, blank, coronal, difference, show, sides
 
 Arrow = tuple[tuple[float, float], str, tuple[float, float]]  # tip in mm on the plane, colour, where it comes from
 
@@ -39,7 +39,7 @@ class Row:
     voxel_mm: npt.NDArray[np.floating]
     limit: float
     reference: Volume | None = None
-    reference_name: str = "reference"
+    difference_name: str = "difference"
     keys: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -58,7 +58,7 @@ def montage(rows: Sequence[Row]) -> tuple[Figure, pd.DataFrame]:
     figure, axes = plt.subplots(
         len(shapes), columns, figsize=(WIDTH_IN, height), height_ratios=shapes, squeeze=False, layout="constrained"
     )
-    figure.get_layout_engine().set(w_pad=0.015, h_pad=0.02, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
+    figure.get_layout_engine().set(w_pad=0.015, h_pad=0.02, wspace=0.01, hspace=0.01)  # type: ignore[union-attr, call-arg]
     tables, line = [], 0
     one_scale = len({row.limit for row in rows}) == 1
     drawn = []
@@ -69,7 +69,9 @@ def montage(rows: Sequence[Row]) -> tuple[Figure, pd.DataFrame]:
             _differences(figure, axes[line], row)
             line += 1
         name = row.name.replace("\n", " ")
-        tables += [plane_rows(p.volume, row.y, row.window, p.title.split("\n")[0], row_name=name, **row.keys) for p in row.panels]
+        for panel in row.panels:
+            title = panel.title.split("\n")[0]
+            tables.append(plane_rows(panel.volume, row.y, row.window, title, row_name=name, **row.keys))
     if one_scale and len(rows) > 1:
         drawn = [(drawn[0][0], [ax for _, line_axes in drawn for ax in line_axes])]
     for shown, beside in drawn:
@@ -97,10 +99,10 @@ def _differences(figure: Figure, axes: np.ndarray, row: Row) -> None:
     limit = float(np.ceil(max(np.percentile(everything, 99.5), 0.05) * 20) / 20)
     for ax, use, plane in zip(axes, used, planes, strict=False):
         if not use:
-            ax.axis("off")
+            blank(ax)
             continue
         shown = difference(ax, plane, row.voxel_mm[[0, 2]], limit)
-    axes[used.index(True)].set_ylabel(f"minus {row.reference_name}")
+    axes[0].set_ylabel(row.difference_name)
     _hide(axes, len(row.panels))
     bar(figure, shown, list(axes), "ΔSUV")
 

@@ -13,9 +13,11 @@ matplotlib.use("Agg")
 
 import numpy as np
 import numpy.typing as npt
+from cycler import cycler
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from ..files import atomic
 
@@ -23,7 +25,7 @@ WIDTH_IN = 6.9  # two columns; fonts stay readable when printed at one column's 
 RED, YELLOW, GREY = "#d7191c", "#e6a700", "#666666"
 # Okabe and Ito's palette: told apart by colour-blind readers.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-RC = {
+RC: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
@@ -38,11 +40,12 @@ RC = {
     "axes.spines.right": False,
     "axes.linewidth": 0.7,
     "lines.linewidth": 1.2,
-    "axes.prop_cycle": plt.cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(color=PALETTE),
     "savefig.dpi": 250,
     "figure.dpi": 120,
 }
 Plane = npt.NDArray[np.floating]
+Numbers = Sequence[float] | npt.NDArray[Any]
 Window = tuple[slice, slice, slice]
 
 
@@ -59,7 +62,7 @@ def coronal(volume: npt.NDArray[Any], y: int, window: Window | None = None) -> P
     return np.asarray(volume[wx, y, wz])[::-1].T
 
 
-def show(ax: Axes, plane: Plane, pixel_mm: Sequence[float], vmax: float, **options: Any) -> Any:
+def show(ax: Axes, plane: Plane, pixel_mm: Numbers, vmax: float, **options: Any) -> Any:
     """One plane, aspect in mm; inverse grey from 0 to `vmax` unless `options` say otherwise."""
     settings = {"cmap": "gray_r", "vmin": 0, "vmax": vmax, "interpolation": "nearest", "origin": "lower", **options}
     extent = (0, plane.shape[1] * pixel_mm[0], 0, plane.shape[0] * pixel_mm[1])
@@ -73,24 +76,33 @@ def show(ax: Axes, plane: Plane, pixel_mm: Sequence[float], vmax: float, **optio
     return shown
 
 
-def difference(ax: Axes, plane: Plane, pixel_mm: Sequence[float], limit: float) -> Any:
+def difference(ax: Axes, plane: Plane, pixel_mm: Numbers, limit: float) -> Any:
     """One plane of a difference: red above, blue below, symmetric about 0."""
     return show(ax, plane, pixel_mm, limit, cmap="RdBu_r", vmin=-limit)
 
 
-def arrow(ax: Axes, tip_mm: Sequence[float], colour: str, direction: Sequence[float] = (-1, 1), length: float = 0.13) -> None:
-    """An arrow whose head points at `tip_mm` (plane coordinates), coming from `direction`."""
+def blank(ax: Axes) -> None:
+    """An empty panel that keeps its axis label."""
+    ax.set_frame_on(False)
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def arrow(ax: Axes, tip_mm: Numbers, colour: str, direction: Sequence[float] = (-1, 1), length: float = 0.13) -> None:
+    """An arrow whose head points at `tip_mm` (plane coordinates), coming from `direction`; sizes in panel widths."""
     span = ax.get_xlim()[1] - ax.get_xlim()[0]
-    unit = np.asarray(direction, float) / np.hypot(*direction) * span
-    tip = np.asarray(tip_mm) + 0.045 * unit
-    style = {"arrowstyle": "-|>,head_width=0.22,head_length=0.4", "color": colour, "lw": 1.4, "shrinkA": 0, "shrinkB": 0}
+    unit: npt.NDArray[Any] = np.asarray(direction, float) / float(np.linalg.norm(direction)) * span
+    tip: npt.NDArray[Any] = np.asarray(tip_mm, float) + 0.045 * unit
+    style: Any = {"arrowstyle": "-|>,head_width=0.22,head_length=0.4", "color": colour, "lw": 1.4}
+    style |= {"shrinkA": 0, "shrinkB": 0}
     ax.annotate("", xy=tuple(tip), xytext=tuple(tip + length * unit), arrowprops=style, annotation_clip=False)
 
 
 def sides(ax: Axes) -> None:
     """Mark the patient's right and left, in the upper corners."""
     for x, text, align in ((0.02, "R", "left"), (0.98, "L", "right")):
-        ax.text(x, 0.98, text, transform=ax.transAxes, ha=align, va="top", fontsize=6.5, color=GREY)
+        drawn = ax.text(x, 0.98, text, transform=ax.transAxes, ha=align, va="top", fontsize=6.5, color="#333333")
+        drawn.set_path_effects([withStroke(linewidth=1.6, foreground="white")])
 
 
 def bar(figure: Figure, shown: Any, axes: Sequence[Axes], label: str, **options: Any) -> None:
@@ -99,9 +111,10 @@ def bar(figure: Figure, shown: Any, axes: Sequence[Axes], label: str, **options:
     figure.colorbar(shown, ax=list(axes), label=label, **settings).outline.set_linewidth(0.5)
 
 
-def letter(ax: Axes, text: str) -> None:
+def letter(ax: Axes, text: str, offset_points: tuple[float, float] = (-24, 10)) -> None:
     """A panel's letter, outside its upper left corner."""
-    ax.annotate(text, (0, 1), xytext=(-24, 10), xycoords="axes fraction", textcoords="offset points", weight="bold", fontsize=9)
+    place: Any = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    ax.annotate(text, (0, 1), xytext=offset_points, weight="bold", fontsize=9, **place)
 
 
 def save(figure: Figure, stem: Path) -> None:

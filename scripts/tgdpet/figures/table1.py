@@ -7,7 +7,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .common import INPUT, PAPER_TABLE1, Results
+from ..evaluate import INPUT
+from .common import PAPER_TABLE1, Results, records
 from .style import GREY, PALETTE, WIDTH_IN
 
 ROLE = "test_lesion"
@@ -36,20 +37,23 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 def _grid(ax: Axes, rows: pd.DataFrame) -> None:
     ax.axis("off")
     networks = rows[rows.network != INPUT]
-    best = {"lesion_bias": networks.lesion_bias.abs().idxmin(skipna=True) if networks.lesion_bias.notna().any() else -1,
-            "liver_cov": networks.liver_cov.idxmin(skipna=True) if networks.liver_cov.notna().any() else -1}  # fmt: skip
+    best = {
+        name: networks[name].abs().idxmin() for name in ("lesion_bias", "liver_cov") if networks[name].notna().any()
+    }
     n = len(rows) + 1.6
     xs = (0.0, 0.45, 0.63, 0.82, 1.0)
     for x, head in zip(xs, HEADS, strict=True):
-        ax.text(x, 1 - 0.75 / n, head, ha="right" if x else "left", va="center", color=GREY if "paper" in head else "black")
-    for i, row in enumerate(rows.itertuples()):
+        colour = GREY if "paper" in head else "black"
+        ax.text(x, 1 - 0.75 / n, head, ha="right" if x else "left", va="center", color=colour)
+    for i, row in enumerate(records(rows)):
         y = 1 - (i + 2.1) / n
         ax.text(0, y, "noisy input" if row.network == INPUT else row.network, va="center")
         cells = ("lesion_bias", "liver_cov", "paper_lesion_bias", "paper_liver_cov")
         for x, cell in zip(xs[1:], cells, strict=True):
             value, bold = getattr(row, cell), best.get(cell) == row.Index
             text = "–" if pd.isna(value) else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
-            ax.text(x, y, text, ha="right", va="center", weight="bold" if bold else "normal", color=GREY if "paper" in cell else "black")
+            colour, weight = GREY if "paper" in cell else "black", "bold" if bold else "normal"
+            ax.text(x, y, text, ha="right", va="center", weight=weight, color=colour)
     for y, width in ((1.0, 0.9), (1 - 1.5 / n, 0.5), (1 - (len(rows) + 1.6) / n, 0.9)):
         ax.plot((0, 1), (y, y), color="black", lw=width, clip_on=False)
     ax.set_xlim(0, 1)
@@ -57,7 +61,7 @@ def _grid(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _points(ax: Axes, rows: pd.DataFrame) -> None:
-    for colour, row in zip((GREY, *PALETTE * 3), rows.itertuples(), strict=False):
+    for colour, row in zip((GREY, *PALETTE * 3), records(rows), strict=False):
         label = "noisy input" if row.network == INPUT else row.network
         ax.plot(row.liver_cov, row.lesion_bias, "o", color=colour, ms=6, label=label)
         ax.plot(row.paper_liver_cov, row.paper_lesion_bias, "o", mfc="none", mec=colour, ms=6)

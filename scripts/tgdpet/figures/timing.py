@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def times(results: Results) -> pd.DataFrame:
         for step, paths in parts.items():
             found = [p for p in paths if p.exists()]
             seconds = [_seconds(p) for p in found]
-            rows.append(("measured", way, step, len(found), len(paths), sum(s for s, _ in seconds), sum(c for _, c in seconds)))
+            wall, cpu = (sum(s[i] for s in seconds) for i in (0, 1))
+            rows.append(("measured", way, step, len(found), len(paths), wall, cpu))
     for way, hours in PAPER_HOURS.items():
         training = PAPER_TRAINING_HOURS[way]
         rows.append(("paper", way, "reconstruction", 0, 0, (hours - training) * 3600, float("nan")))
@@ -98,4 +100,6 @@ def _seconds(path: Path) -> tuple[float, float]:
 
 def _headline(table: pd.DataFrame) -> str:
     share, paper = saved(table, "measured", "cpu_s"), saved(table, "paper", "wall_s")
-    return f"TGD saves {share:.0f} % (paper: {paper:.0f} %, 20.8 to 7.4 weeks)" if share == share else "no benchmark files"
+    if not math.isfinite(share):
+        return "no benchmark files"
+    return f"TGD saves {share:.0f} % (paper: {paper:.0f} %, 20.8 to 7.4 weeks)"

@@ -24,7 +24,8 @@ def logs(results: Results) -> list[tuple[str, str, Path]]:
     for name, entry in results.ordered().items():
         folder = results.root / ("models" if entry.method == "train" else "adapted")
         paths = sorted((folder / name).glob("*_log.csv")) if entry.data == "n2n" else [folder / f"{name}_log.csv"]
-        found += [(name, p.name.removesuffix("_log.csv") if entry.data == "n2n" else "", p) for p in paths if p.exists()]
+        for path in filter(Path.exists, paths):
+            found.append((name, path.name.removesuffix("_log.csv") if entry.data == "n2n" else "", path))
     return found
 
 

@@ -1,0 +1,41 @@
+#!/usr/bin/env python
+"""Denoise images with a trained network; names, affine and sidecar are carried over."""
+
+import time
+from pathlib import Path
+
+from tgdpet import cli
+
+
+def main() -> None:
+    """Parse the command line, denoise one image after the other, write each."""
+    parser = cli.parser(__doc__ or "")
+    parser.add_argument("--network", type=Path, required=True, help="network to use (.safetensors)")
+    parser.add_argument("--images", type=Path, nargs="+", required=True, help="noisy images, NIfTI in Bq/mL")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder to write to, under the same names")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to run")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    args = parser.parse_args()
+
+    from tgdpet import device, images, weights
+    from tgdpet.denoise import denoise
+    from tgdpet.files import sidecar
+    from tgdpet.progress import Progress
+
+    place = device.pick(args.device, args.threads)
+    model, card = weights.load(args.network, place)
+    with Progress(len(args.images), f"denoise {card.network}", "images") as bar:
+        for path in args.images:
+            started = time.time()
+            if path.resolve().parent == args.out_dir.resolve():
+                raise ValueError(f"--out-dir: {args.out_dir} is the folder of {path.name}, which would be overwritten")
+            noisy = images.read_image(path)
+            clean = denoise(model, noisy.data, card.intensity_scale_bqml, place)
+            provenance = sidecar([path, args.network], cli.as_settings(args), None, device.describe(place), started)
+            beside = {**noisy.sidecar, "Network": card.network, "provenance": provenance}
+            images.write_image(args.out_dir / path.name, clean, noisy.affine, beside)
+            bar.update(1)
+
+
+if __name__ == "__main__":
+    cli.run(main)

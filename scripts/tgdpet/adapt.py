@@ -1,0 +1,86 @@
+"""Adapting a trained network: fine-tuning its last blocks, or TGD on its redundant kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .config import NetworkEntry, Training
+from .patches import PatchData
+from .tgd import TGD, select
+from .train import Run, fit
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The log's rows, the mask (module -> channels that could move) and the numbers for the sidecar."""
+
+    rows: list[dict[str, Any]]
+    mask: dict[str, list[int]]
+    numbers: dict[str, Any]
+
+
+def adapt(
+    model: nn.Module,
+    entry: NetworkEntry,
+    scores: Mapping[str, np.ndarray] | None,
+    data: PatchData,
+    validation: PatchData | None,
+    settings: Training,
+    run: Run,
+) -> Adapted:
+    """Adapt `model` in place as `entry` says; raises ValueError where the scores are missing or do not fit."""
+    if entry.method == "finetune":
+        return finetune(model, entry, data, validation, settings, run)
+    if scores is None:
+        raise ValueError(f"{run.name}: method tgd needs the kernels' scores (--scores)")
+    masks = select({n: torch.from_numpy(v) for n, v in scores.items()}, entry.phi, entry.fraction)
+    model.to(data.device)
+    with TGD(model, masks, flow=entry.flow, batchnorm=entry.batchnorm) as tgd:
+        rows = fit(model, data, validation, settings, run, tgd=tgd)
+        numbers = {
+            **tgd.counts(), "useful_unchanged": tgd.unchanged(),
+            "phi": entry.phi, "fraction": entry.fraction, "flow": entry.flow, "batchnorm": entry.batchnorm,
+        }  # fmt: skip
+    if not numbers["useful_unchanged"]:
+        raise RuntimeError(f"{run.name}: useful kernels changed during training; this is a defect of TGD")
+    return Adapted(rows, {n: m.nonzero()[:, 0].tolist() for n, m in masks.items()}, numbers)
+
+
+def finetune(
+    model: nn.Module, entry: NetworkEntry, data: PatchData, validation: PatchData | None, settings: Training, run: Run
+) -> Adapted:
+    """Retrain the last `entry.blocks` of `model.blocks` (Gong et al. 2018) and nothing else."""
+    blocks: nn.ModuleList = model.blocks  # type: ignore[assignment]
+    if entry.blocks > len(blocks):
+        raise ValueError(f"{run.name}: blocks: {entry.blocks} were asked for, the network has {len(blocks)}")
+    moving = [p for block in blocks[-entry.blocks :] for p in block.parameters()]
+    frozen = {n: p for n, p in model.named_parameters() if all(p is not m for m in moving)}
+    before = {n: p.detach().clone() for n, p in frozen.items()}
+    for parameter in frozen.values():
+        parameter.requires_grad_(False)
+    rows = fit(model, data, validation, settings, run, parameters=moving, batchnorm=entry.batchnorm)
+    for parameter in frozen.values():
+        parameter.requires_grad_(True)
+    kernels = [[m.weight.shape[0] for m in b.modules() if isinstance(m, nn.Conv2d)] for b in blocks]
+    first = len(blocks) - entry.blocks
+    numbers = {
+        "kernels_total": sum(map(sum, kernels)),
+        "kernels_retrained": sum(map(sum, kernels[-entry.blocks :])),
+        "parameters_total": sum(p.numel() for p in model.parameters()),
+        "parameters_retrained": sum(p.numel() for p in moving),
+        "useful_unchanged": all(bool((before[n] == p.cpu().to(before[n].device)).all()) for n, p in frozen.items()),
+        "blocks": entry.blocks, "batchnorm": entry.batchnorm,
+    }  # fmt: skip
+    mask = {
+        f"blocks.{i}.{n}": list(range(m.weight.shape[0]))
+        for i in range(first, len(blocks))
+        for n, m in blocks[i].named_modules()
+        if isinstance(m, nn.Conv2d)
+    }
+    return Adapted(rows, mask, numbers)

@@ -1,0 +1,148 @@
+"""Training patches cut on the device that trains: volumes go there once, a batch is one gather."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .dataset import BODY_SHARE, COLUMNS
+from .seeds import torch_generator
+
+TRIES = 8  # patch centres drawn to find one in the body
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`noisy` and `target` (B, 3, P, P) divided by the scale, and the rows of the index table they come from."""
+
+    noisy: Tensor
+    target: Tensor
+    rows: Tensor
+
+
+class PatchData:
+    """The slices of one split of a data set, cut into patches of three neighbouring slices.
+
+    Every random draw depends on (seed, epoch or step) alone, so training can resume at any step. Patches lie
+    uniformly over the valid slices; at most `air_fraction` of them are centred on air.
+    """
+
+    def __init__(
+        self, index: str | Path, split: str, *, scale: float, patch: int, air_fraction: float, seed: int, device: torch.device
+    ) -> None:
+        table = read_index(index)
+        self.table = table[table["split"] == split].reset_index(drop=True)
+        self.patch, self.air_fraction, self.seed, self.device = patch, air_fraction, seed, device
+        folder = Path(index).parent
+        volumes, self._base, self._body = [], {}, []
+        offset = 0
+        self.shape: tuple[int, int, int] | None = None
+        for name in self.table["file"].unique():
+            array = np.load(folder / name, mmap_mode="r")
+            self._check(array, folder / name)
+            self._base[name] = offset
+            offset += array.shape[0] * int(np.prod(self.shape))
+            volumes.append(torch.from_numpy(np.array(array, np.float32)) / scale)
+        flat = torch.cat([v.flatten() for v in volumes]) if volumes else torch.zeros(0)
+        body = [v > BODY_SHARE * torch.quantile(v.flatten(1)[:, ::7].float(), 0.99, dim=1)[:, None, None, None] for v in volumes]
+        self._body_flat = (torch.cat([b.flatten() for b in body]) if body else torch.zeros(0, dtype=torch.bool)).to(device)
+        self._flat = flat.to(device)
+        self._prepare()
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def epoch_order(self, epoch: int, count: int) -> Tensor:
+        """Rows of the index table for the `count` patches of an epoch: permutations one after the other."""
+        generator = torch_generator(self.seed, "epoch", epoch)
+        rounds = -(-count // len(self))
+        return torch.cat([torch.randperm(len(self), generator=generator) for _ in range(rounds)])[:count]
+
+    def batch(self, rows: Tensor, step: int, augment: bool = True) -> Batch:
+        """Cut one patch for each of `rows` (B,); `step` numbers the draw."""
+        generator = torch_generator(self.seed, "step", step)
+        n = len(rows)
+        y, x = self._places(rows, generator)
+        turn = torch.randint(8 if augment else 1, (n,), generator=generator)
+        at = (y * self.shape[2] + x).to(self.device)[:, None, None, None] + self._turned[turn.to(self.device)][:, None]  # type: ignore[index]
+        rows_on = rows.to(self.device)
+        noisy = self._flat[self._input[rows_on][:, :, None, None] + at]
+        target = self._flat[self._target[rows_on][:, :, None, None] + at]
+        return Batch(noisy, target, rows)
+
+    def describe(self, rows: Tensor) -> str:
+        """The slices of a batch, for an error message."""
+        part = self.table.iloc[rows.tolist()]
+        return ", ".join(f"{r.study} {r.sample} z={r.slice}" for r in part.head(6).itertuples()) + (
+            f" and {len(part) - 6} more" if len(part) > 6 else ""
+        )
+
+    def _check(self, array: np.ndarray, path: Path) -> None:
+        if array.ndim != 4:
+            raise ValueError(f"{path}: expected volumes (V, Z, Y, X), got shape {array.shape}")
+        if self.shape is None:
+            self.shape = array.shape[1:]
+        if array.shape[1:] != self.shape:
+            raise ValueError(f"{path}: expected volumes of shape {self.shape} as in the other studies, got {array.shape[1:]}")
+        if min(array.shape[2:]) < self.patch:
+            raise ValueError(f"{path}: slices of {array.shape[2:]} are smaller than a patch of {self.patch}")
+
+    def _prepare(self) -> None:
+        if self.shape is None:
+            return
+        nz, ny, nx = self.shape
+        base = self.table["file"].map(self._base).to_numpy()
+        slices = np.clip(self.table["slice"].to_numpy()[:, None] + np.array([-1, 0, 1]), 0, nz - 1)
+
+        def starts(column: str) -> Tensor:
+            volume = base + self.table[column].to_numpy() * nz * ny * nx
+            return torch.from_numpy(volume[:, None] + slices * ny * nx).to(self.device)
+
+        self._input, self._target = starts("input"), starts("target")
+        p = self.patch
+        grid = torch.arange(p)[:, None] * nx + torch.arange(p)
+        flips = [torch.rot90(g, k) for g in (grid, grid.flip(1)) for k in range(4)]
+        self._turned = torch.stack(flips).to(self.device)
+
+    def _places(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Top-left corners (B,), (B,): of `TRIES` draws the first whose centre is in the body, or the first at all."""
+        _, ny, nx = self.shape  # type: ignore[misc]
+        n, half = len(rows), self.patch // 2
+        y = torch.randint(ny - self.patch + 1, (n, TRIES), generator=generator)
+        x = torch.randint(nx - self.patch + 1, (n, TRIES), generator=generator)
+        free = torch.rand(n, generator=generator) < self.air_fraction
+        centre = self._target[rows.to(self.device), 1].cpu()[:, None] + (y + half) * nx + x + half
+        inside = self._body_flat[centre.to(self.device)].cpu()
+        pick = torch.where(free, 0, inside.to(torch.uint8).argmax(dim=1))
+        return y.gather(1, pick[:, None])[:, 0], x.gather(1, pick[:, None])[:, 0]
+
+
+def read_index(path: str | Path) -> pd.DataFrame:
+    """Read an index table; ValueError naming file and column when one is missing."""
+    table = pd.read_csv(path, sep="\t")
+    for column in COLUMNS:
+        if column not in table:
+            raise ValueError(f"{path}: column {column!r} is missing; expected {', '.join(COLUMNS)}")
+    if table.empty:
+        raise ValueError(f"{path}: no training slices")
+    return table
+
+
+def intensity_scale(index: str | Path) -> float:
+    """Bq/mL that counts as 1: the 99th percentile of the training targets' body voxels, to two digits."""
+    table = read_index(index)
+    values = []
+    for name, rows in table[table["split"] == "train"].groupby("file"):
+        array = np.load(Path(index).parent / str(name), mmap_mode="r")
+        for volume in rows["target"].unique():
+            data = np.asarray(array[volume])
+            values.append(np.percentile(data[data > BODY_SHARE * np.percentile(data, 99)], 99))
+    scale = float(np.mean(values))
+    if not scale > 0:
+        raise ValueError(f"{index}: the training targets are empty (99th percentile {scale:g} Bq/mL)")
+    return float(f"{scale:.2g}")

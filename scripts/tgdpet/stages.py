@@ -1,0 +1,118 @@
+"""The training stages as jobs on files: read the data set and the base network, train, write what belongs together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from . import adapt as adaptation
+from . import device, weights
+from .config import NetworkEntry, Training
+from .dncnn import SLICES, DnCNN
+from .files import sha256, sidecar, write_json
+from .patches import PatchData, intensity_scale
+from .scores import COLUMNS, read_scores
+from .seeds import derive, torch_generator
+from .tgd import score_components
+from .train import Run, fit
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training job: name, data, where to write, seed, device, and the command line for the sidecar."""
+
+    name: str
+    dataset: Path
+    out: Path
+    seed: int
+    device: str
+    threads: int
+    checkpoint: Path | None
+    options: Mapping[str, Any]
+    started: float
+
+
+def train(job: Job, settings: Training, width: float) -> None:
+    """Train a network from scratch; writes weights, log and sidecar."""
+    place = device.pick(job.device, job.threads)
+    scale = intensity_scale(job.dataset)
+    data, validation = _data(job, settings, scale, place)
+    model = DnCNN(width, torch_generator(job.seed, job.name, "weights"))
+    rows = fit(model, data, validation, settings, _run(job, [job.dataset], {"width": width, **asdict(settings)}))
+    card = weights.Card(job.name, width, scale, settings=asdict(settings), provenance=_provenance(job))
+    _finish(job, model, card, rows, {"parameters_total": sum(p.numel() for p in model.parameters())}, place, [])
+
+
+def adapt(job: Job, settings: Training, entry: NetworkEntry, base: Path, scores: Path | None) -> None:
+    """Adapt the network in `base`; writes weights, log and sidecar."""
+    place = device.pick(job.device, job.threads)
+    model, parent = weights.load(base, place)
+    data, validation = _data(job, settings, parent.intensity_scale_bqml, place)
+    inputs = [job.dataset, base, *([scores] if scores is not None else [])]
+    run = _run(job, inputs, {**asdict(entry), **asdict(settings)})
+    kernels = read_scores(scores) if scores is not None else None
+    done = adaptation.adapt(model, entry, kernels, data, validation, settings, run)
+    card = weights.Card(
+        job.name, parent.width, parent.intensity_scale_bqml, [*parent.parents, parent.network], done.mask,
+        asdict(settings) | asdict(entry), _provenance(job),
+    )  # fmt: skip
+    _finish(job, model, card, done.rows, done.numbers, place, inputs[1:])
+
+
+def score_table(model: nn.Module, k: int, alpha: float) -> pd.DataFrame:
+    """One row a scored output kernel: module, channel, sparsity, entropy, kse."""
+    parts = score_components(model, torch.zeros(1, SLICES, 16, 16), k=k, alpha=alpha)
+    rows = [
+        (name, channel, float(c.sparsity[channel]), float(c.entropy[channel]), float(c.kse[channel]))
+        for name, c in parts.items()
+        for channel in range(len(c.kse))
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _data(job: Job, settings: Training, scale: float, place: torch.device) -> tuple[PatchData, PatchData]:
+    seed = derive(job.seed, job.name, "patches")
+    train_part, val_part = (
+        PatchData(
+            job.dataset, split, scale=scale, patch=settings.patch, air_fraction=settings.air_fraction, seed=seed, device=place
+        )
+        for split in ("train", "val")
+    )
+    return train_part, val_part
+
+
+def _run(job: Job, inputs: list[Path], settings: Mapping[str, Any]) -> Run:
+    """The run, with an identity made of all that decides its result."""
+    hashes = [sha256(path) for path in inputs] + [sha256(p) for p in sorted(job.dataset.parent.glob("*.npy"))]
+    text = json.dumps([job.name, job.seed, job.threads, hashes, settings], sort_keys=True)
+    return Run(job.name, _log_path(job.out), job.checkpoint, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _provenance(job: Job) -> dict[str, Any]:
+    return {"seed": job.seed, "dataset": sha256(job.dataset)}
+
+
+def _finish(
+    job: Job, model: nn.Module, card: weights.Card, rows: list[dict[str, Any]], numbers: Mapping[str, Any],
+    place: torch.device, inputs: list[Path],
+) -> None:  # fmt: skip
+    weights.save(job.out, model, card)
+    final = {f"final_{k}": rows[-1][k] for k in ("loss", "validation_loss", "validation_psnr")} if rows else {}
+    final = {k: (None if v != v else v) for k, v in final.items()}  # NaN is no JSON
+    provenance = sidecar([job.dataset, *inputs], job.options, job.seed, device.describe(place), job.started)
+    content = {"network": job.name, "intensity_scale_bqml": card.intensity_scale_bqml, **numbers, **final}
+    write_json(job.out.with_suffix(".json"), {**content, "provenance": provenance})
+    if job.checkpoint is not None:
+        job.checkpoint.unlink(missing_ok=True)
+
+
+def _log_path(out: Path) -> Path:
+    return out.with_name(f"{out.stem}_log.csv")

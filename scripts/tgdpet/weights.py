@@ -1,0 +1,76 @@
+"""Networks on disk: safetensors with a JSON card in the metadata; never pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from .dncnn import DnCNN
+from .files import atomic
+
+KEY = "tgdpet"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a network: name, width, scale (Bq/mL per unit), ancestors, mask and provenance.
+
+    `mask` maps a module to the output channels that its last adaptation could move. Nothing here
+    depends on the clock, so that the same run writes the same bytes.
+    """
+
+    network: str
+    width: float
+    intensity_scale_bqml: float
+    parents: list[str] = field(default_factory=list)
+    mask: dict[str, list[int]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def save(path: str | Path, model: nn.Module, card: Card) -> None:
+    """Write weights, running statistics and card, whole or not at all."""
+    tensors = {n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}
+    with atomic(path) as temporary:
+        save_file(tensors, temporary, metadata={KEY: json.dumps(dataclasses.asdict(card), sort_keys=True)})
+
+
+def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[DnCNN, Card]:
+    """Read a network in eval mode and its card.
+
+    Raises FileNotFoundError, or ValueError naming the file when it is damaged or not one of ours.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such network")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
+    card = _card(path, metadata)
+    model = DnCNN(card.width, torch.Generator().manual_seed(0))
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: weights do not fit a DnCNN of width {card.width:g}: {error}") from error
+    return model.to(device).eval(), card
+
+
+def _card(path: str | Path, metadata: dict[str, str]) -> Card:
+    if KEY not in metadata:
+        raise ValueError(f"{path}: no {KEY!r} entry in the metadata; this is not a network of this pipeline")
+    content = json.loads(metadata[KEY])
+    names = {f.name for f in dataclasses.fields(Card)}
+    missing = {"network", "width", "intensity_scale_bqml"} - set(content)
+    if missing:
+        raise ValueError(f"{path}: the metadata lack {', '.join(sorted(missing))}")
+    return Card(**{k: v for k, v in content.items() if k in names})

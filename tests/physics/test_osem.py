@@ -1,0 +1,165 @@
+"""OSEM gives activity concentration in Bq/mL: whatever the scan time, once attenuation and background are corrected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pytest
+from small import axes_mm, cylinder, scan_of
+
+from tgdpet import corrections, osem, simulate
+from tgdpet.config import Grid, Protocol, Simulation
+from tgdpet.listmode import EVENT
+from tgdpet.projector import Projector
+from tgdpet.scanner import Scanner
+from tgdpet.simulate import Background
+
+SCANNER = Scanner(200.0, 160, 12, 8.0, 11, 280.0, 140.0, 0.5, 150.0)
+GRID = Grid([30, 30, 12], [8.0, 8.0, 8.0])
+MU = (0.096 * cylinder(GRID, 90.0)).astype(np.float32)
+PROTOCOL = Protocol([8.0] * 3, 3, 4)
+LEVEL_BQML = 1000.0
+PROJECTOR = Projector(SCANNER, GRID)
+MIDDLE = slice(3, 9)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Events of a warm cylinder and what they were made with."""
+
+    events: np.ndarray
+    noise: Background
+    effective_s: float
+
+
+@cache
+def cylinder_study(level_bqml: float = LEVEL_BQML, scan_s: float = 20.0, background: bool = True) -> Study:
+    shares = (0.3, 0.2) if background else (0.0, 0.0)
+    settings = Simulation(scan_s=scan_s, psf_fwhm_mm=5.0, scatter_fraction=shares[0], randoms_fraction=shares[1])
+    scan = scan_of(level_bqml * cylinder(GRID, 90.0), MU, GRID, SCANNER, settings)
+    noise = simulate.background(scan, 1)
+    return Study(np.concatenate(list(simulate.simulate(scan, noise, 2, slices=8))), noise, scan.effective_s)
+
+
+@cache
+def sensitivity(attenuated: bool = True) -> np.ndarray:
+    return corrections.sensitivity(PROJECTOR, MU if attenuated else 0 * MU, 400_000)
+
+
+def image_of(study: Study, additive: np.ndarray | None = None, attenuated: bool = True) -> np.ndarray:
+    if additive is None:
+        additive = corrections.additive(PROJECTOR, study.events, MU if attenuated else 0 * MU, study.noise)
+    return osem.reconstruct(PROJECTOR, study.events, additive, sensitivity(attenuated), study.effective_s, PROTOCOL)
+
+
+def ring_means(image: np.ndarray, edges: tuple[float, ...] = (0, 25, 45, 60, 75)) -> np.ndarray:
+    """Mean in the middle slices within rings about the axis, mm."""
+    x, y, _ = axes_mm(GRID)
+    r = np.hypot(x, y)[:, :, 0]
+    return np.array([image[(r >= a) & (r < b), MIDDLE].mean() for a, b in zip(edges[:-1], edges[1:], strict=True)])
+
+
+def test_a_warm_cylinder_has_its_activity_everywhere():
+    study = cylinder_study()
+    image = image_of(study)
+    assert len(study.events) > 400_000 and image.dtype == np.float32
+    rings = ring_means(image)
+    assert rings.mean() == pytest.approx(LEVEL_BQML, rel=0.03)
+    assert np.abs(rings / LEVEL_BQML - 1).max() < 0.05
+    x, y, _ = axes_mm(GRID)
+    slices = image[(np.hypot(x, y) < 75)[:, :, 0]].mean(axis=0)
+    assert np.abs(slices / LEVEL_BQML - 1).max() < 0.05
+    outside = np.broadcast_to(np.hypot(x, y) > 106, image.shape)[:, :, MIDDLE]
+    assert image[:, :, MIDDLE][outside].mean() < 0.03 * LEVEL_BQML
+
+
+def test_every_correction_is_needed():
+    study = cylinder_study()
+    right = ring_means(image_of(study))
+    no_attenuation = ring_means(image_of(study, attenuated=False))
+    assert no_attenuation[0] < 0.5 * right[0], "attenuation"
+    assert no_attenuation[0] < 0.8 * no_attenuation[-1], "without it the middle is cold"
+    assert ring_means(image_of(study, np.zeros(len(study.events), np.float32)))[0] > 1.3 * right[0], "background"
+    for wrong in (
+        Background(0.0, study.noise.scatter_centre_mm, study.noise.scatter_sigma_mm, study.noise.randoms_per_s),
+        Background(study.noise.scatter_bq, study.noise.scatter_centre_mm, study.noise.scatter_sigma_mm, 0.0),
+    ):
+        assert ring_means(image_of(Study(study.events, wrong, study.effective_s)))[0] > 1.06 * right[0]
+
+
+def test_the_image_scales_with_activity_and_not_with_scan_time():
+    once = ring_means(image_of(cylinder_study(scan_s=8.0, background=False)))
+    twice = ring_means(image_of(cylinder_study(2 * LEVEL_BQML, 8.0, background=False)))
+    longer = ring_means(image_of(cylinder_study(scan_s=16.0, background=False)))
+    np.testing.assert_allclose(twice / once, 2, rtol=0.05)
+    np.testing.assert_allclose(longer / once, 1, rtol=0.05)
+
+
+def test_a_hot_point_comes_back_where_it_was():
+    concentration = np.zeros(GRID.shape)
+    concentration[21, 10, 5] = 1e5
+    settings = Simulation(scan_s=10.0, psf_fwhm_mm=3.0, scatter_fraction=0.0, randoms_fraction=0.0)
+    scan = scan_of(concentration, MU, GRID, SCANNER, settings)
+    noise = Background(0.0, [0.0] * 3, [30.0] * 3, 0.0)
+    events = np.concatenate(list(simulate.simulate(scan, noise, 3, slices=2)))
+    image = image_of(Study(events, noise, scan.effective_s))
+    assert np.unravel_index(image.argmax(), image.shape) == (21, 10, 5)
+    whole = image[18:25, 7:14, 2:9]
+    assert whole.sum() == pytest.approx(1e5, rel=0.1)
+    assert image.sum() == pytest.approx(whole.sum(), rel=0.05)
+
+
+def test_few_iterations_have_not_converged_and_more_sharpen():
+    study = cylinder_study(scan_s=8.0, background=False)
+    additive = np.zeros(len(study.events), np.float32)
+
+    def edge(iterations: int) -> float:
+        image = osem.reconstruct(
+            PROJECTOR, study.events, additive, sensitivity(), study.effective_s, Protocol([8.0] * 3, iterations, 2)
+        )
+        return float(image[3, 13:17, MIDDLE].mean() / image[13:17, 13:17, MIDDLE].mean())  # 4 mm outside the edge
+
+    assert edge(4) < 0.9 * edge(1)
+
+
+def test_the_post_filter_is_a_gaussian_of_its_width():
+    image = np.zeros((41, 41, 41), np.float32)
+    image[20, 20, 20] = 1
+    smooth = osem.blur(image, [12.0, 9.0, 6.0], [2.0, 2.0, 2.0])
+    for axis, fwhm in enumerate((12.0, 9.0, 6.0)):
+        profile = smooth.sum(axis=tuple(a for a in range(3) if a != axis))
+        at = (np.arange(41) - 20) * 2.0
+        assert 2.3548 * np.sqrt((profile * at**2).sum() / profile.sum()) == pytest.approx(fwhm, rel=0.03)
+    assert smooth.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_blur_is_its_own_adjoint_and_none_at_width_zero():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 12, 14, 10))
+    args = ([9.0, 12.0, 7.0], [4.0, 4.0, 5.0])
+    assert np.vdot(osem.blur(x, *args), y) == pytest.approx(np.vdot(x, osem.blur(y, *args)), rel=1e-12)
+    assert np.array_equal(osem.blur(x, [0.0] * 3, [4.0] * 3), x)
+
+
+def test_the_same_image_for_any_number_of_threads():
+    study = cylinder_study(scan_s=8.0, background=False)
+    events, additive = study.events[:20_001], np.zeros(20_001, np.float32)
+    images = [
+        osem.reconstruct(Projector(SCANNER, GRID, threads), events, additive, sensitivity(), 1.0, PROTOCOL)
+        for threads in (1, 2)
+    ]
+    assert np.array_equal(*images)
+
+
+def test_too_few_events_are_refused():
+    with pytest.raises(ValueError, match="3 events cannot be split into 4 subsets"):
+        osem.reconstruct(
+            PROJECTOR, np.zeros(3, EVENT), np.zeros(3, np.float32), sensitivity(), 1.0, PROTOCOL
+        )
+
+
+def test_valid_slices_are_those_seen_well_enough():
+    sensitivity = np.ones((9, 9, 10), np.float32) * np.array([0, 0.1, 0.2, 0.3, 1, 1, 0.5, 0.26, 0.24, 0.0], np.float32)
+    assert osem.valid_slices(sensitivity) == (3, 7)

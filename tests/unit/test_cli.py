@@ -1,0 +1,121 @@
+"""Options are made from the configuration's dataclasses and give them back; errors are one line and exit code 1."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import signal
+
+import pytest
+
+from tgdpet import cli, config
+from tgdpet.config import ConfigError, Grid, NetworkEntry, Protocol, Sampling, ScannerChoice, Simulation, Training
+
+SECTIONS = [
+    Grid([104, 103, 56], [4.0, 4.07283, 2.0371512345]),
+    ScannerChoice(preset="clinical", rings=40, tof_fwhm_ps=214.3),
+    ScannerChoice(),
+    Simulation(scan_s=1234567.5, dose_mbq_per_kg=3.7, lesion_contrast=1 / 3),
+    Sampling(levels_s=[30.0, 45.5], realisations=3),
+    Protocol([14.0, 10.0, 10.0], 6, 4),
+    Training(learning_rate=1e-4, l2=1.23456789e-5),
+    NetworkEntry(method="tgd", base="v1-net", data="adapt", fraction=0.3),
+]
+
+
+@pytest.fixture
+def restore_sigterm():  # type: ignore[no-untyped-def]
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def parse(section: type, text: str) -> argparse.Namespace:
+    parser = cli.parser("a script")
+    cli.add_options(parser, section)
+    return parser.parse_args(shlex.split(text))
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda s: type(s).__name__)
+def test_options_give_the_section_back_exactly(section: object) -> None:
+    text = cli.to_options(section)
+    assert cli.from_options(parse(type(section), text), type(section)) == section
+
+
+@pytest.mark.parametrize("section", [Grid, ScannerChoice, Simulation, Sampling, Protocol, Training])
+def test_no_options_mean_the_defaults(section: type) -> None:
+    assert cli.from_options(parse(section, ""), section) == section()
+
+
+def test_short_numbers_stay_short() -> None:
+    assert cli.to_options(Protocol([8.0] * 3, 3, 4)) == (
+        "--psf-fwhm-mm 8 8 8 --iterations 3 --subsets 4 --post-fwhm-mm 0"
+    )
+
+
+def test_options_are_checked_like_the_configuration() -> None:
+    with pytest.raises(ConfigError, match="scan_s.*-3"):
+        cli.from_options(parse(Simulation, "--scan-s -3"), Simulation)
+    with pytest.raises(ConfigError, match="shape.*3 values"):
+        cli.from_options(parse(Grid, "--shape 10 10"), Grid)
+
+
+def test_words_with_spaces_survive_a_shell() -> None:
+    assert shlex.split(cli.to_options(NetworkEntry(base="a b")))[-1:] != ["b"]
+    assert "a b" in shlex.split(cli.to_options(NetworkEntry(base="a b")))
+
+
+def test_help_names_every_option_and_default() -> None:
+    parser = cli.parser("a script")
+    for section in (Simulation, Grid):
+        cli.add_options(parser, section)
+    text = " ".join(parser.format_help().split())
+    assert "--scatter-fraction" in text and "(default: 0.3)" in text
+    assert "FWHM" in text
+
+
+def test_settings_fit_into_a_sidecar() -> None:
+    settings = cli.as_settings(parse(Protocol, "--iterations 5"))
+    assert json.loads(json.dumps(settings))["iterations"] == "5"
+    assert settings["psf_fwhm_mm"] == ["8.0", "8.0", "8.0"]
+
+
+@pytest.mark.parametrize("error", [ValueError("a.json: bad"), OSError("a.json: bad"), ConfigError("a.json: bad")])
+@pytest.mark.usefixtures("restore_sigterm")
+def test_wrong_input_is_one_line_and_exit_code_1(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(main)
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err == "error: a.json: bad\n"
+
+
+@pytest.mark.usefixtures("restore_sigterm")
+def test_bugs_keep_their_traceback() -> None:
+    def main() -> None:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        cli.run(main)
+
+
+@pytest.mark.usefixtures("restore_sigterm")
+def test_a_stopped_script_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def terminate() -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    for main, code in ((interrupt, 130), (terminate, 143)):
+        with pytest.raises(SystemExit) as exit_:
+            cli.run(main)
+        assert exit_.value.code == code
+
+
+def test_every_section_of_the_configuration_can_be_an_option_group() -> None:
+    for section in (config.Network, config.Score, config.Resources):
+        assert cli.from_options(parse(section, cli.to_options(section())), section) == section()

@@ -1,0 +1,79 @@
+"""Evaluation of a made-up results tree: what is measured, and what is refused."""
+
+from pathlib import Path
+
+import fabricate
+import numpy as np
+import pandas as pd
+import pytest
+
+from tgdpet.evaluate import COLUMNS, collect, evaluate_study, image_path, samples_of
+from tgdpet.images import read_image, write_image
+from tgdpet.measures import MeasureError
+from tgdpet.phantom import ORGANS
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fabricate.fabricate(tmp_path_factory.mktemp("made_up"))
+
+
+def evaluate(results: Path, study: str, role: str, networks: list[str], organs: Path | None = None) -> pd.DataFrame:
+    organs = organs or results / "listmode" / study / "organs.nii.gz"
+    return evaluate_study(study, role, "600s", organs, ORGANS, results / "recon", results / "denoised", networks)
+
+
+def test_lesion_study_has_every_measure_for_both_protocols(results: Path) -> None:
+    table = pd.read_csv(results / "metrics" / "metrics.csv")
+    assert list(table.columns) == COLUMNS and table.value.notna().all()
+    lesion = table[table.role == "test_lesion"]
+    ensemble = lesion[lesion["sample"] == "ensemble"]
+    assert set(ensemble.measure) == {"lesion_bias", "liver_cov", "liver_bias"}
+    assert set(lesion.protocol) == {"v1", "v2"} and "TGD-net" in set(lesion.network)
+    assert set(lesion["sample"]) == {"ensemble", "real01", "real02", "real03", "real04"}
+    one = ensemble[(ensemble.protocol == "v2") & (ensemble.network == "v1-net")].set_index("measure").value
+    noisy = ensemble[(ensemble.protocol == "v2") & (ensemble.network == "input")].set_index("measure").value
+    assert one.liver_cov < 0.5 * noisy.liver_cov and one.lesion_bias < noisy.lesion_bias
+
+
+def test_online_studies_are_judged_at_bladder_and_catheter_but_not_on_their_halves(results: Path) -> None:
+    table = pd.read_csv(results / "metrics" / "metrics.csv")
+    bladder, catheter = (set(table[table.role == f"test_{o}"].measure) for o in ("bladder", "catheter"))
+    assert {"bladder_error", "bladder_rim_error"} <= bladder and "catheter_error" not in bladder
+    assert "catheter_error" in catheter
+    assert set(table[table.role == "test_bladder"]["sample"]) == {"120s", "ensemble"}
+    assert set(table[table.role == "test_bladder"].protocol) == {"v2"}
+
+
+def test_an_error_free_network_measures_as_error_free(results: Path, tmp_path: Path) -> None:
+    reference = read_image(image_path(results / "recon", "highbmi", "v2", "600s"))
+    for protocol in ("v1", "v2"):
+        own = read_image(image_path(results / "recon", "highbmi", protocol, "600s"))
+        path = image_path(results / "denoised" / "perfect", "highbmi", protocol, "60s")
+        write_image(path, own.data, reference.affine, own.sidecar)
+    table = evaluate(results, "highbmi", "test_high_bmi", ["perfect"])
+    perfect = table[table.network == "perfect"].groupby("measure").value.max()
+    assert perfect.rmse == 0 and np.isinf(perfect.psnr) and perfect.ssim == pytest.approx(1) and perfect.liver_bias == 0
+
+
+def test_samples_come_in_natural_order(results: Path) -> None:
+    assert samples_of(results / "recon", "bladder", "v2") == ["120s", "600s", "half1", "half2"]
+
+
+def test_what_is_missing_is_named(results: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="sub-highbmi_trc-FDG_rec-v1_desc-60s"):
+        evaluate(results, "highbmi", "test_high_bmi", ["no-such-net"])
+    with pytest.raises(FileNotFoundError, match="no image of study 'nobody'"):
+        evaluate(results, "nobody", "test_high_bmi", [], results / "listmode" / "lesion" / "organs.nii.gz")
+    with pytest.raises(MeasureError, match=r"organs.nii.gz: organ 'catheter'"):
+        evaluate(results, "bladder", "test_catheter", [])
+    with pytest.raises(ValueError, match="expected columns"):
+        collect([pd.DataFrame({"study": ["a"]})])
+
+
+def test_another_grid_is_refused(results: Path) -> None:
+    image = read_image(image_path(results / "recon", "highbmi", "v2", "60s"))
+    path = image_path(results / "denoised" / "cropped", "highbmi", "v1", "60s")
+    write_image(path, image.data[:-1], image.affine, image.sidecar)
+    with pytest.raises(MeasureError, match=r"desc-60s_pet.nii.gz: grid \(39, 40, 24\) differs"):
+        evaluate(results, "highbmi", "test_high_bmi", ["cropped"])

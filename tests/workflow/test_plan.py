@@ -1,0 +1,52 @@
+"""The plan: what runs at which scale, and what is refused before the first job."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+
+def test_default_plan_names_every_stage(snakemake, tmp_path):
+    done = snakemake("-n", "--quiet", "rules", "--config", f"results={tmp_path}")
+    assert done.returncode == 0, done.stdout
+    for rule in ("simulate", "subsample", "corrections", "train", "score", "drop", "adapt", "adapt_online", "evaluate"):
+        assert f"{rule} " in done.stdout or f"{rule}\n" in done.stdout, rule
+
+
+def test_paper_scale_plans_and_prints_its_bill(snakemake, tmp_path):
+    done = snakemake(
+        "-n", "--quiet", "rules", "--configfile", "config/paper.yaml", "--config", f"results={tmp_path / 'none'}"
+    )
+    assert done.returncode == 0, done.stdout
+    assert "GPU h" in done.stdout and "on disk at once" in done.stdout
+    # 20 x 7 images x 2 protocols, 7 x 7 adapt, (11 + 2) x 2 tests with both protocols, 4 x 2 online
+    planned = {line.split()[0]: line.split()[1] for line in done.stdout.splitlines() if len(line.split()) == 2}
+    assert planned["reconstruct"] == str(20 * 7 * 2 + 7 * 7 + 11 * 2 + 2 * 2 + 4 * 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"trian": {"epochs": 3}}, ["trian", "train"]),
+        ({"train": {"epoch": 3}}, ["train.epoch", "epochs"]),
+        ({"train": {"epochs": "many"}}, ["train.epochs", "whole number", "'many'"]),
+        ({"networks": {"TGD-net": {"phi": 1.2}}}, ["networks.TGD-net.phi", "1.2", "<= 1"]),
+        ({"networks": {"TGD-net": {"base": "v3-net"}}}, ["v3-net"]),
+        ({"sampling": {"levels_s": [30, 900]}}, ["levels_s", "900", "600"]),
+        ({"studies": "config/nowhere.tsv"}, ["config/nowhere.tsv"]),
+    ],
+)
+def test_a_wrong_configuration_is_one_clear_line(snakemake, tmp_path, change, words):
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump({"results": str(tmp_path / "r"), **change}))
+    done = snakemake("-n", "--configfile", tmp_path / "my.yaml")
+    assert done.returncode != 0
+    lines = [line for line in done.stdout.splitlines() if all(word in line for word in words)]
+    assert lines, done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_figures_without_results_retrain_nothing(snakemake, tmp_path):
+    done = snakemake("-n", "figures", "--config", f"results={tmp_path / 'none'}")
+    assert done.returncode != 0
+    assert "metrics.csv" in done.stdout
+    assert "simulate" not in done.stdout.split("Building DAG")[1]

@@ -1,0 +1,96 @@
+"""A whole small run: not only that files are there, but that their numbers make sense."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tgdpet.images import read_image
+
+FIGURES = ("table1", "fig3", "fig4", "fig5", "fig6", "figS1", "timing", "kse", "training")
+
+
+@pytest.fixture(scope="module")
+def metrics(smoke: Path) -> pd.DataFrame:
+    return pd.read_csv(smoke / "metrics/metrics.csv")
+
+
+def mean(table: pd.DataFrame, **where: str) -> float:
+    for column, value in where.items():
+        table = table[table[column] == value]
+    assert len(table), where
+    return float(table["value"].mean())
+
+
+def test_everything_a_user_gets_is_there(smoke):
+    for name in FIGURES:
+        for kind in ("png", "pdf", "csv"):
+            assert (smoke / f"figures/{name}.{kind}").stat().st_size > 0
+    page = (smoke / "report.html").read_text()
+    assert page.count("data:image/png") >= len(FIGURES)
+    assert "not for diagnosis" in page.lower()
+
+
+@pytest.mark.parametrize("network", ["v1-net", "v2-net", "FT-net", "TGD-net"])
+def test_denoising_lowers_noise_and_error(metrics, network):
+    for measure in ("liver_cov", "rmse"):
+        own = "v1" if network == "v1-net" else "v2"
+        before = mean(metrics, study="lesion", network="input", protocol=own, measure=measure)
+        after = mean(metrics, study="lesion", network=network, protocol=own, measure=measure)
+        assert after < before, (network, measure)
+
+
+def test_lesion_bias_is_measured_against_the_long_scan(metrics):
+    bias = metrics[metrics["measure"] == "lesion_bias"]
+    assert set(bias["network"]) >= {"input", "v1-net", "v2-net", "FT-net", "TGD-net"}
+    assert bias["value"].abs().max() < 80
+
+
+@pytest.mark.parametrize("name", ["TGD-net", "TGD-N2N/bladder", "TGD2-N2N/bladder", "TGD-N2N/catheter"])
+def test_useful_kernels_did_not_move(smoke, name):
+    card = json.loads((smoke / f"adapted/{name}.json").read_text())
+    assert card["useful_unchanged"] is True
+    assert 0 < card["kernels_retrained"] < card["kernels_total"]
+
+
+def test_realisations_and_halves_are_partitions(smoke):
+    for study in ("lesion", "bladder", "catheter"):
+        total = json.loads((smoke / f"listmode/{study}/listmode.json").read_text())["events"]
+        counts = {
+            s["name"]: s["events"] for s in json.loads((smoke / f"listmode/{study}/samples.json").read_text())["samples"]
+        }
+        assert counts["600s"] == total
+        if study == "lesion":
+            assert sum(n for name, n in counts.items() if name.startswith("real")) == total
+        else:
+            assert counts["half1"] + counts["half2"] == counts["120s"]
+
+
+def test_images_are_quantitative(smoke):
+    truth = read_image(smoke / "listmode/lesion/truth.nii.gz")
+    folder = smoke / "recon/sub-lesion/pet"
+    image = read_image(folder / "sub-lesion_trc-FDG_rec-v2_desc-600s_pet.nii.gz")
+    low, high = image.sidecar["ValidSlices"]
+    inner = np.s_[8:-8, 8:-8, low + 1 : high]
+    assert image.data[inner].mean() == pytest.approx(truth.data[inner].mean(), rel=0.05)
+
+
+def test_list_mode_is_cleared_away_and_a_second_run_does_nothing(smoke, snakemake):
+    assert not list(smoke.rglob("events.npy"))
+    assert not list(smoke.rglob(".tmp-*"))
+    assert not list((smoke / "checkpoints").rglob("*.safetensors"))
+    done = snakemake("--configfile", "config/smoke.yaml", "--config", f"results={smoke}")
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout, done.stdout[-2000:]
+
+
+def test_figures_alone_are_drawn_from_what_is_there(smoke, snakemake):
+    (smoke / "figures/fig5.png").unlink()
+    done = snakemake("figures", "--configfile", "config/smoke.yaml", "--config", f"results={smoke}")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (smoke / "figures/fig5.png").exists()
+    assert "train" not in done.stdout.split("Building DAG")[1].split("Finished")[0].replace("retrain", "")
