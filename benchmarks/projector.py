@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,14 +48,15 @@ def main() -> None:
     image = rng.random(grid.shape, dtype=np.float32)
     ones = np.ones(EVENTS, np.float32)
     additive = np.full(EVENTS, 10.0, np.float32)
+    tof = events["tof"].copy()
     for threads in (1, 2):
         p = Projector(scanner, grid, threads)
-        tof = events["tof"].copy()
-        for name, work in (
-            ("forward TOF", lambda: p.forward(image, det0, det1, tof)),
-            ("back TOF", lambda: p.back(ones, det0, det1, tof)),
-            ("EM step TOF", lambda: p.em_back(image, events, additive)),
-        ):
+        kernels = {
+            "forward TOF": partial(p.forward, image, det0, det1, tof),
+            "back TOF": partial(p.back, ones, det0, det1, tof),
+            "EM step TOF": partial(p.em_back, image, events, additive),
+        }
+        for name, work in kernels.items():
             median, spread = rate(work)
             print(f"{name:12s} {threads} thread(s): {median / 1e6:5.2f} +- {spread / 1e6:.2f} M events/s")
 

@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import numpy as np
+
 from tgdpet import acquisition, cli, corrections, images
 from tgdpet.files import atomic
 from tgdpet.progress import Progress

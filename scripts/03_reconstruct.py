@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from tgdpet import acquisition, cli, images, osem, subsample
 from tgdpet.config import Protocol
 from tgdpet.files import sidecar

@@ -21,6 +21,7 @@ def main() -> None:
     args = parser.parse_args()
 
     import pandas as pd
+
     from tgdpet import device, drop, images, weights
     from tgdpet.files import write_csv
     from tgdpet.progress import Progress

@@ -19,7 +19,9 @@ def main() -> None:
     parser.add_argument("--phi", type=float, default=0.3, help="retrain kernels with a KSE below this (tgd)")
     parser.add_argument("--fraction", type=float, help="retrain this share of the kernels instead (tgd)")
     parser.add_argument("--flow", default="parameter", choices=("parameter", "layer"), help="how the mask acts (tgd)")
-    parser.add_argument("--batchnorm", default="eval", choices=("eval", "per_channel", "train"), help="batch statistics")
+    parser.add_argument(
+        "--batchnorm", default="eval", choices=("eval", "per_channel", "train"), help="batch statistics"
+    )
     parser.add_argument("--blocks", type=int, default=3, help="blocks to retrain, from the end (finetune)")
     parser.add_argument("--seed", type=int, default=0, help="the run's seed")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to train")

@@ -88,7 +88,9 @@ def read(folder: str | Path) -> Acquisition:
     device = scanner.read(folder / "scanner.json")
     events = listmode.open_events(folder / "events.npy", device)
     if len(events) != meta["events"]:
-        raise ValueError(f"{folder}/events.npy: expected {meta['events']} events as in listmode.json, got {len(events)}")
+        raise ValueError(
+            f"{folder}/events.npy: expected {meta['events']} events as in listmode.json, got {len(events)}"
+        )
     mu, affine = images.read_plain(folder / "mu.nii.gz")
     return Acquisition(folder, meta, device, Grid(**meta["grid"]), events, mu, affine)
 
@@ -96,7 +98,7 @@ def read(folder: str | Path) -> Acquisition:
 def read_additive(acquisition: Acquisition) -> np.ndarray:
     """The additive term beside the events, memory-mapped (n,) float32."""
     path = acquisition.folder / "additive.npy"
-    values = np.load(path, mmap_mode="r")
+    values = listmode.map_array(path, "additive term")
     if values.shape != acquisition.events.shape:
         raise ValueError(f"{path}: expected {acquisition.events.shape[0]} values, one an event, got {values.shape}")
     return np.asarray(values)
@@ -136,7 +138,9 @@ def image_sidecar(meta: Mapping[str, Any], duration_s: float, more: Mapping[str,
     }
 
 
-def recon_sidecar(meta: Mapping[str, Any], sample: Sample, name: str, protocol: Protocol, valid: tuple[int, int]) -> dict[str, Any]:
+def recon_sidecar(
+    meta: Mapping[str, Any], sample: Sample, name: str, protocol: Protocol, valid: tuple[int, int]
+) -> dict[str, Any]:
     """BIDS-PET sidecar of a reconstructed sample."""
     more = {
         "ReconMethodName": f"TOF list-mode OSEM, protocol {name}",

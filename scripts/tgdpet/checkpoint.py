@@ -49,4 +49,8 @@ def load(path: Path, identity: str, model: nn.Module, optimizer: torch.optim.Opt
             _, index, key = name.split(".", 2)
             whole["state"].setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict(whole)
+    for parameter, values in optimizer.state.items():  # strides as the run had them: same kernels, same bits
+        for key, value in values.items():
+            if value.shape == parameter.shape:
+                values[key] = torch.empty_like(parameter, requires_grad=False).copy_(value)
     return state

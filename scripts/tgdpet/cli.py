@@ -59,7 +59,9 @@ def to_options(section: Any) -> str:
 
 def as_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The parsed options as JSON values, for a sidecar."""
-    return {key: [str(v) for v in value] if isinstance(value, list) else str(value) for key, value in vars(args).items()}
+    return {
+        key: [str(v) for v in value] if isinstance(value, list) else str(value) for key, value in vars(args).items()
+    }
 
 
 def run(main: Callable[[], None]) -> None:

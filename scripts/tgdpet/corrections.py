@@ -68,7 +68,8 @@ def _smooth(estimate: np.ndarray, voxel_mm: list[float]) -> np.ndarray:
     flat = np.where(seen, estimate / np.where(seen, profile, 1), 0)
     spread = [14.0 / FWHM_PER_SIGMA / v for v in voxel_mm]
     share = gaussian_filter1d(seen.astype(np.float64), spread[2], mode="nearest")
-    return np.asarray(gaussian_filter(flat, spread, mode="nearest") / np.where(seen, share, 1) * np.where(seen, profile, 0))
+    smooth = gaussian_filter(flat, spread, mode="nearest") / np.where(seen, share, 1)
+    return np.asarray(smooth * np.where(seen, profile, 0))
 
 
 def lor_weights(scanner: Scanner, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:

@@ -60,18 +60,14 @@ def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[s
     name = f"{pairs[0].study}.npy"
     with atomic(folder / name) as temporary, open(temporary, "wb") as file:
         np.save(file, np.stack([images[path].data.transpose(2, 1, 0) for path in paths]))
-    rows = []
+    rows: list[dict[str, object]] = []
     for pair in pairs:
+        common = {"study": pair.study, "split": split, "file": name, "sample": pair.sample}
+        common |= {"input": paths.index(pair.noisy), "target": paths.index(pair.target)}
         target = images[pair.target]
         body = body_share(target.data)
         low, high = valid_range(target)
-        rows += [
-            {
-                "study": pair.study, "split": split, "file": name, "sample": pair.sample,
-                "input": paths.index(pair.noisy), "target": paths.index(pair.target), "slice": z, "body": round(float(body[z]), 4),
-            }
-            for z in range(low, high + 1)
-        ]  # fmt: skip
+        rows += [{**common, "slice": z, "body": round(float(body[z]), 4)} for z in range(low, high + 1)]
     return rows
 
 

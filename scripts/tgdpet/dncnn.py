@@ -43,12 +43,13 @@ class DnCNN(nn.Module):
         return sum(m.out_channels for m in self.modules() if isinstance(m, nn.Conv2d))
 
     def _start(self, generator: torch.Generator | None) -> None:
-        for block in self.blocks:
-            nn.init.kaiming_normal_(block.conv.weight, nonlinearity="relu", generator=generator)
-            if block.conv.bias is not None:
-                nn.init.zeros_(block.conv.bias)
+        convolutions = [m for m in self.modules() if isinstance(m, nn.Conv2d)]
+        for module in convolutions:
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         with torch.no_grad():
-            self.blocks[-1].conv.weight.mul_(0.1)
+            convolutions[-1].weight.mul_(0.1)
 
 
 def _block(n_in: int, n_out: int, *, norm: bool, relu: bool) -> nn.Sequential:

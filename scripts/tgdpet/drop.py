@@ -13,7 +13,6 @@ from torch import nn
 from . import probe
 from .denoise import denoise
 from .dncnn import SLICES
-from .tgd import norms_after
 
 
 def dropped(model: nn.Module, masks: Mapping[str, torch.Tensor]) -> nn.Module:
@@ -24,21 +23,23 @@ def dropped(model: nn.Module, masks: Mapping[str, torch.Tensor]) -> nn.Module:
     out = copy.deepcopy(model)
     modules = dict(out.named_modules())
     weight = next(model.parameters())
-    for link in probe.links(model, torch.zeros(1, SLICES, 16, 16, device=weight.device)):
+    for link in probe.links(model, _example(model)):
         if link.producer in masks:
             read = link.reach[masks[link.producer]].any(dim=0)
             with torch.no_grad():
-                modules[link.consumer].weight[:, read.to(weight.device)] = 0  # type: ignore[union-attr, index, operator]
+                modules[link.consumer].weight[:, read.to(weight.device)] = 0
     return out
 
 
 def count(model: nn.Module, masks: Mapping[str, torch.Tensor]) -> tuple[int, int]:
     """Kernels and parameters that dropping removes: the kernels' own weights, biases and normalisation."""
-    modules, norms = dict(model.named_modules()), norms_after(model)
+    modules, norms = dict(model.named_modules()), probe.followers(model, _example(model))
     parameters = 0
     for name, mask in masks.items():
-        for owner in [name, *([norms[name]] if name in norms else [])]:
-            parameters += sum(p.numel() // p.shape[0] * int(mask.sum()) for p in modules[owner].parameters(recurse=False))
+        for owner in [name, *norms.get(name, [])]:
+            parameters += sum(
+                p.numel() // p.shape[0] * int(mask.sum()) for p in modules[owner].parameters(recurse=False)
+            )
     return sum(int(m.sum()) for m in masks.values()), parameters
 
 
@@ -76,3 +77,7 @@ def experiment(
             "relative_change": change / float(images[0.0][body].mean()),
         })  # fmt: skip
     return rows, images
+
+
+def _example(model: nn.Module) -> torch.Tensor:
+    return torch.zeros(1, SLICES, 16, 16, device=next(model.parameters()).device)

@@ -1,7 +1,8 @@
 """The kernels of the Monte Carlo simulation: emissions, detection, attenuation, randoms; compiled by numba.
 
-`geo` holds radius, half the axial length, ring pitch, field-of-view radius, TOF sigma, TOF bin, PSF sigma (all mm) and the
-PSF's growth per mm; `cnt` holds crystals a ring, rings, largest ring difference, TOF half bins, smallest crystal difference.
+`geo` holds radius, half the axial length, ring pitch, field-of-view radius, TOF sigma, TOF bin, PSF sigma (all mm) and
+the PSF's growth per mm; `cnt` crystals a ring, rings, largest ring difference, TOF half bins, smallest crystal
+difference.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def read_image(path: str | Path) -> Image:
     data, affine = _read(path)
     beside = sidecar_path(path)
     if not beside.exists():
-        raise FileNotFoundError(f"{path}: its sidecar {beside.name} is missing; it has to say \"Units\": \"{UNITS}\"")
+        raise FileNotFoundError(f'{path}: its sidecar {beside.name} is missing; it has to say "Units": "{UNITS}"')
     sidecar = read_json(beside)
     if sidecar.get("Units") != UNITS:
         raise ValueError(f"{beside}: Units: expected {UNITS!r}, got {sidecar.get('Units')!r}")
@@ -119,7 +119,7 @@ def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         raise FileNotFoundError(f"{path}: no such image")
     try:
         _check_gzip(path)
-        image = nib.load(path)
+        image: Any = nib.load(path)
         data = np.asarray(image.dataobj)
     except (nib.filebasedimages.ImageFileError, EOFError, OSError, ValueError, zlib.error) as error:
         raise ValueError(f"{path}: not a readable NIfTI file (truncated?): {error}") from error

@@ -45,9 +45,16 @@ def components(weight: Tensor, *, k: int = 5, alpha: float = 1.0, compat: str | 
     if compat == "official":  # (C, N) taken for (N, C)
         by_channel = by_channel.reshape(n, c, -1).transpose(0, 1)
     entropy = _entropy(by_channel, k)
-    value = (_minmax(sparsity) / (1 + alpha * _minmax(entropy))).sqrt()
-    flat = sparsity.max() == sparsity.min() and entropy.max() == entropy.min()
-    return Components(sparsity, entropy, torch.ones_like(value) if flat else _minmax(value))
+    return Components(sparsity, entropy, combine(sparsity, entropy, alpha))
+
+
+def combine(sparsity: Tensor, entropy: Tensor, alpha: float = 1.0) -> Tensor:
+    """Eq. 3 from raw s and e (C,), both terms and the result scaled to [0, 1] over the layer's channels.
+
+    A range of zero says nothing about which channel is redundant: s counts as 1, e as 0, KSE as 1 (keep).
+    """
+    value = (_minmax(sparsity, flat=1.0) / (1 + alpha * _minmax(entropy, flat=0.0))).sqrt()
+    return _minmax(value, flat=1.0)
 
 
 def _check(weight: Tensor, k: int, alpha: float, compat: str | None) -> Tensor:
@@ -85,7 +92,7 @@ def _density(points: Tensor, k: int) -> Tensor:
     return distance.topk(k, dim=2, largest=False).values.sum(dim=2)
 
 
-def _minmax(x: Tensor) -> Tensor:
-    """Map to [0, 1]; a layer without any range gives 1 (protects all its channels)."""
+def _minmax(x: Tensor, flat: float) -> Tensor:
+    """Map to [0, 1]; a layer without any range gives `flat`."""
     span = x.max() - x.min()
-    return (x - x.min()) / span if span > 0 else torch.ones_like(x)
+    return (x - x.min()) / span if span > 0 else torch.full_like(x, flat)

@@ -22,17 +22,26 @@ def open_events(path: str | Path, scanner: Scanner | None = None) -> np.ndarray:
 
     Raises FileNotFoundError or ValueError with the file, what was expected and what came.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such list mode")
-    try:
-        events = np.load(path, mmap_mode="r")
-    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError) as error:
-        raise ValueError(f"{path}: not a readable list mode (truncated?): {error}") from error
+    events = map_array(path, "list mode")
     if events.dtype != EVENT or events.ndim != 1:
         raise ValueError(f"{path}: expected a list of {EVENT}, got {events.dtype} of shape {events.shape}")
     if scanner is not None:
         _check_ids(events, scanner, path)
     return events
+
+
+def map_array(path: str | Path, what: str) -> np.memmap:
+    """Memory-map an .npy file; FileNotFoundError or ValueError naming it when it is missing, truncated or damaged."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such {what}")
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError) as error:
+        raise ValueError(f"{path}: not a readable {what} (truncated?): {error}") from error
+    size, expected = Path(path).stat().st_size, array.offset + array.nbytes
+    if size != expected:
+        raise ValueError(f"{path}: damaged: shape {array.shape} takes {expected} bytes, the file has {size}")
+    return array
 
 
 def write_events(path: str | Path, parts: Iterable[np.ndarray]) -> int:

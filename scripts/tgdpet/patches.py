@@ -33,24 +33,38 @@ class PatchData:
     """
 
     def __init__(
-        self, index: str | Path, split: str, *, scale: float, patch: int, air_fraction: float, seed: int, device: torch.device
+        self,
+        index: str | Path,
+        split: str,
+        *,
+        scale: float,
+        patch: int,
+        air_fraction: float,
+        seed: int,
+        device: torch.device,
     ) -> None:
         table = read_index(index)
         self.table = table[table["split"] == split].reset_index(drop=True)
         self.patch, self.air_fraction, self.seed, self.device = patch, air_fraction, seed, device
         folder = Path(index).parent
-        volumes, self._base, self._body = [], {}, []
+        self._base: dict[str, int] = {}
+        volumes: list[Tensor] = []
         offset = 0
         self.shape: tuple[int, int, int] | None = None
         for name in self.table["file"].unique():
             array = np.load(folder / name, mmap_mode="r")
             self._check(array, folder / name)
             self._base[name] = offset
-            offset += array.shape[0] * int(np.prod(self.shape))
+            offset += array.shape[0] * int(np.prod(array.shape[1:]))
             volumes.append(torch.from_numpy(np.array(array, np.float32)) / scale)
         flat = torch.cat([v.flatten() for v in volumes]) if volumes else torch.zeros(0)
-        body = [v > BODY_SHARE * torch.quantile(v.flatten(1)[:, ::7].float(), 0.99, dim=1)[:, None, None, None] for v in volumes]
-        self._body_flat = (torch.cat([b.flatten() for b in body]) if body else torch.zeros(0, dtype=torch.bool)).to(device)
+        body = [
+            v > BODY_SHARE * torch.quantile(v.flatten(1)[:, ::7].float(), 0.99, dim=1)[:, None, None, None]
+            for v in volumes
+        ]
+        self._body_flat = (torch.cat([b.flatten() for b in body]) if body else torch.zeros(0, dtype=torch.bool)).to(
+            device
+        )
         self._flat = flat.to(device)
         self._prepare()
 
@@ -88,7 +102,9 @@ class PatchData:
         if self.shape is None:
             self.shape = array.shape[1:]
         if array.shape[1:] != self.shape:
-            raise ValueError(f"{path}: expected volumes of shape {self.shape} as in the other studies, got {array.shape[1:]}")
+            raise ValueError(
+                f"{path}: expected volumes of shape {self.shape} as in the other studies, got {array.shape[1:]}"
+            )
         if min(array.shape[2:]) < self.patch:
             raise ValueError(f"{path}: slices of {array.shape[2:]} are smaller than a patch of {self.patch}")
 

@@ -48,7 +48,9 @@ class Phantom:
     organs: tuple[Organ, ...]
 
 
-def make_organs(role: str, bmi: float, rng: np.random.Generator, settings: Simulation) -> tuple[tuple[Organ, ...], float]:
+def make_organs(
+    role: str, bmi: float, rng: np.random.Generator, settings: Simulation
+) -> tuple[tuple[Organ, ...], float]:
     """The organs of one study and the body weight in kg.
 
     The BMI widens the trunk (area in proportion to BMI at a given height) by a layer of fat. `role` decides
@@ -69,9 +71,7 @@ def make_organs(role: str, bmi: float, rng: np.random.Generator, settings: Simul
         Organ("fat", (0, 0, 0), (wide, deep, 2000), vary(SUV["fat"])),
         Organ("body", (0, -2, 0), (lean_wide, lean_deep, 2000), vary(SUV["body"])),
     ]
-    at += [
-        Organ("lung", (side * 72, 5, 175), (vary(52), vary(70), vary(85)), vary(SUV["lung"])) for side in (-1, 1)
-    ]
+    at += [Organ("lung", (side * 72, 5, 175), (vary(52), vary(70), vary(85)), vary(SUV["lung"])) for side in (-1, 1)]
     at.append(Organ("heart", (-22, 30, 112), (vary(42), vary(36), vary(34)), vary(SUV["heart"], 0.25)))
     liver = Organ("liver", (60 * shift, 10, 56), (vary(78), vary(66), vary(52)), vary(SUV["liver"], 0.1))
     at.append(liver)
@@ -99,7 +99,9 @@ def _bladder(role: str, rng: np.random.Generator) -> list[Organ]:
             Organ("bladder", (30, 30, z + 20), (24, 20, 26), 26.0, 35.0),
         ]
     if role == "test_catheter":
-        tube = [Organ("catheter", (6 + 1.4 * i, 40 + 1.1 * i, z - 8 - 5.5 * i), (4.5, 4.5, 5.5), 20.0) for i in range(5)]
+        tube = [
+            Organ("catheter", (6 + 1.4 * i, 40 + 1.1 * i, z - 8 - 5.5 * i), (4.5, 4.5, 5.5), 20.0) for i in range(5)
+        ]
         across = [Organ("catheter", (12 + 7.5 * i, 47, z - 31), (6.0, 4.5, 4.5), 20.0) for i in range(9)]
         return [Organ("bladder", (0, 24, z), (25, 18, 14), 7.0), *tube, *across]
     axes = tuple(rng.uniform(0.8, 1.2) * a for a in (26, 20, 17))
@@ -121,13 +123,17 @@ def _tumours(role: str, liver: Organ, rng: np.random.Generator, settings: Simula
     for _ in range(rng.integers(1, 4)):  # liver metastases of any size, so that hot spots in the liver are known
         direction = rng.normal(size=3)
         direction *= rng.uniform(0.2, 0.75) / np.linalg.norm(direction)
-        centre = tuple(float(c + d * a) for c, d, a in zip(liver.centre_mm, direction, liver.axes_mm, strict=True))
-        out.append(Organ("tumour", centre, (rng.uniform(5, 13),) * 3, liver.suv * rng.uniform(1.6, 4.0)))
+        x, y, z = (float(c + d * a) for c, d, a in zip(liver.centre_mm, direction, liver.axes_mm, strict=True))
+        out.append(Organ("tumour", (x, y, z), (rng.uniform(5, 13),) * 3, liver.suv * rng.uniform(1.6, 4.0)))
     return out
 
 
 def paint(
-    organs: tuple[Organ, ...], weight_kg: float, shape: tuple[int, ...], voxel_mm: tuple[float, ...], rng: np.random.Generator
+    organs: tuple[Organ, ...],
+    weight_kg: float,
+    shape: tuple[int, ...],
+    voxel_mm: tuple[float, ...],
+    rng: np.random.Generator,
 ) -> Phantom:
     """Rasterise organs on a centred grid (X, Y, Z) of `voxel_mm`; uptake gets a smooth texture of 5 % within organs."""
     axes = [(np.arange(n) - (n - 1) / 2) * v for n, v in zip(shape, voxel_mm, strict=True)]
@@ -178,4 +184,6 @@ def downsample(phantom: Phantom, factor: int) -> Phantom:
         return a.reshape(blocks).mean(axis=(1, 3, 5), dtype=np.float64).astype(np.float32)
 
     centre = phantom.labels[factor // 2 :: factor, factor // 2 :: factor, factor // 2 :: factor]
-    return replace(phantom, suv=mean(phantom.suv), mu_per_cm=mean(phantom.mu_per_cm), labels=np.ascontiguousarray(centre))
+    return replace(
+        phantom, suv=mean(phantom.suv), mu_per_cm=mean(phantom.mu_per_cm), labels=np.ascontiguousarray(centre)
+    )

@@ -89,7 +89,9 @@ def _run(model: nn.Module, example_input: Any) -> _Trace:
     names = {m: n for n, m in twin.named_modules()}
     convs = {m: n for m, n in names.items() if isinstance(m, CONVS)}
     if not convs:
-        raise TraceError(f"{type(model).__name__}: no convolution found; expected at least one of nn.Conv1d to ConvTranspose3d")
+        raise TraceError(
+            f"{type(model).__name__}: no convolution found; expected at least one of nn.Conv1d to ConvTranspose3d"
+        )
     trace = _Trace([], [], [])
     args, kwargs = _arguments(example_input, trace, twin)
     guard = _Guard(twin, names)
@@ -102,7 +104,9 @@ def _run(model: nn.Module, example_input: Any) -> _Trace:
     called = {n for n, _ in trace.convs}
     for name in convs.values():
         if name not in called:
-            raise TraceError(f"module {name!r}: its forward was not called for this input; its consumers cannot be found")
+            raise TraceError(
+                f"module {name!r}: its forward was not called for this input; its consumers cannot be found"
+            )
     return trace
 
 
@@ -158,7 +162,9 @@ def _record(name: str, args: tuple[Any, ...], into: list[tuple[str, Tensor]]) ->
     if not args or not isinstance(args[0], Tensor):
         raise TraceError(f"module {name!r}: called without a positional input tensor; it cannot be traced")
     if not args[0].requires_grad:
-        raise TraceError(f"module {name!r}: its input is cut off from autograd (no_grad, detach, numpy); it cannot be traced")
+        raise TraceError(
+            f"module {name!r}: its input is cut off from autograd (no_grad, detach, numpy); it cannot be traced"
+        )
     into.append((name, args[0].clone()))  # a clone, as the original may be changed in place later
 
 
@@ -213,7 +219,9 @@ class _Guard(TorchDispatchMode):
         if func.overloadpacket is torch.ops.aten.convolution and not isinstance(self.stack[-1], CONVS):
             if args[1].data_ptr() in self.owned:
                 where = self.names[self.stack[-1]] or type(self.stack[-1]).__name__
-                raise TraceError(f"module {where!r}: runs a convolution by a function call, not as a module; it cannot be traced")
+                raise TraceError(
+                    f"module {where!r}: runs a convolution by a function call, not as a module; it cannot be traced"
+                )
         return func(*args, **(kwargs or {}))
 
 

@@ -42,7 +42,9 @@ class Projector:
         object.__setattr__(self, "_table", tof_table(scanner.tof_sigma_mm, scanner.tof_bin_mm))
         object.__setattr__(self, "_voxel", np.asarray(self.grid.voxel_mm, np.float64))
 
-    def forward(self, image: np.ndarray, det0: np.ndarray, det1: np.ndarray, tof: np.ndarray | None = None) -> np.ndarray:
+    def forward(
+        self, image: np.ndarray, det0: np.ndarray, det1: np.ndarray, tof: np.ndarray | None = None
+    ) -> np.ndarray:
         """Line integrals (n,) of `image` (X, Y, Z) for detector ids (n,) and TOF bins (n,); without bins, non-TOF."""
         padded = pad(self._checked(image))
         out = np.empty(len(det0), image.dtype)

@@ -37,7 +37,9 @@ class Scanner:
 
     def __post_init__(self) -> None:
         if self.fov_radius_mm >= self.radius_mm:
-            raise ValueError(f"scanner: fov_radius_mm = {self.fov_radius_mm} must be below radius_mm = {self.radius_mm}")
+            raise ValueError(
+                f"scanner: fov_radius_mm = {self.fov_radius_mm} must be below radius_mm = {self.radius_mm}"
+            )
 
     @property
     def axial_mm(self) -> float:

@@ -64,14 +64,18 @@ def effective_time_s(scan_s: float) -> float:
     return -math.expm1(-rate * scan_s) / rate
 
 
-def scan_of(fine: Phantom, coarse: Phantom, voxel_mm: tuple[float, ...], scanner: Scanner, settings: Simulation) -> Scan:
+def scan_of(
+    fine: Phantom, coarse: Phantom, voxel_mm: tuple[float, ...], scanner: Scanner, settings: Simulation
+) -> Scan:
     """The scan of a phantom painted on `voxel_mm` and of its block means on the image grid.
 
     Activity is SUV times dose per weight, decayed to scan start, in Bq per voxel.
     """
     activity = fine.suv * np.float32(bqml_per_suv(settings) * math.prod(voxel_mm) * 1e-3)
     factor = fine.suv.shape[0] // coarse.suv.shape[0]
-    return Scan(activity, _triple(voxel_mm), coarse.mu_per_cm / 10, _triple(v * factor for v in voxel_mm), scanner, settings)
+    return Scan(
+        activity, _triple(voxel_mm), coarse.mu_per_cm / 10, _triple(v * factor for v in voxel_mm), scanner, settings
+    )
 
 
 def bqml_per_suv(settings: Simulation) -> float:

@@ -82,7 +82,13 @@ def _data(job: Job, settings: Training, scale: float, place: torch.device) -> tu
     seed = derive(job.seed, job.name, "patches")
     train_part, val_part = (
         PatchData(
-            job.dataset, split, scale=scale, patch=settings.patch, air_fraction=settings.air_fraction, seed=seed, device=place
+            job.dataset,
+            split,
+            scale=scale,
+            patch=settings.patch,
+            air_fraction=settings.air_fraction,
+            seed=seed,
+            device=place,
         )
         for split in ("train", "val")
     )

@@ -79,7 +79,9 @@ def check_counts(samples: Sequence[Sample], counts: Mapping[str, int], n_events:
         mean = n_events * sample.fraction
         spread = (mean * (1 - sample.fraction)) ** 0.5
         if abs(counts[sample.name] - mean) > 6 * spread + 1:
-            raise ValueError(f"subsample: {sample.name}: expected {mean:.0f} +- {spread:.0f} events, got {counts[sample.name]}")
+            raise ValueError(
+                f"subsample: {sample.name}: expected {mean:.0f} +- {spread:.0f} events, got {counts[sample.name]}"
+            )
     partition = [s for s in samples if s.parts > 1 and s.share == 1.0]
     if partition and (total := sum(counts[s.name] for s in partition)) != n_events:
         raise ValueError(f"subsample: the {len(partition)} realisations hold {total} events, the study {n_events}")

@@ -1,13 +1,13 @@
 """Targeted Gradient Descent (Chen, Asma and Chan, MICCAI 2021): retrain redundant kernels, keep the others bit for bit.
 
-    scores = score_kernels(model, example_input)
-    masks = select(scores, phi=0.3)
-    with TGD(model, masks) as tgd:
-        optimizer = torch.optim.Adam(tgd.parameters(), lr=1e-4)
-        for noisy, target in batches:
-            optimizer.zero_grad()
-            loss(model(noisy), target).backward()
-            tgd.step(optimizer)
+scores = score_kernels(model, example_input)
+masks = select(scores, phi=0.3)
+with TGD(model, masks) as tgd:
+    optimizer = torch.optim.Adam(tgd.parameters(), lr=1e-4)
+    for noisy, target in batches:
+        optimizer.zero_grad()
+        loss(model(noisy), target).backward()
+        tgd.step(optimizer)
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def score_kernels(model: nn.Module, example_input: Any, *, k: int = 5, alpha: fl
     return {name: parts.kse for name, parts in score_components(model, example_input, k=k, alpha=alpha).items()}
 
 
-def score_components(model: nn.Module, example_input: Any, *, k: int = 5, alpha: float = 1.0) -> dict[str, kse.Components]:
+def score_components(
+    model: nn.Module, example_input: Any, *, k: int = 5, alpha: float = 1.0
+) -> dict[str, kse.Components]:
     """As `score_kernels`, with the sparsity and entropy of the consumer that gave the score."""
     modules = dict(model.named_modules())
     out: dict[str, list[kse.Components]] = {}
@@ -55,7 +57,7 @@ def score_components(model: nn.Module, example_input: Any, *, k: int = 5, alpha:
 
 def input_scores(module: nn.Module, *, k: int = 5, alpha: float = 1.0) -> kse.Components:
     """KSE of the input channels (C_in,) of a convolution, transposed or grouped ones too."""
-    weight = module.weight.detach().cpu()  # type: ignore[union-attr, operator]
+    weight = module.weight.detach().cpu()  # type: ignore[operator]
     groups = int(module.groups)  # type: ignore[arg-type]
     if getattr(module, "transposed", False):
         parts = [part.transpose(0, 1) for part in weight.chunk(groups)]  # stored (C_in, C_out / groups, ...)
@@ -129,7 +131,7 @@ class TGD:
             rows = self._free_rows(name)
             if rows is None:
                 tensor.copy_(self._snapshot[name])
-            elif rows is not True:
+            elif isinstance(rows, Tensor):
                 tensor.copy_(torch.where(_along(rows, tensor), tensor, self._snapshot[name]))
 
     def unchanged(self) -> bool:
@@ -140,7 +142,7 @@ class TGD:
                 continue
             old, new = _bits(self._snapshot[name]), _bits(tensor)
             same = old == new
-            if rows is not None:
+            if isinstance(rows, Tensor):
                 same = same | _along(rows, same)
             if not bool(same.all()):
                 return False
@@ -156,7 +158,7 @@ class TGD:
 
     def counts(self) -> dict[str, int]:
         """Numbers of kernels and parameters, in all and retrained."""
-        kernels = sum(int(m.weight.shape[1 if getattr(m, "transposed", False) else 0]) for m in _convolutions(self.model).values())  # type: ignore[union-attr, index]
+        kernels = sum(int(m.out_channels) for m in _convolutions(self.model).values())
         named = dict(self.model.named_parameters())
         moved = sum(int(_along(rows, named[n]).expand_as(named[n]).sum()) for n, rows in self._rows.items())
         return {
@@ -180,7 +182,9 @@ class TGD:
     def __enter__(self) -> TGD:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.restore()
         self.detach()
 
@@ -219,25 +223,21 @@ class TGD:
             norm = modules[self._norms[name]] if name in self._norms else None
             if self.flow == "layer":
                 for module in [modules[name], *([norm] if norm is not None else [])]:
-                    self._handles.append(module.register_forward_hook(lambda m, a, out, k=mask: _Gate.apply(out, k)))
+                    self._handles.append(module.register_forward_hook(_gate(mask)))
             if self.batchnorm == "per_channel" and norm is not None and bool(mask.any()):
                 norm.__dict__["forward"] = _per_channel(norm, mask)
                 norm.__dict__["_tgd_forward"] = True
 
 
-class _Gate(torch.autograd.Function):
-    """Identity forward; backward, the gradient of channels that may not move becomes zero (the paper's TGD layer)."""
+def _gate(mask: Tensor) -> Any:
+    """Forward hook that lets the output pass as it is and stops the gradient of useful channels (the paper's layer)."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
-        ctx.save_for_backward(mask)
-        return x.view_as(x)
+    def hook(module: nn.Module, args: Any, output: Tensor) -> None:
+        if output.requires_grad:
+            useful = ~mask.reshape([1, -1] + [1] * (output.ndim - 2))
+            output.register_hook(lambda gradient: gradient.masked_fill(useful, 0))
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (mask,) = ctx.saved_tensors
-        shape = [1, -1] + [1] * (grads[0].ndim - 2)
-        return grads[0].masked_fill(~mask.reshape(shape), 0), None
+    return hook
 
 
 def _per_channel(norm: nn.Module, mask: Tensor) -> Any:
@@ -245,11 +245,15 @@ def _per_channel(norm: nn.Module, mask: Tensor) -> Any:
 
     def forward(x: Tensor) -> Tensor:
         n: Any = norm
-        kept = functional.batch_norm(x, n.running_mean, n.running_var, n.weight, n.bias, False, 0.0, n.eps)
+        kept = functional.batch_norm(
+            x, n.running_mean.clone(), n.running_var.clone(), n.weight, n.bias, False, 0.0, n.eps
+        )
         if not n.weight.requires_grad or not torch.is_grad_enabled():
             return kept
         mean, var = n.running_mean[index], n.running_var[index]
-        moved = functional.batch_norm(x[:, index], mean, var, n.weight[index], n.bias[index], True, n.momentum or 0.1, n.eps)
+        moved = functional.batch_norm(
+            x[:, index], mean, var, n.weight[index], n.bias[index], True, n.momentum or 0.1, n.eps
+        )
         with torch.no_grad():
             n.running_mean[index], n.running_var[index] = mean, var
         return kept.index_copy(1, index, moved)
@@ -257,7 +261,7 @@ def _per_channel(norm: nn.Module, mask: Tensor) -> Any:
     return forward
 
 
-def _convolutions(model: nn.Module) -> dict[str, nn.Module]:
+def _convolutions(model: nn.Module) -> dict[str, Any]:
     return {name: m for name, m in model.named_modules() if isinstance(m, probe.CONVS)}
 
 
@@ -266,13 +270,14 @@ def _checked(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]
     for name, mask in masks.items():
         if name not in convolutions:
             raise ValueError(f"masks: {name!r} is no convolution of the model; there are {', '.join(convolutions)}")
-        weight: Tensor = convolutions[name].weight  # type: ignore[assignment]
-        outputs = weight.shape[0] if not getattr(convolutions[name], "transposed", False) else convolutions[name].out_channels
-        if getattr(convolutions[name], "transposed", False):
+        module = convolutions[name]
+        if module.transposed:
             raise ValueError(f"masks: {name!r} is a transposed convolution, which TGD does not retrain yet")
-        if mask.dtype != torch.bool or mask.shape != (outputs,):
-            raise ValueError(f"masks: {name}: expected {outputs} booleans, got {mask.dtype} of shape {tuple(mask.shape)}")
-        out[name] = mask.to(weight.device)
+        if mask.dtype != torch.bool or mask.shape != (module.out_channels,):
+            raise ValueError(
+                f"masks: {name}: expected {module.out_channels} booleans, got {mask.dtype} of shape {tuple(mask.shape)}"
+            )
+        out[name] = mask.to(module.weight.device)
     return out
 
 

@@ -78,7 +78,8 @@ def fit(
     for bit on a CPU. Raises TrainingError on a loss that is not finite.
     """
     moving = list(tgd.parameters() if tgd is not None else parameters if parameters is not None else model.parameters())
-    model.to(data.device, memory_format=torch.channels_last)
+    model.to(data.device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     per_epoch = max(1, round(len(data) * settings.patches_per_slice))
     epoch_steps = math.ceil(per_epoch / settings.batch)
     steps = settings.epochs * epoch_steps
@@ -197,8 +198,13 @@ def _write_log(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _lost(run: Run, step: int, value: float, slices: str) -> str:
-    kept = f"the last good checkpoint is {run.checkpoint}" if run.checkpoint and run.checkpoint.exists() else "no checkpoint is kept"
-    return f"{run.name}: the loss is {value} at step {step} (slices {slices}); {kept}. Lower learning_rate, or check these images"
+    kept = (
+        f"the last good checkpoint is {run.checkpoint}"
+        if run.checkpoint and run.checkpoint.exists()
+        else "no checkpoint is kept"
+    )
+    where = f"{run.name}: the loss is {value} at step {step} (slices {slices})"
+    return f"{where}; {kept}. Lower learning_rate, or check these images"
 
 
 class _Stop:

@@ -155,9 +155,7 @@ def test_the_same_image_for_any_number_of_threads():
 
 def test_too_few_events_are_refused():
     with pytest.raises(ValueError, match="3 events cannot be split into 4 subsets"):
-        osem.reconstruct(
-            PROJECTOR, np.zeros(3, EVENT), np.zeros(3, np.float32), sensitivity(), 1.0, PROTOCOL
-        )
+        osem.reconstruct(PROJECTOR, np.zeros(3, EVENT), np.zeros(3, np.float32), sensitivity(), 1.0, PROTOCOL)
 
 
 def test_valid_slices_are_those_seen_well_enough():

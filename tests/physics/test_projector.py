@@ -61,7 +61,9 @@ def test_agrees_with_a_plain_joseph_projector(scanner, grid):
     assert {0, 1} <= hit and (scanner is not LONG or 2 in hit), "every main axis has to be tried"
     np.testing.assert_allclose(projector.forward(image, det0, det1), slow, rtol=1e-5, atol=1e-4)
     slow_tof = np.array([joseph(image, grid, scanner, lor, int(t)) for lor, t in zip(lors, tof, strict=True)])
-    np.testing.assert_allclose(projector.forward(image, det0, det1, tof), slow_tof, rtol=3e-3, atol=3e-3 * slow_tof.max())
+    np.testing.assert_allclose(
+        projector.forward(image, det0, det1, tof), slow_tof, rtol=3e-3, atol=3e-3 * slow_tof.max()
+    )
 
 
 def test_chords_through_a_cylinder_have_their_analytic_length():
@@ -141,7 +143,9 @@ def test_em_back_divides_by_forward_plus_additive():
 def test_em_back_leaves_out_events_that_cannot_be():
     det0, det1 = sample_lors(SMALL, 0, 100)
     events = events_of(det0, det1, np.zeros(100, np.int32))
-    out = Projector(SMALL, SMALL_GRID).em_back(np.zeros(SMALL_GRID.shape, np.float32), events, np.zeros(100, np.float32))
+    out = Projector(SMALL, SMALL_GRID).em_back(
+        np.zeros(SMALL_GRID.shape, np.float32), events, np.zeros(100, np.float32)
+    )
     assert not out.any()
 
 

@@ -67,7 +67,9 @@ def test_sampled_lors_go_on_where_a_batch_ended():
 
 def test_geometric_weights_follow_from_solid_angles():
     det0, det1 = all_lors(SMALL)
-    np.testing.assert_allclose(corrections.lor_weights(SMALL, det0, det1), weights_by_hand(SMALL, det0, det1), rtol=1e-5)
+    np.testing.assert_allclose(
+        corrections.lor_weights(SMALL, det0, det1), weights_by_hand(SMALL, det0, det1), rtol=1e-5
+    )
     assert np.array_equal(corrections.lor_weights(SMALL, det0, det1), corrections.lor_weights(SMALL, det1, det0))
 
 

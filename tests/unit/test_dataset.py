@@ -87,7 +87,8 @@ def test_validation_holds_out_whole_studies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "fraction", "held"), [(6, 0.15, 1), (3, 0.01, 1), (3, 0.9, 1), (6, 0.9, 3), (6, 0.0, 0), (2, 0.5, 0), (1, 0.5, 0)]
+    ("n", "fraction", "held"),
+    [(6, 0.15, 1), (3, 0.01, 1), (3, 0.9, 1), (6, 0.9, 3), (6, 0.0, 0), (2, 0.5, 0), (1, 0.5, 0)],
 )
 def test_how_many_are_held_out(n: int, fraction: float, held: int) -> None:
     assert len(validation_studies([f"s{i}" for i in range(n)], fraction, 1)) == held

@@ -13,9 +13,8 @@ import pytest
 from tgdpet import images
 
 # right-handed and oblique: x to the left, a turn of 30 degrees about x, three voxel sizes
-AFFINE = np.array([
-    [-2.0, 0.0, 0.0, 31.5], [0.0, 3.0 * 0.8660254, -4.0 * 0.5, -12.0], [0.0, 3.0 * 0.5, 4.0 * 0.8660254, 7.25], [0, 0, 0, 1],
-])  # fmt: skip
+COS, SIN = 0.8660254, 0.5
+AFFINE = np.array([[-2.0, 0, 0, 31.5], [0, 3 * COS, -4 * SIN, -12], [0, 3 * SIN, 4 * COS, 7.25], [0, 0, 0, 1]])
 
 
 def asymmetric() -> np.ndarray:

@@ -36,7 +36,9 @@ def test_an_event_takes_twelve_bytes() -> None:
 def test_round_trip_in_parts(path: Path, sizes: list[int]) -> None:
     events = some_events(sum(sizes))
     bounds = np.cumsum([0, *sizes])
-    assert listmode.write_events(path, (events[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True))) == len(events)
+    assert listmode.write_events(path, (events[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True))) == len(
+        events
+    )
     back = listmode.open_events(path, SCANNER)
     assert np.array_equal(back, events) and back.dtype == EVENT
     assert isinstance(back, np.memmap)

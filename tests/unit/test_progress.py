@@ -62,7 +62,9 @@ def test_before_anything_is_done_no_time_is_promised(clock: Clock, capsys: pytes
     assert "inf s left" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("number", "text"), [(9999, "9999"), (12_345, "12.3k"), (4.2e6, "4.2M"), (3.14e9, "3.1G"), (0.5, "0.5")])
+@pytest.mark.parametrize(
+    ("number", "text"), [(9999, "9999"), (12_345, "12.3k"), (4.2e6, "4.2M"), (3.14e9, "3.1G"), (0.5, "0.5")]
+)
 def test_large_numbers_are_short(number: float, text: str) -> None:
     assert progress._short(number) == text
 

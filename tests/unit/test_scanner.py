@@ -48,7 +48,11 @@ def test_accepted_lors_are_those_through_the_field_of_view(device: Scanner) -> N
     def distance_mm(crystals: int) -> float:
         return device.radius_mm * math.cos(math.pi * crystals / device.crystals_per_ring)
 
-    assert distance_mm(device.min_crystal_difference) <= device.fov_radius_mm < distance_mm(device.min_crystal_difference - 1)
+    assert (
+        distance_mm(device.min_crystal_difference)
+        <= device.fov_radius_mm
+        < distance_mm(device.min_crystal_difference - 1)
+    )
     assert device.fov_radius_mm * 2 > 500, "an adult fits"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tgdpet import acquisition, subsample
 from tgdpet.config import Sampling
+from tgdpet.seeds import derive
 from tgdpet.studies import ROLES
 from tgdpet.subsample import Sample, keep, samples_of
 
@@ -109,11 +110,27 @@ def test_an_event_keeps_its_fate_in_a_longer_list() -> None:
     assert keep(sample, (1 << 40) + 5, 100, 1, "a").size == 100, "event numbers beyond 32 bits"
 
 
-def test_a_levels_events_never_change() -> None:
-    assert np.flatnonzero(drawn(of_role("adapt")["30s"], 100, seed=2021, study="lesion")).tolist() == FIRST
+def splitmix64(key: int, index: int) -> float:
+    """The reference generator (Steele, Lea, Flood 2014) in Python's unlimited integers, as a number in [0, 1)."""
+    mask = 2**64 - 1
+    z = (key + (index + 1) * 0x9E3779B97F4A7C15) & mask
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
+    return ((z ^ (z >> 31)) >> 11) / 2**53
 
 
-FIRST: list[int] = []
+@pytest.mark.parametrize("start", [0, 2**33])
+def test_who_is_drawn_never_changes(start: int) -> None:
+    thin, split = derive(2021, "subsample", "x", "thin", "0.200000000"), derive(2021, "subsample", "x", "split", 2)
+    expected = [splitmix64(thin, i) < 0.2 and int(2 * splitmix64(split, i)) == 1 for i in range(start, start + 500)]
+    assert keep(of_role("test_bladder")["half2"], start, 500, 2021, "x").tolist() == expected
+    assert np.flatnonzero(drawn(of_role("adapt")["30s"], 100, seed=2021, study="lesion"))[:5].tolist() == [
+        4,
+        11,
+        32,
+        33,
+        54,
+    ]
 
 
 def test_wrong_counts_are_refused() -> None:

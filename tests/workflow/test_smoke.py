@@ -61,7 +61,8 @@ def test_realisations_and_halves_are_partitions(smoke):
     for study in ("lesion", "bladder", "catheter"):
         total = json.loads((smoke / f"listmode/{study}/listmode.json").read_text())["events"]
         counts = {
-            s["name"]: s["events"] for s in json.loads((smoke / f"listmode/{study}/samples.json").read_text())["samples"]
+            s["name"]: s["events"]
+            for s in json.loads((smoke / f"listmode/{study}/samples.json").read_text())["samples"]
         }
         assert counts["600s"] == total
         if study == "lesion":
