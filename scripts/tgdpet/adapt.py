@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from .config import NetworkEntry, Training
-from .masks import bits_equal
 from .patches import PatchData
 from .tgd import TGD, select
 from .train import Run, fit
@@ -75,7 +74,7 @@ def finetune(
         "kernels_retrained": sum(map(sum, kernels[-entry.blocks :])),
         "parameters_total": sum(p.numel() for p in model.parameters()),
         "parameters_retrained": sum(p.numel() for p in moving),
-        "useful_unchanged": all(bits_equal(p.to(before[n].device), before[n]) for n, p in frozen.items()),
+        "useful_unchanged": all(bool((before[n] == p.cpu().to(before[n].device)).all()) for n, p in frozen.items()),
         "blocks": entry.blocks, "batchnorm": entry.batchnorm,
     }  # fmt: skip
     mask = {

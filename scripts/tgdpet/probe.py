@@ -38,7 +38,7 @@ class TraceError(ValueError):
 
 @dataclass(frozen=True)
 class Link:
-    """`reach[p, c]`: output channel p of `producer` reaches input channel c of `consumer` without a convolution between.
+    """`reach[p, c]`: output channel p of `producer` reaches input channel c of `consumer`, no convolution between.
 
     `producer` is INPUT for the network's own input, whose channels are taken together (one row).
     """
@@ -57,6 +57,7 @@ class _Trace:
     norms: list[tuple[str, Tensor]]
 
 
+@torch.enable_grad()
 def links(model: nn.Module, example_input: Any) -> list[Link]:
     """Every producer-consumer pair of convolutions, in order of the consumers' calls; masks on the CPU.
 
@@ -67,6 +68,7 @@ def links(model: nn.Module, example_input: Any) -> list[Link]:
     return _probe(trace.convs, trace.leaves)
 
 
+@torch.enable_grad()
 def followers(model: nn.Module, example_input: Any) -> dict[str, list[str]]:
     """The norm layers that follow each convolution: every channel depends on that kernel of it, and nothing else."""
     trace = _run(model, example_input)
@@ -99,7 +101,7 @@ def _run(model: nn.Module, example_input: Any) -> _Trace:
     handles += [m.register_forward_hook(_cut(n, trace, _device_generator(twin))) for m, n in convs.items()]
     handles += [m.register_forward_hook(_pass(n, trace)) for m, n in names.items() if isinstance(m, NORMS)]
     handles += [m.register_forward_hook(guard.leave) for m in names]
-    with torch.enable_grad(), guard, _no_tf32():
+    with guard, _no_tf32():
         twin(*args, **kwargs)
     called = {n for n, _ in trace.convs}
     for name in convs.values():

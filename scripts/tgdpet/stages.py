@@ -48,7 +48,14 @@ def train(job: Job, settings: Training, width: float) -> None:
     model = DnCNN(width, torch_generator(job.seed, job.name, "weights"))
     rows = fit(model, data, validation, settings, _run(job, [job.dataset], {"width": width, **asdict(settings)}))
     card = weights.Card(job.name, width, scale, settings=asdict(settings), provenance=_provenance(job))
-    _finish(job, model, card, rows, {"parameters_total": sum(p.numel() for p in model.parameters())}, place, [])
+    parameters = sum(p.numel() for p in model.parameters())
+    numbers = {
+        "kernels_total": model.kernels,
+        "kernels_retrained": model.kernels,
+        "parameters_total": parameters,
+        "parameters_retrained": parameters,
+    }
+    _finish(job, model, card, rows, numbers, place, [])
 
 
 def adapt(job: Job, settings: Training, entry: NetworkEntry, base: Path, scores: Path | None) -> None:

@@ -41,7 +41,6 @@ for _role, _studies, _samples, _name in RECON_JOBS:
             _name
         input:
             script="scripts/03_reconstruct.py",
-            compiled=ancient(f"{R}/compiled.txt"),
             events=rules.simulate.output.events,
             scanner=rules.simulate.output.scanner,
             meta=rules.simulate.output.meta,

@@ -1,10 +1,11 @@
 # Stages 1 and 2: list mode on disk, and the recipes of its samples.
 
 
+# Nothing makes this run again: an edited kernel is compiled anew where it is used. (A rerun would make all
+# studies out of date; `ancient` on the readers' side made Snakemake 9.27 drop the rest of the plan.)
 rule compile:
     input:
-        script="scripts/00_compile.py",
-        kernels=[f"scripts/tgdpet/{m}.py" for m in ("emission", "subsample", "projector", "corrections")],
+        script=ancient("scripts/00_compile.py"),
     output:
         f"{R}/compiled.txt",
     log:
@@ -22,7 +23,7 @@ rule compile:
 rule simulate:
     input:
         script="scripts/01_simulate.py",
-        compiled=ancient(f"{R}/compiled.txt"),
+        compiled=f"{R}/compiled.txt",
     output:
         events=temp(f"{R}/listmode/{{study}}/events.npy"),
         scanner=f"{R}/listmode/{{study}}/scanner.json",

@@ -1,0 +1,85 @@
+"""Denoising whole volumes, and dropping kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tgdpet import drop, tgd
+from tgdpet.denoise import denoise
+from tgdpet.dncnn import DnCNN
+
+
+@pytest.fixture
+def model():
+    net = DnCNN(0.125, torch.Generator().manual_seed(1))
+    nn.init.normal_(net.blocks[-1].conv.weight, std=0.2, generator=torch.Generator().manual_seed(2))
+    return net.eval()
+
+
+def image(depth=19):
+    return np.random.default_rng(0).gamma(2, 500, (14, 12, depth)).astype(np.float32)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 8, 19])
+def test_batches_of_slices_equal_slice_by_slice(model, depth):
+    noisy, scale = image(depth), 1000.0
+    out = denoise(model, noisy, scale)
+    assert out.shape == noisy.shape and out.dtype == np.float32
+    for z in range(depth):
+        around = [max(z - 1, 0), z, min(z + 1, depth - 1)]
+        stack = torch.from_numpy(np.stack([noisy[:, :, i].T for i in around])[None] / scale)
+        with torch.no_grad():
+            expected = model(stack)[0, 1].numpy().T * scale
+        np.testing.assert_allclose(out[:, :, z], expected, atol=1e-5 * scale)
+
+
+def test_a_network_that_sees_no_noise_returns_the_image(model):
+    nn.init.zeros_(model.blocks[-1].conv.weight)
+    np.testing.assert_allclose(denoise(model, image(), 1234.0), image(), rtol=1e-6)
+
+
+def test_only_volumes_are_taken(model):
+    with pytest.raises(ValueError, match=r"\(X, Y, Z\)"):
+        denoise(model, np.zeros((4, 4), np.float32), 1.0)
+
+
+def test_dropped_kernels_are_silent_and_the_others_as_before(model):
+    masks = tgd.select(tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)), 0.5)
+    less = drop.dropped(model, masks)
+    spoilt = drop.dropped(model, masks)
+    for name, mask in masks.items():  # whatever the dropped kernels hold, nobody reads it
+        with torch.no_grad():
+            spoilt.get_submodule(name).weight[mask] = 7.0
+    x = torch.randn(1, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(less(x), spoilt(x))
+        assert not torch.equal(less(x), model(x))
+
+
+def test_nothing_dropped_is_the_network_itself(model):
+    none = tgd.select(tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)), 0.0)
+    x = torch.randn(1, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(drop.dropped(model, none)(x), model(x))
+    assert drop.count(model, none) == (0, 0)
+
+
+def test_what_dropping_everything_removes(model):
+    everything = {
+        n: torch.ones_like(s, dtype=torch.bool) for n, s in tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)).items()
+    }
+    kernels, parameters = drop.count(model, everything)
+    last = sum(p.numel() for p in model.blocks[-1].parameters())
+    assert (kernels, parameters) == (model.kernels - 3, sum(p.numel() for p in model.parameters()) - last)
+
+
+def test_the_experiment_reports_more_dropped_at_higher_thresholds(model):
+    scores = {n: s.numpy() for n, s in tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)).items()}
+    rows, images = drop.experiment(model, scores, image(), image(), [0.3, 0.6], 1000.0, torch.device("cpu"))
+    assert [r["phi"] for r in rows] == [0.0, 0.3, 0.6]
+    assert rows[0]["kernels_dropped"] == 0 and rows[0]["rmse_to_undropped_bqml"] == 0
+    assert rows[1]["kernels_dropped"] < rows[2]["kernels_dropped"] < rows[2]["kernels_total"]
+    assert set(images) == {0.0, 0.3, 0.6}

@@ -1,0 +1,176 @@
+"""The training loop: it learns, repeats itself bit for bit, resumes exactly, and stops loudly."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tgdpet import adapt, tgd
+from tgdpet.config import NetworkEntry, Training
+from tgdpet.dncnn import DnCNN
+from tgdpet.patches import PatchData
+from tgdpet.train import Run, TrainingError, fit
+
+CPU = torch.device("cpu")
+SETTINGS = Training(epochs=6, batch=4, patch=16, learning_rate=3e-3, l2=1e-4)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def index(tmp_path):
+    """Two studies of one noisy and one clean volume, one for training and one held out."""
+    rows = []
+    for number, (study, split) in enumerate([("a", "train"), ("b", "val")]):
+        rng = np.random.default_rng(number)
+        clean = np.zeros((8, 24, 24), np.float32)
+        clean[:, 3:21, 3:21] = 1000 + 300 * np.sin(np.arange(18) / 2)
+        noisy = clean * rng.gamma(8, 1 / 8, clean.shape).astype(np.float32)
+        np.save(tmp_path / f"{study}.npy", np.stack([noisy, clean]))
+        rows += [(study, split, f"{study}.npy", "60s", 0, 1, z, 0.5) for z in range(8)]
+    path = tmp_path / "index.tsv"
+    columns = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
+    pd.DataFrame(rows, columns=columns).to_csv(path, sep="\t", index=False)
+    return path
+
+
+def parts(index, settings=SETTINGS):
+    return [
+        PatchData(index, split, scale=1000.0, patch=settings.patch, air_fraction=0.05, seed=1, device=CPU)
+        for split in ("train", "val")
+    ]
+
+
+def network(seed=0):
+    return DnCNN(0.0625, torch.Generator().manual_seed(seed))
+
+
+def state(model):
+    return {n: t.detach().clone().contiguous() for n, t in model.state_dict().items()}
+
+
+def same(a, b):
+    return all(torch.equal(a[n].reshape(-1).view(torch.uint8), b[n].reshape(-1).view(torch.uint8)) for n in a)
+
+
+def test_it_learns_and_logs(index, tmp_path):
+    data, held_out = parts(index)
+    rows = fit(network(), data, held_out, replace(SETTINGS, epochs=30, learning_rate=1e-2), Run("net", tmp_path / "log.csv"))
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert rows[-1]["validation_loss"] < 0.9 * rows[0]["validation_loss"]
+    assert list(log["step"]) == [r["step"] for r in rows] and log["step"].iloc[-1] == 30 * 2
+    assert log["learning_rate"].is_monotonic_decreasing
+
+
+def test_without_held_out_studies_the_validation_is_empty(index, tmp_path):
+    rows = fit(network(), parts(index)[0], None, replace(SETTINGS, epochs=1), Run("net", tmp_path / "log.csv"))
+    assert np.isnan(rows[-1]["validation_loss"])
+
+
+def test_same_seed_same_bits(index, tmp_path):
+    out = []
+    for name in "ab":
+        model = network()
+        fit(model, *parts(index), SETTINGS, Run(name, tmp_path / f"{name}.csv"))
+        out.append(state(model))
+    assert same(*out)
+
+
+@pytest.mark.parametrize("adapting", [False, True])
+def test_a_stopped_run_ends_in_the_same_bits(index, tmp_path, adapting):
+    def go(name, stop_at=None):
+        model = network()
+        data, held_out = parts(index)
+        if stop_at is not None:
+            draw, calls = data.batch, []
+
+            def batch(*args, **options):
+                calls.append(1)
+                if len(calls) == stop_at:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return draw(*args, **options)
+
+            data.batch = batch
+        run = Run("net", tmp_path / f"{name}.csv", tmp_path / f"{name}.ckpt", "same")
+        masks = tgd.select(tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)), fraction=0.5)
+        if adapting:
+            with tgd.TGD(model, masks) as layer:
+                return model, fit(model, data, held_out, SETTINGS, run, tgd=layer)
+        return model, fit(model, data, held_out, SETTINGS, run)
+
+    whole, rows = go("whole")
+    with pytest.raises(SystemExit) as stopped:
+        go("cut", stop_at=5)
+    assert stopped.value.code == 143
+    assert (tmp_path / "cut.ckpt").exists()
+    resumed, rows_after = go("cut")
+    assert same(state(whole), state(resumed))
+    for key in ("step", "epoch", "loss", "validation_loss", "learning_rate"):
+        assert [r[key] for r in rows] == [r[key] for r in rows_after], key
+
+
+@pytest.mark.parametrize("spoil", ["identity", "content"])
+def test_a_checkpoint_of_another_run_is_left_aside(index, tmp_path, spoil, capsys):
+    fresh, reused = network(), network()
+    checkpoint = tmp_path / "x.ckpt"
+    fit(fresh, *parts(index), SETTINGS, Run("net", tmp_path / "a.csv", checkpoint, "old", checkpoint_s=0.0))
+    assert checkpoint.exists()
+    if spoil == "content":
+        checkpoint.write_bytes(b"\x00" * 100)
+    identity = "new" if spoil == "identity" else "old"
+    fit(reused, *parts(index), SETTINGS, Run("net", tmp_path / "b.csv", checkpoint, identity))
+    assert "starting afresh" in "".join(capsys.readouterr())
+    assert same(state(fresh), state(reused))
+
+
+def test_a_loss_that_is_not_finite_names_step_and_slices(index, tmp_path):
+    array = np.load(index.parent / "a.npy")
+    array[0, 5] = np.nan
+    np.save(index.parent / "a.npy", array)
+    with pytest.raises(TrainingError, match=r"nan at step \d+ \(slices a 60s z="):
+        fit(network(), *parts(index), SETTINGS, Run("net", tmp_path / "log.csv"))
+
+
+def test_finetuning_moves_the_last_blocks_only(index, tmp_path):
+    model = network()
+    before = state(model)
+    entry = NetworkEntry(method="finetune", data="adapt", base="x", blocks=3)
+    done = adapt.adapt(model, entry, None, *parts(index), SETTINGS, Run("ft", tmp_path / "log.csv"))
+    after = state(model)
+    moved = {n for n in before if not torch.equal(before[n], after[n])}
+    assert {n.split(".")[1] for n in moved} == {"5", "6", "7"}
+    assert not any("running" in n for n in moved)
+    assert done.numbers["useful_unchanged"]
+    assert done.numbers["parameters_retrained"] == sum(
+        p.numel() for n, p in model.named_parameters() if n.split(".")[1] in "567"
+    )
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.5])
+def test_tgd_moves_the_redundant_kernels_only(index, tmp_path, phi):
+    model = network()
+    before = state(model)
+    scores = {n: s.numpy() for n, s in tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)).items()}
+    entry = NetworkEntry(method="tgd", data="adapt", base="x", phi=phi)
+    done = adapt.adapt(model, entry, scores, *parts(index), SETTINGS, Run("tgd", tmp_path / "log.csv"))
+    assert done.numbers["useful_unchanged"]
+    assert done.numbers["kernels_retrained"] == sum(int((s < phi).sum()) for s in scores.values())
+    assert same(before, state(model)) == (phi == 0.0)
+
+
+def test_tgd_without_scores_is_refused(index, tmp_path):
+    entry = NetworkEntry(method="tgd", data="adapt", base="x")
+    with pytest.raises(ValueError, match="scores"):
+        adapt.adapt(network(), entry, None, *parts(index), SETTINGS, Run("tgd", tmp_path / "log.csv"))

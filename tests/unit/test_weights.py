@@ -1,0 +1,43 @@
+"""Networks on disk: what is written is read, the same network is the same bytes, and damage is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tgdpet import weights
+from tgdpet.dncnn import DnCNN
+
+
+def test_round_trip(tmp_path):
+    model = DnCNN(0.125, torch.Generator().manual_seed(1)).to(memory_format=torch.channels_last)
+    card = weights.Card("net", 0.125, 4321.0, ["base"], {"blocks.0.conv": [1, 3]}, {"l2": 1e-4}, {"seed": 1})
+    weights.save(tmp_path / "net.safetensors", model, card)
+    again, found = weights.load(tmp_path / "net.safetensors")
+    assert found == card
+    assert not again.training
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_same_network_same_bytes(tmp_path):
+    for name in "ab":
+        model = DnCNN(0.125, torch.Generator().manual_seed(1))
+        weights.save(tmp_path / name, model, weights.Card("net", 0.125, 1.0))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_damage_is_named(tmp_path):
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"x\.safetensors"):
+        weights.load(path)
+    path.write_bytes(np.zeros(64, np.uint8).tobytes())
+    with pytest.raises(ValueError, match=r"x\.safetensors.*not a readable"):
+        weights.load(path)
+    save_file({"a": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match=r"x\.safetensors.*not a network"):
+        weights.load(path)
+    weights.save(path, DnCNN(0.125), weights.Card("net", 0.25, 1.0))
+    with pytest.raises(ValueError, match=r"x\.safetensors.*width 0\.25"):
+        weights.load(path)
