@@ -218,12 +218,10 @@ class _Guard(TorchDispatchMode):
         self.stack.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.overloadpacket is torch.ops.aten.convolution and not isinstance(self.stack[-1], CONVS):
-            if args[1].data_ptr() in self.owned:
-                where = self.names[self.stack[-1]] or type(self.stack[-1]).__name__
-                raise TraceError(
-                    f"module {where!r}: runs a convolution by a function call, not as a module; it cannot be traced"
-                )
+        hidden = func.overloadpacket is torch.ops.aten.convolution and not isinstance(self.stack[-1], CONVS)
+        if hidden and args[1].data_ptr() in self.owned:
+            where = self.names[self.stack[-1]] or type(self.stack[-1]).__name__
+            raise TraceError(f"module {where!r}: runs a convolution by a function call, not as a module")
         return func(*args, **(kwargs or {}))
 
 

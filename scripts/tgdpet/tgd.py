@@ -1,13 +1,16 @@
-"""Targeted Gradient Descent (Chen, Asma and Chan, MICCAI 2021): retrain redundant kernels, keep the others bit for bit.
+"""Targeted gradient descent: retrain redundant kernels, keep every other bit (the paper's section 2).
 
-scores = score_kernels(model, example_input)
-masks = select(scores, phi=0.3)
-with TGD(model, masks) as tgd:
-    optimizer = torch.optim.Adam(tgd.parameters(), lr=1e-4)
-    for noisy, target in batches:
-        optimizer.zero_grad()
-        loss(model(noisy), target).backward()
-        tgd.step(optimizer)
+    scores = score_kernels(model, example)          # KSE of each output kernel, as its consumers see it
+    masks = select(scores, phi=0.3)                 # True = redundant
+    with TGD(model, masks) as tgd:
+        optimizer = torch.optim.Adam(tgd.parameters(), lr=1e-4)
+        for x, y in batches:
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            tgd.step(optimizer)
+
+What stays is the useful kernels' own parameters. They still read feature maps that the retrained kernels
+change, so the network's old behaviour is kept approximately, not exactly.
 """
 
 from __future__ import annotations
@@ -20,164 +23,100 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from . import kse, probe
+from .masks import Movable, bits_equal, checked, movable
+from .probe import BATCHNORMS as NORMS
+from .probe import CONVS, followers
+from .scoring import score_components, score_kernels, select
+
+__all__ = ["TGD", "score_components", "score_kernels", "select"]
 
 FLOWS = ("parameter", "layer")
 BATCHNORMS = ("eval", "per_channel", "train")
 
 
-def score_kernels(model: nn.Module, example_input: Any, *, k: int = 5, alpha: float = 1.0) -> dict[str, Tensor]:
-    """Module name -> KSE of each output kernel (C_out,) float64, as the convolutions that read it see it.
-
-    Where several read a channel the largest score counts: it is redundant only if nobody needs it. Modules that
-    no convolution reads (the last one) are absent, and so frozen. Raises ValueError naming what cannot be traced.
-    """
-    return {name: parts.kse for name, parts in score_components(model, example_input, k=k, alpha=alpha).items()}
-
-
-def score_components(
-    model: nn.Module, example_input: Any, *, k: int = 5, alpha: float = 1.0
-) -> dict[str, kse.Components]:
-    """As `score_kernels`, with the sparsity and entropy of the consumer that gave the score."""
-    modules = dict(model.named_modules())
-    out: dict[str, list[kse.Components]] = {}
-    seen: dict[str, list[Tensor]] = {}
-    for link in probe.links(model, example_input):
-        if link.producer == probe.INPUT:
-            continue
-        parts = input_scores(modules[link.consumer], k=k, alpha=alpha)
-        masked = torch.where(link.reach, parts.kse, -torch.inf)
-        best = masked.argmax(dim=1)
-        value = masked.max(dim=1).values
-        chosen = kse.Components(parts.sparsity[best], parts.entropy[best], value)
-        out.setdefault(link.producer, []).append(chosen)
-        seen.setdefault(link.producer, []).append(value)
-    return {name: _largest(parts) for name, parts in out.items()}
-
-
-def input_scores(module: nn.Module, *, k: int = 5, alpha: float = 1.0) -> kse.Components:
-    """KSE of the input channels (C_in,) of a convolution, transposed or grouped ones too."""
-    weight = module.weight.detach().cpu()  # type: ignore[operator]
-    groups = int(module.groups)  # type: ignore[arg-type]
-    if getattr(module, "transposed", False):
-        parts = [part.transpose(0, 1) for part in weight.chunk(groups)]  # stored (C_in, C_out / groups, ...)
-    else:
-        parts = list(weight.chunk(groups))
-    raw = [kse.components(part, k=k, alpha=alpha) for part in parts]
-    sparsity, entropy = (torch.cat([getattr(r, n) for r in raw]) for n in ("sparsity", "entropy"))
-    return raw[0] if groups == 1 else kse.Components(sparsity, entropy, kse.combine(sparsity, entropy, alpha))
-
-
-def select(scores: Mapping[str, Tensor], phi: float = 0.3, fraction: float | None = None) -> dict[str, Tensor]:
-    """Module name -> (C_out,) bool, True = redundant, to be retrained: KSE strictly below `phi`.
-
-    `fraction` in [0, 1] instead retrains that share of all scored kernels, the lowest scores first (ties: in order
-    of layer and channel).
-    """
-    if fraction is None:
-        return {name: torch.as_tensor(values) < phi for name, values in scores.items()}
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction: expected a share in [0, 1], got {fraction}")
-    tensors = {name: torch.as_tensor(values) for name, values in scores.items()}
-    together = torch.cat(list(tensors.values()))
-    chosen = torch.zeros(len(together), dtype=torch.bool)
-    chosen[together.argsort(stable=True)[: round(fraction * len(together))]] = True
-    return dict(zip(tensors, chosen.split([len(t) for t in tensors.values()]), strict=True))
-
-
 class TGD:
-    """Lets the masked kernels of a model move, and nothing else; a context manager.
+    """Attach targeted gradient descent to a model; a context manager, or call `detach` at the end.
 
-    `masks`: module name -> (C_out,) bool, True = may move; convolutions that are absent are frozen. A kernel's
-    bias and the scale and shift of the batch normalisation that follows it move with it (the next
-    one in order of registration, before another convolution, of as many channels).
-    `flow="parameter"`: the true gradient flows and targeted parameters move (eq. 4). `flow="layer"`: an identity
-    after each convolution and normalisation also stops the gradient of useful channels on its way back.
-    `batchnorm`: `eval` keeps all running statistics, `per_channel` lets those of targeted channels follow the
-    batches, `train` those of all. Call `train_mode()` where a loop would call `model.train()`.
-
-    Useful values are restored from a snapshot after each step, so they keep their bits whatever the optimizer does.
+    masks: module name -> bool (out channels,), True = may move; modules not named are frozen.
+    flow: "parameter" (the paper's eq. 4: the true gradient flows, only the targets are updated) or
+    "layer" (its Fig. 1: dL/dY of useful channels is zeroed after each convolution and its BN).
+    batchnorm: "eval" (running statistics for all channels), "per_channel" (batch statistics for the targets
+    only), "train". Holds while the model is in train mode, whatever calls `model.train()`.
+    example_input: used to find the norm layer that follows each convolution; without it the first forward is.
+    Raises ValueError naming module, expected and given for masks that do not fit.
     """
 
     def __init__(
-        self, model: nn.Module, masks: Mapping[str, Tensor], *, flow: str = "parameter", batchnorm: str = "eval"
-    ) -> None:
-        if flow not in FLOWS:
-            raise ValueError(f"flow: expected one of {', '.join(FLOWS)}, got {flow!r}")
-        if batchnorm not in BATCHNORMS:
-            raise ValueError(f"batchnorm: expected one of {', '.join(BATCHNORMS)}, got {batchnorm!r}")
+        self, model: nn.Module, masks: Mapping[str, Tensor], *, flow: str = "parameter", batchnorm: str = "eval",
+        example_input: Any = None,
+    ) -> None:  # fmt: skip
+        for name, value, allowed in (("flow", flow, FLOWS), ("batchnorm", batchnorm, BATCHNORMS)):
+            if value not in allowed:
+                raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
         self.model, self.flow, self.batchnorm = model, flow, batchnorm
-        self.masks = _checked(model, masks)
+        self.masks = {n: checked(model, n, m) for n, m in masks.items()}
+        self.channels = dict(self.masks)
         self._handles: list[Any] = []
-        self._norms = norms_after(model)
-        self._rows = self._moving_rows()
-        self._wanted_grad = {p: p.requires_grad for p in model.parameters()}
-        self._snapshot = {name: t.detach().clone() for name, t in model.state_dict(keep_vars=True).items()}
-        self._attach()
+        self._attached = True
+        self._snapshot = {n: t.detach().clone() for n, t in model.state_dict(keep_vars=True).items()}
+        self._grad = {p: p.requires_grad for p in model.parameters()}
+        self._training = {m: m.training for m in model.modules() if isinstance(m, NORMS)}
+        self._movable: dict[str, Movable] = {}
+        self._resolved = False
+        if example_input is not None:
+            self._resolve(followers(model, example_input))
+        else:
+            self._claim()
+            self._handles.append(model.register_forward_pre_hook(self._first_forward, with_kwargs=True))
+        self._hook()
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters of which something may move; give these to a fresh optimizer."""
-        return (p for name, p in self.model.named_parameters() if name in self._rows)
+        """The parameters that hold anything that may move, for the optimizer; their useful part is kept by `step`."""
+        named = dict(self.model.named_parameters())
+        yield from (named[n] for n in self._movable)
 
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """`optimizer.step()`, then everything that may not move is set back to its snapshot."""
-        optimizer.step()
+    def step(self, optimizer: torch.optim.Optimizer, *, scaler: Any = None) -> None:
+        """Step the optimizer (through a gradient scaler if given) and put every useful bit back.
+
+        The restore makes it exact whatever the optimizer adds: decay, momentum of an earlier round, NaN.
+        """
+        if scaler is not None:
+            scaler.step(optimizer)
+        else:
+            optimizer.step()
         self.restore()
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Set useful kernels, and statistics that are kept, to their snapshot's bits."""
-        for name, tensor in self.model.state_dict(keep_vars=True).items():
-            rows = self._free_rows(name)
-            if rows is None:
-                tensor.copy_(self._snapshot[name])
-            elif isinstance(rows, Tensor):
-                tensor.copy_(torch.where(_along(rows, tensor), tensor, self._snapshot[name]))
-
-    def unchanged(self) -> bool:
-        """Whether all that may not move has the bits of its snapshot."""
-        for name, tensor in self.model.state_dict().items():
-            rows = self._free_rows(name)
-            if rows is True:
-                continue
-            old, new = _bits(self._snapshot[name]), _bits(tensor)
-            same = old == new
-            if isinstance(rows, Tensor):
-                same = same | _along(rows, same)
-            if not bool(same.all()):
-                return False
-        return True
+        """Put every useful parameter, and every statistic that is to stay, back to its bits at the start."""
+        for name, value, moves in self._kept():
+            start = self._snapshot[name]
+            value.copy_(start if moves is None else torch.where(moves, value, start))
 
     def train_mode(self) -> None:
-        """Training mode, with normalisation as `batchnorm` says."""
+        """`model.train()`; norm layers keep to `batchnorm` in any case."""
         self.model.train()
-        if self.batchnorm != "train":
-            for module in self.model.modules():
-                if isinstance(module, probe.BATCHNORMS):
-                    module.eval()
+
+    def unchanged(self) -> bool:
+        """Whether everything useful has the same bits as at the start (compared as integers)."""
+        return all(bits_equal(value, self._snapshot[name], moves) for name, value, moves in self._kept())
 
     def counts(self) -> dict[str, int]:
-        """Numbers of kernels and parameters, in all and retrained."""
-        kernels = sum(int(m.out_channels) for m in _convolutions(self.model).values())
-        named = dict(self.model.named_parameters())
-        moved = sum(int(_along(rows, named[n]).expand_as(named[n]).sum()) for n, rows in self._rows.items())
+        """Kernels and parameters of the model, and how many of them may move."""
+        convs = [m for m in self.model.modules() if isinstance(m, CONVS)]
         return {
-            "kernels_total": kernels,
+            "kernels_total": sum(m.out_channels for m in convs),
             "kernels_retrained": sum(int(m.sum()) for m in self.masks.values()),
-            "parameters_total": sum(p.numel() for p in named.values()),
-            "parameters_retrained": moved,
+            "parameters_total": sum(p.numel() for p in self.model.parameters()),
+            "parameters_retrained": sum(m.count for m in self._movable.values()),
         }
 
     def detach(self) -> None:
-        """Take hooks off; gradients are wanted again where they were."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        for module in self.model.modules():
-            module.__dict__.pop("forward", None) if getattr(module, "_tgd_forward", False) else None
-            module.__dict__.pop("_tgd_forward", None)
-        for parameter, wanted in self._wanted_grad.items():
-            parameter.requires_grad_(wanted)
+        """Remove every hook and check the bits; RuntimeError if a useful one moved (an optimizer stepped by itself)."""
+        if self._release() and not self.unchanged():
+            raise RuntimeError(
+                "useful kernels have changed: every optimizer step has to go through TGD.step(optimizer)"
+            )
 
     def __enter__(self) -> TGD:
         return self
@@ -185,129 +124,114 @@ class TGD:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.restore()
-        self.detach()
+        if kind is None:
+            self.detach()
+        else:
+            self._release()
 
-    def _moving_rows(self) -> dict[str, Tensor]:
-        """Parameter name -> which of its output channels may move; fully frozen parameters are absent."""
-        modules, out = dict(self.model.named_modules()), {}
-        for name, mask in self.masks.items():
-            if not bool(mask.any()):
-                continue
-            for owner in [name, *([self._norms[name]] if name in self._norms else [])]:
-                for key, _ in modules[owner].named_parameters(recurse=False):
-                    out[f"{owner}.{key}"] = mask
-        return out
+    def _release(self) -> bool:
+        attached, self._attached = self._attached, False
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        if attached:
+            for parameter, flag in self._grad.items():
+                parameter.requires_grad_(flag)
+            for module, flag in self._training.items():
+                module.training = flag
+        return attached
 
-    def _free_rows(self, name: str) -> Tensor | bool | None:
-        """None: frozen; True: free; else the channels of a parameter or buffer that may move."""
-        if name in self._rows:
-            return self._rows[name]
-        owner, _, key = name.rpartition(".")
-        if key in ("running_mean", "running_var", "num_batches_tracked") and self.batchnorm != "eval":
-            if self.batchnorm == "train" or key == "num_batches_tracked":
-                return True
-            producer = {norm: conv for conv, norm in self._norms.items()}.get(owner)
-            return self.masks.get(producer) if producer is not None else None
-        return None
+    def _first_forward(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self._resolved:
+            self._resolve(followers(model, {**kwargs} if kwargs and not args else args))
 
-    def _attach(self) -> None:
-        modules = dict(self.model.named_modules())
+    def _resolve(self, norms: Mapping[str, list[str]]) -> None:
+        """Give each following norm layer its convolution's mask."""
+        self._resolved = True
+        for conv, names in norms.items():
+            if conv in self.masks:
+                self.channels.update(dict.fromkeys(names, self.masks[conv]))
+        self._claim()
+
+    def _claim(self) -> None:
+        """Work out what may move; take every other parameter out of the backward pass."""
+        known = set(self._movable)
+        self._movable = movable(self.model, self.channels, spare=not self._resolved)
         for name, parameter in self.model.named_parameters():
-            rows = self._rows.get(name)
-            parameter.requires_grad_(rows is not None)
-            if rows is not None:  # masked_fill, as 0 * NaN is NaN
-                frozen = ~_along(rows, parameter)
-                self._handles.append(parameter.register_hook(lambda g, f=frozen: g.masked_fill(f, 0)))
-        for name, mask in self.masks.items():
-            norm = modules[self._norms[name]] if name in self._norms else None
-            if self.flow == "layer":
-                for module in [modules[name], *([norm] if norm is not None else [])]:
-                    self._handles.append(module.register_forward_hook(_gate(mask)))
-            if self.batchnorm == "per_channel" and norm is not None and bool(mask.any()):
-                norm.__dict__["forward"] = _per_channel(norm, mask)
-                norm.__dict__["_tgd_forward"] = True
+            if name not in self._movable:
+                parameter.requires_grad_(False)
+            elif name not in known:
+                self._handles.append(parameter.register_hook(self._gradient_hook(name)))
+
+    def _gradient_hook(self, name: str) -> Any:
+        def hook(gradient: Tensor) -> Tensor:
+            found = self._movable.get(name)  # filled, not multiplied: 0 * NaN is NaN
+            return torch.zeros_like(gradient) if found is None else gradient.masked_fill(~found.mask, 0.0)
+
+        return hook
+
+    def _kept(self) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+        """(name, value, what of it may move) of every parameter, and every statistic that is not free to move."""
+        for name, parameter in self.model.named_parameters():
+            found = self._movable.get(name)
+            yield name, parameter.detach(), None if found is None else found.mask
+        if self.batchnorm == "train":
+            return
+        for name, module in self._norms():
+            moves = self.channels.get(name) if self.batchnorm == "per_channel" else None
+            for key, value in module.named_buffers(recurse=False):
+                if moves is None or value.ndim:
+                    yield f"{name}.{key}", value, None if moves is None else moves.to(value.device)
+
+    def _norms(self) -> Iterator[tuple[str, nn.Module]]:
+        return ((n, m) for n, m in self.model.named_modules() if isinstance(m, NORMS))
+
+    def _hook(self) -> None:
+        for name, norm in self._norms():
+            if self.batchnorm != "train":  # whatever mode a loop puts the model in
+                self._handles.append(norm.register_forward_pre_hook(_use_running_statistics))
+            if self.batchnorm == "per_channel" and norm.running_mean is not None:
+                self._handles.append(norm.register_forward_hook(self._mixed_statistics(name)))
+        if self.flow == "layer":
+            for name, module in self.model.named_modules():
+                if name in self.masks or isinstance(module, NORMS):
+                    self._handles.append(module.register_forward_hook(self._layer(name)))
+
+    def _mixed_statistics(self, name: str) -> Any:
+        """Batch statistics for the targeted channels, the running ones at the start for the others."""
+        means, variances = self._snapshot[f"{name}.running_mean"], self._snapshot[f"{name}.running_var"]
+
+        def hook(norm: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            moves = self.channels.get(name)
+            if moves is None or not self.model.training:
+                return output
+            mean, var = norm.running_mean.clone(), norm.running_var.clone()
+            norm.num_batches_tracked += 1
+            share = 1.0 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+            own = functional.batch_norm(args[0], mean, var, norm.weight, norm.bias, True, share, norm.eps)
+            with torch.no_grad():
+                norm.running_mean.copy_(torch.where(moves, mean, means))
+                norm.running_var.copy_(torch.where(moves, var, variances))
+            fixed = functional.batch_norm(args[0], means, variances, norm.weight, norm.bias, False, 0.0, norm.eps)
+            return torch.where(_over_channels(moves, output), own, fixed)
+
+        return hook
+
+    def _layer(self, name: str) -> Any:
+        """The TGD layer: identity forward; backward without the useful channels."""
+
+        def hook(module: nn.Module, args: Any, output: Tensor) -> None:
+            moves = self.channels.get(name)
+            if moves is not None and output.requires_grad:
+                useful = _over_channels(~moves, output)  # a hook on the tensor, as an in-place ReLU may follow
+                output.register_hook(lambda gradient: gradient.masked_fill(useful, 0.0))
+
+        return hook
 
 
-def _gate(mask: Tensor) -> Any:
-    """Forward hook that lets the output pass as it is and stops the gradient of useful channels (the paper's layer)."""
-
-    def hook(module: nn.Module, args: Any, output: Tensor) -> None:
-        if output.requires_grad:
-            useful = ~mask.reshape([1, -1] + [1] * (output.ndim - 2))
-            output.register_hook(lambda gradient: gradient.masked_fill(useful, 0))
-
-    return hook
+def _over_channels(mask: Tensor, output: Tensor) -> Tensor:
+    return mask.to(output.device).reshape(1, -1, *[1] * (output.ndim - 2))
 
 
-def _per_channel(norm: nn.Module, mask: Tensor) -> Any:
-    index = mask.nonzero()[:, 0]
-
-    def forward(x: Tensor) -> Tensor:
-        n: Any = norm
-        kept = functional.batch_norm(
-            x, n.running_mean.clone(), n.running_var.clone(), n.weight, n.bias, False, 0.0, n.eps
-        )
-        if not n.weight.requires_grad or not torch.is_grad_enabled():
-            return kept
-        mean, var = n.running_mean[index], n.running_var[index]
-        moved = functional.batch_norm(
-            x[:, index], mean, var, n.weight[index], n.bias[index], True, n.momentum or 0.1, n.eps
-        )
-        with torch.no_grad():
-            n.running_mean[index], n.running_var[index] = mean, var
-        return kept.index_copy(1, index, moved)
-
-    return forward
-
-
-def _convolutions(model: nn.Module) -> dict[str, Any]:
-    return {name: m for name, m in model.named_modules() if isinstance(m, probe.CONVS)}
-
-
-def _checked(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    convolutions, out = _convolutions(model), {}
-    for name, mask in masks.items():
-        if name not in convolutions:
-            raise ValueError(f"masks: {name!r} is no convolution of the model; there are {', '.join(convolutions)}")
-        module = convolutions[name]
-        if module.transposed:
-            raise ValueError(f"masks: {name!r} is a transposed convolution, which TGD does not retrain yet")
-        if mask.dtype != torch.bool or mask.shape != (module.out_channels,):
-            raise ValueError(
-                f"masks: {name}: expected {module.out_channels} booleans, got {mask.dtype} of shape {tuple(mask.shape)}"
-            )
-        out[name] = mask.to(module.weight.device)
-    return out
-
-
-def norms_after(model: nn.Module) -> dict[str, str]:
-    """Convolution name -> name of the batch normalisation that follows it (see `TGD`)."""
-    out, last = {}, None
-    for name, module in model.named_modules():
-        if isinstance(module, probe.CONVS):
-            last = (name, int(module.out_channels))
-        elif isinstance(module, probe.BATCHNORMS) and last is not None and module.num_features == last[1]:
-            out[last[0]], last = name, None
-    return out
-
-
-def _largest(parts: list[kse.Components]) -> kse.Components:
-    stacked = torch.stack([p.kse for p in parts])
-    best = stacked.argmax(dim=0, keepdim=True)
-
-    def take(name: str) -> Tensor:
-        return torch.stack([getattr(p, name) for p in parts]).gather(0, best)[0]
-
-    value = stacked.max(dim=0).values
-    return kse.Components(take("sparsity"), take("entropy"), torch.where(value.isinf(), 1.0, value))
-
-
-def _along(rows: Tensor, tensor: Tensor) -> Tensor:
-    """`rows` (C,) shaped to run along the first axis of `tensor`."""
-    return rows.reshape([-1] + [1] * (tensor.ndim - 1)) if tensor.ndim else rows.any()
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    return tensor.detach().contiguous().view(whole[tensor.element_size()])
+def _use_running_statistics(norm: nn.Module, args: Any) -> None:
+    norm.training = False

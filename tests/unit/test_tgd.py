@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tgdpet import kse, probe, tgd
+from tgdpet import probe, tgd
 from tgdpet.dncnn import DnCNN
 
 
@@ -55,80 +55,6 @@ def frozen_bits_kept(net, before, masks):
         if not bool(same.all()):
             return False
     return True
-
-
-def test_scores_are_those_of_the_reader(model):
-    scores = tgd.score_kernels(model, torch.zeros(1, 3, 16, 16))
-    convs = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    names = list(convs)
-    assert list(scores) == names[:-1]  # nobody reads the last
-    for producer, reader in zip(names[:-1], names[1:], strict=True):
-        torch.testing.assert_close(scores[producer], kse.score(convs[reader].weight))
-
-
-def test_several_readers_count_by_the_largest():
-    class Fork(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first = nn.Conv2d(1, 6, 3, padding=1)
-            self.left, self.right = nn.Conv2d(6, 5, 3, padding=1), nn.Conv2d(6, 4, 3, padding=1)
-
-        def forward(self, x):
-            x = torch.relu(self.first(x))
-            return torch.cat([self.left(x), self.right(x)], 1)
-
-    net = Fork()
-    expected = torch.maximum(kse.score(net.left.weight), kse.score(net.right.weight))
-    torch.testing.assert_close(tgd.score_kernels(net, torch.zeros(1, 1, 8, 8))["first"], expected)
-
-
-def test_concatenated_channels_find_their_reader():
-    class Skip(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
-            self.c = nn.Conv2d(7, 2, 3, padding=1)
-
-        def forward(self, x):
-            a = torch.relu(self.a(x))
-            return self.c(torch.cat([torch.relu(self.b(a)), a], 1))
-
-    net = Skip()
-    scores = tgd.score_kernels(net, torch.zeros(1, 1, 8, 8))
-    whole = kse.score(net.c.weight)
-    torch.testing.assert_close(scores["b"], whole[:4])
-    torch.testing.assert_close(scores["a"], torch.maximum(whole[4:], kse.score(net.b.weight)))
-
-
-def test_a_dead_channel_is_still_seen_as_read(model):
-    with torch.no_grad():
-        model.blocks[1].bn.weight[3] = 0
-        model.blocks[1].bn.bias[3] = -1
-    link = next(x for x in probe.links(model, torch.zeros(1, 3, 16, 16)) if x.producer == "blocks.1.conv")
-    assert bool(link.reach[3, 3])
-
-
-def test_untraceable_networks_are_named():
-    class Hidden(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(1, 2, 3)
-
-        def forward(self, x):
-            return nn.functional.conv2d(x, self.conv.weight)
-
-    with pytest.raises(ValueError, match="Hidden|conv"):
-        tgd.score_kernels(Hidden(), torch.zeros(1, 1, 8, 8))
-    with pytest.raises(ValueError, match="no convolution"):
-        tgd.score_kernels(nn.Linear(2, 2), torch.zeros(1, 2))
-
-
-def test_select_is_strict_and_takes_fractions():
-    scores = {"a": torch.tensor([0.0, 0.3, 0.5]), "b": torch.tensor([0.2, 1.0])}
-    assert tgd.select(scores, 0.3)["a"].tolist() == [True, False, False]
-    assert not any(m.any() for m in tgd.select(scores, 0.0).values())
-    chosen = tgd.select(scores, fraction=0.4)
-    assert chosen["a"].tolist() == [True, False, False] and chosen["b"].tolist() == [True, False]
 
 
 OPTIMIZERS = {
@@ -271,3 +197,73 @@ def test_a_second_round_scores_the_adapted_network(model):
 def test_errors_name_what_is_wrong(model, masks, options, word):
     with pytest.raises(ValueError, match=word):
         tgd.TGD(model, masks, **options)
+
+
+class Apart(nn.Module):
+    """Norm layers registered apart from their convolutions, one of them transposed."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.ConvTranspose2d(8, 8, 2, stride=2, groups=2)
+        self.c = nn.Conv2d(8, 3, 3, padding=1)
+        self.norm_a, self.norm_b = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        return self.c(torch.relu(self.norm_b(self.b(torch.relu(self.norm_a(self.a(x)))))))
+
+
+def test_the_norm_that_follows_moves_with_its_kernels():
+    net, x = Apart(), torch.randn(2, 3, 8, 8)
+    masks = tgd.select(tgd.score_kernels(net, x), fraction=0.5)
+    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    with tgd.TGD(net, masks) as layer:
+        optimizer = torch.optim.Adam(list(layer.parameters()), lr=0.01)
+        (net(x) ** 2).mean().backward()
+        layer.step(optimizer)
+    for conv, norm in (("a", "norm_a"), ("b", "norm_b")):
+        assert torch.equal(net.get_submodule(norm).weight != before[f"{norm}.weight"], masks[conv])
+        assert torch.equal(net.get_submodule(conv).bias != before[f"{conv}.bias"], masks[conv])
+    moved = (net.b.weight != before["b.weight"]).reshape(2, 4, 4, -1).any(dim=(1, 3)).flatten()
+    assert torch.equal(moved, masks["b"])
+
+
+def test_statistics_stay_though_a_loop_asks_for_train_mode(model):
+    x = torch.randn(2, 3, 16, 16)
+    expected, masks = model.eval()(x), masks_of(model)
+    with tgd.TGD(model, masks):
+        model.train()
+        assert torch.equal(model(x), expected)
+
+
+def test_an_optimizer_that_steps_by_itself_is_noticed(model):
+    layer = tgd.TGD(model, masks_of(model))
+    optimizer = torch.optim.AdamW(list(layer.parameters()), lr=0.1, weight_decay=0.5)
+    (model(torch.randn(2, 3, 16, 16)) ** 2).mean().backward()
+    optimizer.step()
+    assert not layer.unchanged()
+    with pytest.raises(RuntimeError, match="step"):
+        layer.detach()
+
+
+def test_statistics_that_something_else_moved_are_put_back(model):
+    before = bits(model)
+    with tgd.TGD(model, masks_of(model)) as layer:
+        optimizer = torch.optim.Adam(list(layer.parameters()), lr=0.01)
+        (model(torch.randn(2, 3, 16, 16)) ** 2).mean().backward()
+        model.blocks[2].bn.running_mean += 1
+        assert not layer.unchanged()
+        layer.step(optimizer)
+    assert torch.equal(bits(model)["blocks.2.bn.running_mean"], before["blocks.2.bn.running_mean"])
+
+
+def test_shared_weights_move_only_where_every_user_allows_it():
+    net = nn.Sequential(*[nn.Conv2d(3, 3, 3, padding=1) for _ in range(3)])
+    net[1].weight = net[0].weight
+    masks = {"0": torch.tensor([True, True, False]), "1": torch.tensor([False, True, True])}
+    before = net[0].weight.detach().clone()
+    with tgd.TGD(net, masks) as layer:
+        optimizer = torch.optim.SGD(list(layer.parameters()), lr=0.1)
+        (net(torch.randn(1, 3, 8, 8)) ** 2).mean().backward()
+        layer.step(optimizer)
+    moved = (net[0].weight != before).flatten(1).any(dim=1)
+    assert moved.tolist() == [False, True, False]

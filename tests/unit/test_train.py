@@ -67,7 +67,8 @@ def same(a, b):
 
 def test_it_learns_and_logs(index, tmp_path):
     data, held_out = parts(index)
-    rows = fit(network(), data, held_out, replace(SETTINGS, epochs=30, learning_rate=1e-2), Run("net", tmp_path / "log.csv"))
+    settings = replace(SETTINGS, epochs=30, learning_rate=1e-2)
+    rows = fit(network(), data, held_out, settings, Run("net", tmp_path / "log.csv"))
     log = pd.read_csv(tmp_path / "log.csv")
     assert rows[-1]["validation_loss"] < 0.9 * rows[0]["validation_loss"]
     assert list(log["step"]) == [r["step"] for r in rows] and log["step"].iloc[-1] == 30 * 2
