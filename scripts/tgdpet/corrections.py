@@ -111,8 +111,8 @@ def additive(
 def scatter_density(at, det0, det1, tof, source, tof_sigma, bin_mm):  # type: ignore[no-untyped-def]
     """Line integral of the Gaussian scatter source within a TOF bin, per mm^2 and s, for each event (n,).
 
-    With p(l) = m + l d on the LOR, the source is S / ((2 pi)^1.5 sx sy sz) exp(-q(l) / 2) with a quadratic q: a Gaussian
-    in l of variance 1/a about l0, which the TOF resolution widens.
+    With p(l) = m + l d on the LOR, the source is S / ((2 pi)^1.5 sx sy sz) exp(-q(l) / 2) with a quadratic q: a
+    Gaussian in l of variance 1/a about l0, which the TOF resolution widens.
     """
     out = np.empty(det0.size)
     norm = source[0] / ((2 * math.pi) ** 1.5 * source[4] * source[5] * source[6])

@@ -62,7 +62,7 @@ def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[s
         np.save(file, np.stack([images[path].data.transpose(2, 1, 0) for path in paths]))
     rows: list[dict[str, object]] = []
     for pair in pairs:
-        common = {"study": pair.study, "split": split, "file": name, "sample": pair.sample}
+        common: dict[str, object] = {"study": pair.study, "split": split, "file": name, "sample": pair.sample}
         common |= {"input": paths.index(pair.noisy), "target": paths.index(pair.target)}
         target = images[pair.target]
         body = body_share(target.data)

@@ -18,7 +18,12 @@ def scores_of(network):
 
 
 ADAPT_JOBS = [
-    ("adapt", [n for n in POPULATION if NETWORKS[n].method != "train"], "adapted/{network}", "{network}"),
+    (
+        "adapt",
+        [n for n in POPULATION if NETWORKS[n].method != "train"],
+        "adapted/{network}",
+        "{network}",
+    ),
     ("adapt_online", N2N, "adapted/{network}/{study}", "{network}_{study}"),
 ]
 
@@ -32,34 +37,44 @@ for _name, _networks, _path, _job in ADAPT_JOBS:
             script="scripts/07_adapt.py",
             base=lambda w: model(NETWORKS[w.network].base),
             scores=lambda w: scores_of(w.network),
-            index=f"{R}/dataset/n2n-{{study}}/index.tsv" if _online else f"{R}/dataset/adapt/index.tsv",
+            index=(
+                f"{R}/dataset/n2n-{{study}}/index.tsv"
+                if _online
+                else f"{R}/dataset/adapt/index.tsv"
+            ),
             volumes=(
                 [f"{R}/dataset/n2n-{{study}}/{{study}}.npy"]
                 if _online
                 else [f"{R}/dataset/adapt/{s}.npy" for s in TASKS["adapt"][1]]
             ),
         output:
+            table=f"{R}/{_path}_log.csv",
+            sidecar=f"{R}/{_path}.json",
             model=f"{R}/{_path}.safetensors",
-            **beside(f"{R}/{_path}.safetensors"),
+        log:
+            f"{R}/logs/{_name}/{_job}.log",
+        benchmark:
+            f"{R}/benchmarks/{_name}/{_job}.tsv"
+        wildcard_constraints:
+            network=names(_networks),
+            study=names(ONLINE),
+        threads: CONFIG.resources.train
+        resources:
+            mem_mb=mem(
+                2500,
+                per_voxel_bytes=8 * len(STUDIES) * (len(CONFIG.sampling.levels_s) + 1),
+            ),
+            runtime=minutes(1800),
+            gpu=GPU,
         params:
             scores=lambda w, input: f"--scores {input.scores}" if input.scores else "",
             entry=lambda w: adapt_options(w.network),
             seed=CONFIG.seed,
             device=CONFIG.device,
-            checkpoint=lambda w, output: output.model.replace(f"{R}/", f"{R}/checkpoints/", 1),
+            checkpoint=lambda w, output: output.model.replace(
+                f"{R}/", f"{R}/checkpoints/", 1
+            ),
             options=cli.to_options(CONFIG.online if _online else CONFIG.adapt),
-        wildcard_constraints:
-            network=names(_networks),
-            study=names(ONLINE),
-        log:
-            f"{R}/logs/{_name}/{_job}.log",
-        benchmark:
-            f"{R}/benchmarks/{_name}/{_job}.tsv"
-        threads: CONFIG.resources.train
-        resources:
-            mem_mb=mem(2500, per_voxel_bytes=8 * len(STUDIES) * (len(CONFIG.sampling.levels_s) + 1)),
-            runtime=minutes(1800),
-            gpu=GPU,
         shell:
             "python {input.script} --dataset {input.index} --name {wildcards.network} --base {input.base}"
             " {params.scores} {params.entry} --seed {params.seed} --device {params.device} --threads {threads}"

@@ -33,11 +33,9 @@ TESTS = [s.study for s in STUDIES if s.role.startswith("test_")]
 ONLINE = [s.study for s in with_role(STUDIES, "test_bladder", "test_catheter")]
 POPULATION = [n for n, e in NETWORKS.items() if e.data != "n2n"]
 N2N = [n for n, e in NETWORKS.items() if e.data == "n2n"]
-BASES = sorted({e.base for e in NETWORKS.values() if e.method == "tgd"} | {CONFIG.score.network})
-# A job asks for a GPU where one is configured, or where this machine has one.
-GPU = int(CONFIG.device == "cuda" or (CONFIG.device == "auto" and shutil.which("nvidia-smi") is not None))
-VOXELS = CONFIG.grid.shape[0] * CONFIG.grid.shape[1] * CONFIG.grid.shape[2]
-EVENTS = costs.events_per_study(CONFIG)
+BASES = sorted(
+    {e.base for e in NETWORKS.values() if e.method == "tgd"} | {CONFIG.score.network}
+)
 
 
 wildcard_constraints:
@@ -45,11 +43,6 @@ wildcard_constraints:
     protocol="v1|v2",
     network="|".join(NETWORKS) or "none",
     sample=r"\d+(\.\d+)?s|half[12]|real\d+",
-
-
-def protocols_of(role):
-    """Protocols that a study of this role is reconstructed with."""
-    return costs.protocols(role)
 
 
 def samples_names(role):
@@ -74,7 +67,9 @@ def noisy_names(role):
 
 def denoised(network, study, protocol, sample):
     """Path of a denoised image."""
-    return f"{R}/denoised/{network}/sub-{study}/pet/{image_name(study, protocol, sample)}"
+    return (
+        f"{R}/denoised/{network}/sub-{study}/pet/{image_name(study, protocol, sample)}"
+    )
 
 
 def networks_of(study):
@@ -87,23 +82,16 @@ def model(network, study=None):
     entry = NETWORKS[network]
     if entry.method == "train":
         return f"{R}/models/{network}.safetensors"
-    return f"{R}/adapted/{network}/{study}.safetensors" if entry.data == "n2n" else f"{R}/adapted/{network}.safetensors"
+    return (
+        f"{R}/adapted/{network}/{study}.safetensors"
+        if entry.data == "n2n"
+        else f"{R}/adapted/{network}.safetensors"
+    )
 
 
 def names(words):
     """A wildcard constraint that allows these words only."""
     return "|".join(words) or "none"
-
-
-def mem(base_mb, per_voxel_bytes=0.0, per_event_bytes=0.0):
-    """Memory of a job by the sizes of its images and list modes, more at every retry."""
-    size = base_mb + (per_voxel_bytes * VOXELS + per_event_bytes * EVENTS) / 1e6
-    return lambda wildcards, attempt: int(size * (1 + 0.5 * (attempt - 1)))
-
-
-def minutes(core_s):
-    """Wall time of a job that is expected to take so many seconds: four times that, at least ten minutes."""
-    return lambda wildcards, attempt: int(attempt * max(10, 4 * core_s / 60))
 
 
 if workflow.is_main_process:

@@ -32,10 +32,6 @@ for _task, (_protocol, _studies) in TASKS.items():
         output:
             index=f"{R}/dataset/{_task}/index.tsv",
             volumes=[f"{R}/dataset/{_task}/{s}.npy" for s in _studies],
-        params:
-            pairs=" ".join(":".join(pair) for pair in task_pairs(_task)),
-            validation=0 if _task.startswith("n2n-") else CONFIG.train.validation_fraction,
-            seed=CONFIG.seed,
         log:
             f"{R}/logs/dataset/{_task}.log",
         benchmark:
@@ -44,6 +40,12 @@ for _task, (_protocol, _studies) in TASKS.items():
         resources:
             mem_mb=mem(500, per_voxel_bytes=12 * (len(CONFIG.sampling.levels_s) + 1)),
             runtime=minutes(60 + len(_studies) * VOXELS / 1e6),
+        params:
+            pairs=" ".join(":".join(pair) for pair in task_pairs(_task)),
+            validation=(
+                0 if _task.startswith("n2n-") else CONFIG.train.validation_fraction
+            ),
+            seed=CONFIG.seed,
         shell:
             "python {input.script} --pairs {params.pairs} --validation-fraction {params.validation}"
             " --seed {params.seed} --out {output.index} 2>&1 | tee {log}"

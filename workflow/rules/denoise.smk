@@ -8,7 +8,7 @@ DENOISE_JOBS = [
 ]
 
 for _name, _networks, _role in DENOISE_JOBS:
-    _images = [(p, x) for p in protocols_of(_role) for x in noisy_names(_role)]
+    _images = [(p, x) for p in costs.protocols(_role) for x in noisy_names(_role)]
 
     rule:
         name:
@@ -19,22 +19,25 @@ for _name, _networks, _role in DENOISE_JOBS:
             images=[recon("{study}", p, x) for p, x in _images],
         output:
             images=[denoised("{network}", "{study}", p, x) for p, x in _images],
-            sidecars=[denoised("{network}", "{study}", p, x).replace(".nii.gz", ".json") for p, x in _images],
-        params:
-            dir=lambda w, output: os.path.dirname(output.images[0]),
-            device=CONFIG.device,
-        wildcard_constraints:
-            network=names(_networks),
-            study=names(ROLE_STUDIES[_role]),
+            sidecars=[
+                denoised("{network}", "{study}", p, x).replace(".nii.gz", ".json")
+                for p, x in _images
+            ],
         log:
             f"{R}/logs/denoise/{{network}}_{{study}}.log",
         benchmark:
             f"{R}/benchmarks/denoise/{{network}}_{{study}}.tsv"
+        wildcard_constraints:
+            network=names(_networks),
+            study=names(ROLE_STUDIES[_role]),
         threads: CONFIG.resources.denoise
         resources:
             mem_mb=mem(2000, per_voxel_bytes=100),
             runtime=minutes(600),
             gpu=GPU,
+        params:
+            dir=lambda w, output: os.path.dirname(output.images[0]),
+            device=CONFIG.device,
         shell:
             "python {input.script} --network {input.model} --images {input.images} --out-dir {params.dir}"
             " --device {params.device} --threads {threads} 2>&1 | tee {log}"

@@ -5,30 +5,34 @@ rule evaluate:
     input:
         script="scripts/09_evaluate.py",
         organs=f"{R}/listmode/{{study}}/organs.nii.gz",
-        recon=lambda w: [x for p in protocols_of(STUDY[w.study].role) for x in recon_all(w.study, p)],
+        recon=lambda w: [
+            x
+            for p in costs.protocols(STUDY[w.study].role)
+            for x in recon_all(w.study, p)
+        ],
         denoised=lambda w: [
             denoised(n, w.study, p, x)
             for n in networks_of(w.study)
-            for p in protocols_of(STUDY[w.study].role)
+            for p in costs.protocols(STUDY[w.study].role)
             for x in noisy_names(STUDY[w.study].role)
         ],
     output:
         f"{R}/metrics/{{study}}.csv",
-    params:
-        role=lambda w: STUDY[w.study].role,
-        whole=WHOLE,
-        results=R,
-        networks=lambda w: " ".join(networks_of(w.study)),
-    wildcard_constraints:
-        study=names(TESTS),
     log:
         f"{R}/logs/evaluate/{{study}}.log",
     benchmark:
         f"{R}/benchmarks/evaluate/{{study}}.tsv"
+    wildcard_constraints:
+        study=names(TESTS),
     threads: 1
     resources:
         mem_mb=mem(800, per_voxel_bytes=16 * (CONFIG.sampling.realisations + 10)),
         runtime=minutes(300),
+    params:
+        role=lambda w: STUDY[w.study].role,
+        whole=WHOLE,
+        results=lambda w: R,
+        networks=lambda w: " ".join(networks_of(w.study)),
     shell:
         "python {input.script} --study {wildcards.study} --role {params.role} --reference-sample {params.whole}"
         " --organs {input.organs} --recon {params.results}/recon --denoised {params.results}/denoised"

@@ -1,16 +1,26 @@
 # Stage 10: tables, figures and the report.
 import yaml
 
-FIGURES = ["table1", "fig3", "fig4", "fig5", "fig6", "figS1", "timing", "kse", "training"]
-FIGURE_FILES = expand(f"{R}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["png", "pdf", "csv"])
+FIGURES = [
+    "table1",
+    "fig3",
+    "fig4",
+    "fig5",
+    "fig6",
+    "figS1",
+    "timing",
+    "kse",
+    "training",
+]
+FIGURE_FILES = expand(
+    f"{R}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["png", "pdf", "csv"]
+)
 DROP = {"fig4", "kse"}  # figures that show the drop experiment
 
 
 rule resolved_config:
     output:
         f"{R}/config.yaml",
-    params:
-        config=tgd_config.as_dict(CONFIG),
     log:
         f"{R}/logs/resolved_config.log",
     benchmark:
@@ -19,6 +29,8 @@ rule resolved_config:
     resources:
         mem_mb=200,
         runtime=10,
+    params:
+        config=tgd_config.as_dict(CONFIG),
     run:
         from tgdpet.files import write_text
 
@@ -34,22 +46,24 @@ rule figure:
         studies=CONFIG.studies,
         metrics=f"{R}/metrics/metrics.csv",
         drop=lambda w: [f"{R}/kse/drop.csv"] if w.figure in DROP else [],
-        scores=lambda w: [f"{R}/kse/{b}.csv" for b in BASES] if w.figure == "kse" else [],
+        scores=lambda w: (
+            [f"{R}/kse/{b}.csv" for b in BASES] if w.figure == "kse" else []
+        ),
     output:
         multiext(f"{R}/figures/{{figure}}", ".png", ".pdf", ".csv"),
-    params:
-        results=R,
-        stem=lambda w, output: os.path.splitext(output[0])[0],
-    wildcard_constraints:
-        figure="|".join(FIGURES),
     log:
         f"{R}/logs/figures/{{figure}}.log",
     benchmark:
         f"{R}/benchmarks/figures/{{figure}}.tsv"
+    wildcard_constraints:
+        figure="|".join(FIGURES),
     threads: 1
     resources:
         mem_mb=mem(1000, per_voxel_bytes=100),
         runtime=minutes(60),
+    params:
+        results=lambda w: R,
+        stem=lambda w, output: os.path.splitext(output[0])[0],
     shell:
         "python {input.script} {wildcards.figure} --config {input.config} --studies {input.studies}"
         " --results {params.results} --out {params.stem} 2>&1 | tee {log}"
@@ -65,8 +79,6 @@ rule report:
         metrics=f"{R}/metrics/metrics.csv",
     output:
         f"{R}/report.html",
-    params:
-        results=R,
     log:
         f"{R}/logs/figures/report.log",
     benchmark:
@@ -75,6 +87,8 @@ rule report:
     resources:
         mem_mb=mem(800),
         runtime=minutes(60),
+    params:
+        results=lambda w: R,
     shell:
         "python {input.script} --config {input.config} --studies {input.studies} --results {params.results}"
         " --out {output} 2>&1 | tee {log}"

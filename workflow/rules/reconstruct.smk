@@ -11,8 +11,6 @@ rule corrections:
     output:
         sensitivity=f"{R}/recon/sub-{{study}}/sub-{{study}}_sensitivity.nii.gz",
         additive=temp(f"{R}/listmode/{{study}}/additive.npy"),
-    params:
-        dir=lambda w, input: os.path.dirname(input.events),
     log:
         f"{R}/logs/corrections/{{study}}.log",
     benchmark:
@@ -20,7 +18,11 @@ rule corrections:
     threads: CONFIG.resources.reconstruct
     resources:
         mem_mb=mem(700, per_voxel_bytes=60, per_event_bytes=4),
-        runtime=minutes(costs.SENSITIVITY_CORE_S + EVENTS / costs.RECON_EVENTS_PER_CORE_S),
+        runtime=minutes(
+            costs.SENSITIVITY_CORE_S + EVENTS / costs.RECON_EVENTS_PER_CORE_S
+        ),
+    params:
+        dir=lambda w, input: os.path.dirname(input.events),
     shell:
         "python {input.script} --listmode {params.dir} --threads {threads} --out-sensitivity {output.sensitivity}"
         " --out-additive {output.additive} 2>&1 | tee {log}"
@@ -28,7 +30,10 @@ rule corrections:
 
 # What a job makes: all images of a study and protocol, or one. Which images there are depends on the study's role.
 if CONFIG.resources.recon_jobs == "study":
-    RECON_JOBS = [(role, s, samples_names(role), f"reconstruct_{role}") for role, s in ROLE_STUDIES.items()]
+    RECON_JOBS = [
+        (role, s, samples_names(role), f"reconstruct_{role}")
+        for role, s in ROLE_STUDIES.items()
+    ]
     RECON_NAME = "{study}_{protocol}"
 else:
     RECON_JOBS = [("image", list(STUDY), ["{sample}"], "reconstruct")]
@@ -50,24 +55,30 @@ for _role, _studies, _samples, _name in RECON_JOBS:
             sensitivity=rules.corrections.output.sensitivity,
         output:
             images=[recon("{study}", "{protocol}", s) for s in _samples],
-            sidecars=[recon("{study}", "{protocol}", s).replace(".nii.gz", ".json") for s in _samples],
+            sidecars=[
+                recon("{study}", "{protocol}", s).replace(".nii.gz", ".json")
+                for s in _samples
+            ],
+        log:
+            f"{R}/logs/reconstruct/{RECON_NAME}.log",
+        benchmark:
+            f"{R}/benchmarks/reconstruct/{RECON_NAME}.tsv"
+        wildcard_constraints:
+            study=names(_studies),
+        threads: CONFIG.resources.reconstruct
+        resources:
+            mem_mb=mem(700, per_voxel_bytes=60, per_event_bytes=40),
+            runtime=minutes(
+                2
+                * EVENTS
+                * max(p.iterations for p in CONFIG.protocols.values())
+                / costs.RECON_EVENTS_PER_CORE_S
+            ),
         params:
             listmode=lambda w, input: os.path.dirname(input.events),
             dir=lambda w, output: os.path.dirname(output.images[0]),
             only=" ".join(["--only", *_samples]),
             options=lambda w: cli.to_options(CONFIG.protocols[w.protocol]),
-        wildcard_constraints:
-            study=names(_studies),
-        log:
-            f"{R}/logs/reconstruct/{RECON_NAME}.log",
-        benchmark:
-            f"{R}/benchmarks/reconstruct/{RECON_NAME}.tsv"
-        threads: CONFIG.resources.reconstruct
-        resources:
-            mem_mb=mem(700, per_voxel_bytes=60, per_event_bytes=40),
-            runtime=minutes(
-                2 * EVENTS * max(p.iterations for p in CONFIG.protocols.values()) / costs.RECON_EVENTS_PER_CORE_S
-            ),
         shell:
             "python {input.script} --listmode {params.listmode} --samples {input.samples}"
             " --sensitivity {input.sensitivity} --protocol {wildcards.protocol} {params.only} --threads {threads}"

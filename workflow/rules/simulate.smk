@@ -32,13 +32,6 @@ rule simulate:
         truth=f"{R}/listmode/{{study}}/truth.nii.gz",
         truth_json=f"{R}/listmode/{{study}}/truth.json",
         organs=f"{R}/listmode/{{study}}/organs.nii.gz",
-    params:
-        dir=lambda w, output: os.path.dirname(output.events),
-        role=lambda w: STUDY[w.study].role,
-        bmi=lambda w: f"{STUDY[w.study].bmi:g}",
-        study_seed=lambda w: STUDY[w.study].seed,
-        seed=CONFIG.seed,
-        options=" ".join(cli.to_options(s) for s in (CONFIG.grid, CONFIG.scanner, CONFIG.simulation)),
     log:
         f"{R}/logs/simulate/{{study}}.log",
     benchmark:
@@ -48,6 +41,15 @@ rule simulate:
         mem_mb=mem(800, per_voxel_bytes=60 * CONFIG.simulation.oversampling**3),
         runtime=minutes(EVENTS / costs.SIMULATE_EVENTS_PER_CORE_S),
         disk_mb=int(12 * EVENTS / 1e6) + 100,
+    params:
+        dir=lambda w, output: os.path.dirname(output.events),
+        role=lambda w: STUDY[w.study].role,
+        bmi=lambda w: f"{STUDY[w.study].bmi:g}",
+        study_seed=lambda w: STUDY[w.study].seed,
+        seed=CONFIG.seed,
+        options=" ".join(
+            cli.to_options(s) for s in (CONFIG.grid, CONFIG.scanner, CONFIG.simulation)
+        ),
     shell:
         "python {input.script} --study {wildcards.study} --role {params.role} --bmi {params.bmi}"
         " --study-seed {params.study_seed} --seed {params.seed} --threads {threads} --out-dir {params.dir}"
@@ -63,11 +65,6 @@ rule subsample:
         mu=rules.simulate.output.mu,
     output:
         f"{R}/listmode/{{study}}/samples.json",
-    params:
-        dir=lambda w, input: os.path.dirname(input.events),
-        role=lambda w: STUDY[w.study].role,
-        seed=CONFIG.seed,
-        options=cli.to_options(CONFIG.sampling),
     log:
         f"{R}/logs/subsample/{{study}}.log",
     benchmark:
@@ -76,6 +73,11 @@ rule subsample:
     resources:
         mem_mb=mem(500),
         runtime=minutes(20 * EVENTS / costs.SUBSAMPLE_EVENTS_PER_CORE_S),
+    params:
+        dir=lambda w, input: os.path.dirname(input.events),
+        role=lambda w: STUDY[w.study].role,
+        seed=CONFIG.seed,
+        options=cli.to_options(CONFIG.sampling),
     shell:
         "python {input.script} --listmode {params.dir} --role {params.role} --seed {params.seed}"
         " --out {output} {params.options} 2>&1 | tee {log}"

@@ -1,38 +1,40 @@
 # Stages 5 and 6: networks from scratch; KSE of their kernels; the drop experiment.
 
 
-def beside(path):
-    """The log and the sidecar that lie beside a network's weights."""
-    return {"table": path.replace(".safetensors", "_log.csv"), "sidecar": path.replace(".safetensors", ".json")}
-
-
 rule train:
     input:
         script="scripts/05_train.py",
         index=lambda w: f"{R}/dataset/{NETWORKS[w.network].data}/index.tsv",
         volumes=lambda w: [
-            f"{R}/dataset/{NETWORKS[w.network].data}/{s}.npy" for s in ROLE_STUDIES["train_v1v2"]
+            f"{R}/dataset/{NETWORKS[w.network].data}/{s}.npy"
+            for s in ROLE_STUDIES["train_v1v2"]
         ],
     output:
+        table=f"{R}/models/{{network}}_log.csv",
+        sidecar=f"{R}/models/{{network}}.json",
         model=f"{R}/models/{{network}}.safetensors",
-        **beside(f"{R}/models/{{network}}.safetensors"),
+    log:
+        f"{R}/logs/train/{{network}}.log",
+    benchmark:
+        f"{R}/benchmarks/train/{{network}}.tsv"
+    wildcard_constraints:
+        network=names(n for n, e in NETWORKS.items() if e.method == "train"),
+    threads: CONFIG.resources.train
+    resources:
+        mem_mb=mem(
+            2500,
+            per_voxel_bytes=8
+            * len(ROLE_STUDIES["train_v1v2"])
+            * (len(CONFIG.sampling.levels_s) + 1),
+        ),
+        runtime=minutes(3600),
+        gpu=GPU,
     params:
         width=f"{CONFIG.network.width:g}",
         seed=CONFIG.seed,
         device=CONFIG.device,
         checkpoint=lambda w: f"{R}/checkpoints/{w.network}.safetensors",
         options=cli.to_options(CONFIG.train),
-    wildcard_constraints:
-        network=names(n for n, e in NETWORKS.items() if e.method == "train"),
-    log:
-        f"{R}/logs/train/{{network}}.log",
-    benchmark:
-        f"{R}/benchmarks/train/{{network}}.tsv"
-    threads: CONFIG.resources.train
-    resources:
-        mem_mb=mem(2500, per_voxel_bytes=8 * len(ROLE_STUDIES["train_v1v2"]) * (len(CONFIG.sampling.levels_s) + 1)),
-        runtime=minutes(3600),
-        gpu=GPU,
     shell:
         "python {input.script} --dataset {input.index} --name {wildcards.network} --width {params.width}"
         " --seed {params.seed} --device {params.device} --threads {threads} --checkpoint {params.checkpoint}"
@@ -45,19 +47,19 @@ rule score:
         model=lambda w: model(w.network),
     output:
         f"{R}/kse/{{network}}.csv",
-    params:
-        k=CONFIG.score.k,
-        alpha=f"{CONFIG.score.alpha:g}",
-    wildcard_constraints:
-        network=names(BASES),
     log:
         f"{R}/logs/score/{{network}}.log",
     benchmark:
         f"{R}/benchmarks/score/{{network}}.tsv"
+    wildcard_constraints:
+        network=names(BASES),
     threads: 1
     resources:
         mem_mb=mem(1500),
         runtime=minutes(30),
+    params:
+        k=CONFIG.score.k,
+        alpha=f"{CONFIG.score.alpha:g}",
     shell:
         "python {input.script} --network {input.model} --k {params.k} --alpha {params.alpha} --out {output}"
         " 2>&1 | tee {log}"
@@ -77,10 +79,6 @@ rule drop:
     output:
         table=f"{R}/kse/drop.csv",
         images=[f"{R}/kse/drop/phi-{p:g}.nii.gz" for p in (0, *CONFIG.score.drop_phi)],
-    params:
-        phi=" ".join(f"{p:g}" for p in CONFIG.score.drop_phi),
-        dir=lambda w, output: os.path.dirname(output.images[0]),
-        device=CONFIG.device,
     log:
         f"{R}/logs/score/drop.log",
     benchmark:
@@ -90,6 +88,10 @@ rule drop:
         mem_mb=mem(2000, per_voxel_bytes=100),
         runtime=minutes(300),
         gpu=GPU,
+    params:
+        phi=" ".join(f"{p:g}" for p in CONFIG.score.drop_phi),
+        dir=lambda w, output: os.path.dirname(output.images[0]),
+        device=CONFIG.device,
     shell:
         "python {input.script} --network {input.model} --scores {input.scores} --image {input.image}"
         " --reference {input.reference} --drop-phi {params.phi} --out-table {output.table} --out-dir {params.dir}"

@@ -1,0 +1,19 @@
+# Memory and time of jobs, from the sizes of images and list modes.
+# A job asks for a GPU where one is configured, or where this machine has one.
+GPU = int(
+    CONFIG.device == "cuda"
+    or (CONFIG.device == "auto" and shutil.which("nvidia-smi") is not None)
+)
+VOXELS = CONFIG.grid.shape[0] * CONFIG.grid.shape[1] * CONFIG.grid.shape[2]
+EVENTS = costs.events_per_study(CONFIG)
+
+
+def mem(base_mb, per_voxel_bytes=0.0, per_event_bytes=0.0):
+    """Memory of a job by the sizes of its images and list modes, more at every retry."""
+    size = base_mb + (per_voxel_bytes * VOXELS + per_event_bytes * EVENTS) / 1e6
+    return lambda wildcards, attempt: int(size * (1 + 0.5 * (attempt - 1)))
+
+
+def minutes(core_s):
+    """Wall time of a job that is expected to take so many seconds: four times that, at least ten minutes."""
+    return lambda wildcards, attempt: int(attempt * max(10, 4 * core_s / 60))
