@@ -1,18 +1,16 @@
 #!/usr/bin/env python
 """Adapt a trained network to new data: fine-tune its last blocks, or retrain its redundant kernels (TGD)."""
 
-import time
 from pathlib import Path
 
-from tgdpet import cli
+from tgdpet import cli, job
 from tgdpet.config import NetworkEntry, Training
 
 
 def main() -> None:
     """Parse the command line, adapt, write weights, log and sidecar."""
     parser = cli.parser(__doc__ or "")
-    parser.add_argument("--dataset", type=Path, required=True, help="index.tsv of the training set")
-    parser.add_argument("--name", required=True, help="the adapted network's name")
+    job.add_options(parser)
     parser.add_argument("--base", type=Path, required=True, help="network to start from (.safetensors)")
     parser.add_argument("--scores", type=Path, help="KSE table of the base network (tgd)")
     parser.add_argument("--method", required=True, choices=("finetune", "tgd"), help="what is retrained")
@@ -23,11 +21,6 @@ def main() -> None:
         "--batchnorm", default="eval", choices=("eval", "per_channel", "train"), help="batch statistics"
     )
     parser.add_argument("--blocks", type=int, default=3, help="blocks to retrain, from the end (finetune)")
-    parser.add_argument("--seed", type=int, default=0, help="the run's seed")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to train")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--checkpoint", type=Path, help="where to keep the state of an unfinished run")
-    parser.add_argument("--out", type=Path, required=True, help="weights to write (.safetensors)")
     cli.add_options(parser, Training)
     args = parser.parse_args()
     entry = NetworkEntry(
@@ -38,11 +31,7 @@ def main() -> None:
 
     from tgdpet import stages
 
-    job = stages.Job(
-        args.name, args.dataset, args.out, args.seed, args.device, args.threads, args.checkpoint,
-        cli.as_settings(args), time.time(),
-    )  # fmt: skip
-    stages.adapt(job, settings, entry, args.base, args.scores)
+    stages.adapt(job.from_options(args), settings, entry, args.base, args.scores)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,12 @@ from .seeds import derive, numpy_generator
 from .subsample import Sample
 
 
+NEEDED = (
+    "study", "events", "scan_s", "effective_s", "grid", "background", "injected_mbq", "weight_kg", "scan_start_s",
+    "half_life_s",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Acquisition:
     """What reconstruction needs of a study; `events` is memory-mapped."""
@@ -85,6 +91,9 @@ def read(folder: str | Path) -> Acquisition:
     """Read a study's folder; errors name the file and what is wrong with it."""
     folder = Path(folder)
     meta = read_json(folder / "listmode.json")
+    missing = [key for key in NEEDED if key not in meta]
+    if missing:
+        raise ValueError(f"{folder}/listmode.json: {missing[0]!r} is missing; expected {', '.join(NEEDED)}")
     device = scanner.read(folder / "scanner.json")
     events = listmode.open_events(folder / "events.npy", device)
     if len(events) != meta["events"]:

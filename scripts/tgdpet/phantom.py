@@ -177,7 +177,7 @@ def _texture(shape: tuple[int, ...], voxel_mm: tuple[float, ...], rng: np.random
 
 
 def downsample(phantom: Phantom, factor: int) -> Phantom:
-    """The phantom on voxels `factor` times as large: block means, and the commonest of the hot or small labels."""
+    """The phantom on voxels `factor` times as large: block means, and the label at each block's centre."""
     blocks = [s for n in phantom.suv.shape for s in (n // factor, factor)]
 
     def mean(a: np.ndarray) -> np.ndarray:

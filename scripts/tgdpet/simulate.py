@@ -195,8 +195,9 @@ def _steepest(scan: Scan) -> np.ndarray:
         np.abs((np.arange(n) - (n - 1) / 2) * v).astype(np.float32)
         for n, v in zip(scan.activity_bq.shape, scan.voxel_mm, strict=True)
     )
-    margin = 4.5 * scan.settings.psf_fwhm_mm * 1.3 / FWHM_PER_SIGMA + max(scan.voxel_mm)
     r = np.sqrt(x[:, None] ** 2 + y[None, :] ** 2)
+    widest = scan.settings.psf_fwhm_mm * (1 + scan.settings.psf_radial_slope * float(r.max()) / 300)
+    margin = 4.5 * widest / FWHM_PER_SIGMA + max(scan.voxel_mm)
     across = np.maximum(scan.scanner.radius_mm - r - margin, 1.0)[:, :, None]
     along = np.maximum(scan.scanner.axial_mm / 2 - z + margin, 0.0)[None, None, :]
     return np.asarray(along / np.hypot(along, across))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +18,12 @@ from . import device, weights
 from .config import NetworkEntry, Training
 from .dncnn import SLICES, DnCNN
 from .files import sha256, sidecar, write_json
+from .job import Job
 from .patches import PatchData, intensity_scale
 from .scores import COLUMNS, read_scores
 from .seeds import derive, torch_generator
 from .tgd import score_components
 from .train import Run, fit
-
-
-@dataclass(frozen=True)
-class Job:
-    """A training job: name, data, where to write, seed, device, and the command line for the sidecar."""
-
-    name: str
-    dataset: Path
-    out: Path
-    seed: int
-    device: str
-    threads: int
-    checkpoint: Path | None
-    options: Mapping[str, Any]
-    started: float
 
 
 def train(job: Job, settings: Training, width: float) -> None:
