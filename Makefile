@@ -34,7 +34,7 @@ $(STAMP): envs/constraints.txt pyproject.toml
 	@touch $@
 
 demo: venv
-	@python scripts/run_alone.py snakemake --cores $(CORES)
+	@python scripts/run_alone.py snakemake --cores $(CORES) --quiet rules
 	@python scripts/10_summary.py
 
 test: venv

@@ -8,9 +8,7 @@ from tgdpet import cli
 def main() -> None:
     """Parse, read, print."""
     parser = cli.parser(__doc__ or "")
-    parser.add_argument("--config", required=True, type=Path, help="resolved configuration, .yaml")
-    parser.add_argument("--studies", required=True, type=Path, help="table of studies, .tsv")
-    parser.add_argument("--results", required=True, type=Path, help="results folder to read")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder to read")
     args = parser.parse_args()
 
     from tgdpet.config import read
@@ -18,7 +16,8 @@ def main() -> None:
     from tgdpet.studies import read_studies
     from tgdpet.summary import screen
 
-    print(screen(Results(args.results, read(args.config), read_studies(args.studies))))
+    config = read(args.results / "config.yaml")
+    print(screen(Results(args.results, config, read_studies(config.studies))))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from .files import read_json, write_json
 from .seeds import derive, numpy_generator
 from .subsample import Sample
 
-
 NEEDED = (
     "study", "events", "scan_s", "effective_s", "grid", "background", "injected_mbq", "weight_kg", "scan_start_s",
     "half_life_s",

@@ -24,5 +24,5 @@ def read_scores(path: str | Path) -> dict[str, np.ndarray]:
         rows = rows.sort_values("channel")
         if list(rows["channel"]) != list(range(len(rows))):
             raise ValueError(f"{path}: module {module}: expected channels 0..{len(rows) - 1}, each once")
-        out[str(module)] = rows["kse"].to_numpy(np.float64)
+        out[str(module)] = rows["kse"].to_numpy(np.float64, copy=True)
     return out

@@ -36,4 +36,4 @@ def _row(results: Results, role: str, name: str, limit: float) -> Row:
         title = f"input, {seconds_text(results, sample)}" if network == INPUT else network
         panels.append(Panel(title, results.suv(study, "v2", sample, network), [mark]))
     bmi = next(s.bmi for s in results.studies if s.study == study)
-    return Row(f"{name} ({bmi:g} kg/m²)", panels, int(target[1]), window, voxel, limit, keys={"study": study})
+    return Row(f"{name}\n{bmi:g} kg/m²", panels, int(target[1]), window, voxel, limit, keys={"study": study})

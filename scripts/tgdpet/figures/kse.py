@@ -40,7 +40,7 @@ def _histogram(ax: Axes, results: Results, found: dict[str, pd.DataFrame]) -> No
     for phi, line in zip(phis, ("--", ":", "-.", "-") * len(phis), strict=False):
         below = 100 * float((scores.kse < phi).mean())
         ax.axvline(phi, color=PALETTE[1], lw=1.1, ls=line, label=f"φ = {phi:g}: {below:.0f} % below")
-    ax.set_ylim(top=ax.get_ylim()[1] * (1.05 + 0.1 * (len(phis) + len(found))))
+    ax.set_ylim(top=ax.get_ylim()[1] * (1.05 + 0.24 * (len(phis) + len(found))))
     ax.legend(loc="upper right", handlelength=1.6, frameon=True, facecolor="white", edgecolor="none", framealpha=1)
     ax.set_xlabel("KSE")
     ax.set_ylabel("kernels")
@@ -51,7 +51,7 @@ def _layers(ax: Axes, scores: pd.DataFrame, network: str) -> None:
     modules = list(dict.fromkeys(scores.module))
     counts = np.stack([np.histogram(scores[scores.module == name].kse, BINS)[0] for name in modules])
     share = 100 * counts / counts.sum(axis=1, keepdims=True)
-    shown = ax.imshow(share, aspect="auto", origin="upper", extent=(0, 1, len(modules), 0), cmap="cividis_r", vmin=0)
+    shown = ax.imshow(share, aspect="auto", origin="upper", extent=(0, 1, len(modules), 0), cmap="Greys", vmin=0)
     ax.set_yticks(np.arange(len(modules)) + 0.5, modules)
     ax.set_xlabel("KSE")
     ax.set_title(f"{network}, by layer")
