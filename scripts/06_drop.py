@@ -30,7 +30,9 @@ def main() -> None:
     place = device.pick(args.device, args.threads)
     model, card = weights.load(args.network, place)
     noisy, reference = images.read_image(args.image), images.read_image(args.reference)
-    scores, scale = read_scores(args.scores), card.intensity_scale_bqml
+    if noisy.data.shape != reference.data.shape:
+        raise ValueError(f"{args.reference}: grid {reference.data.shape} differs from the image's {noisy.data.shape}")
+    scores, scale = read_scores(args.scores, model.scored), card.intensity_scale_bqml
     with Progress(noisy.data.shape[2] * (len(args.drop_phi) + 1), "drop kernels", "slices") as bar:
         rows, volumes = drop.experiment(
             model, scores, noisy.data, reference.data, args.drop_phi, scale, place, bar.update

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
-from .files import atomic
+from .weights import write_tensors
 
 KEY = "tgdpet-checkpoint"
 
@@ -21,8 +20,7 @@ def save(path: Path, identity: str, model: nn.Module, optimizer: torch.optim.Opt
     tensors = {f"model.{n}": t.detach().cpu().contiguous() for n, t in model.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v.detach().cpu().contiguous() for k, v in values.items()}
-    with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={KEY: json.dumps({"identity": identity, **state})})
+    write_tensors(path, tensors, {KEY: json.dumps({"identity": identity, **state})})
 
 
 def load(path: Path, identity: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:

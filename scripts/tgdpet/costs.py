@@ -13,18 +13,21 @@ from .config import Config, NetworkEntry, Training
 from .scanner import from_choice
 from .studies import Study, with_role
 
-# The rates. MEASURED_ON: 2 cores of a cloud machine, the default configuration, unless a line says otherwise.
+# The rates, of one core of a 2-core AMD EPYC (Zen 4) virtual machine in the default run, unless said otherwise.
 EVENTS_PER_S = 12_000.0  # demo scanner, BMI 24, 3.7 MBq/kg: pilot of the simulation, 280 mm of the body in view
-SIMULATE_EVENTS_PER_CORE_S = 1.0e5  # MEASURED_ON: placeholder, benchmarks/simulate of the default run
-SUBSAMPLE_EVENTS_PER_CORE_S = 2.0e7  # MEASURED_ON: placeholder, benchmarks/subsample of the default run
-RECON_EVENTS_PER_CORE_S = 4.0e5  # MEASURED_ON: placeholder; one forward and back projection, 4 mm voxels
-RECON_VOXELS_PER_CORE_S = 1.5e7  # MEASURED_ON: placeholder; PSF twice and update, once a subset
-SENSITIVITY_CORE_S = 5.0  # MEASURED_ON: placeholder; sampled LORs, 4 mm voxels, once a reconstruction job
-TRAIN_FLOP_PER_CORE_S = 2.0e10  # MEASURED_ON: placeholder; torch on one core, width 0.25
-TRAIN_FLOP_PER_GPU_S = 1.0e13  # MEASURED_ON: not measured; a tenth of a data-centre GPU's float32/TF32 peak
-START_S = 6.0  # MEASURED_ON: placeholder; a process that imports torch or numba
-EVALUATE_S_PER_VOXEL = 3.0e-7  # MEASURED_ON: placeholder; all measures of one image
-FIGURE_S = 8.0  # MEASURED_ON: placeholder
+SIMULATE_EVENTS_PER_CORE_S = 3.0e5  # events written; most emissions are absorbed in the body
+SUBSAMPLE_EVENTS_PER_CORE_S = 2.0e8  # one sample's decision; 1.3e9 without the reading
+RECON_EVENTS_PER_CORE_S = 1.9e6  # forward and back projection of an event, 4 mm voxels, 280 ps
+RECON_VOXELS_PER_CORE_S = 4.0e7  # resolution model twice and update, once a subset
+SENSITIVITY_CORE_S = 3.0  # 2 M sampled LORs there and back, 4 mm voxels, once a study
+ADDITIVE_EVENTS_PER_CORE_S = 1.0e6  # attenuation and background of an event, 4 mm voxels, once a study
+TRAIN_FLOP_PER_CORE_S = (
+    5.5e10  # 127 kpixel/s of training at width 0.25 on one core are 6.3e10; wider nets a little less
+)
+TRAIN_FLOP_PER_GPU_S = 1.0e13  # not measured: a fraction of a data-centre GPU's TF32 peak
+START_S = 2.5  # a process that imports numba or torch
+EVALUATE_S_PER_VOXEL = 1.0e-7  # all measures of one image
+FIGURE_S = 4.0
 
 EVENT_BYTES = 12
 GZIP_SHARE = 0.9  # size of a compressed float32 image over its raw size (noise hardly compresses)
@@ -129,11 +132,13 @@ def _reconstruct(config: Config, studies: Sequence[Study], kept_gb: float) -> Co
     detail = 4.0 / (math.prod(config.grid.voxel_mm) ** (1 / 3))  # voxels crossed in a TOF window, against 4 mm voxels
     for study in studies:
         shares = fractions(study.role, config)
+        jobs += 1  # sensitivity image and additive term
+        seconds += START_S + (SENSITIVITY_CORE_S + events / ADDITIVE_EVENTS_PER_CORE_S) * detail
         for name in protocols(study.role):
             protocol = config.protocols[name]
             one_job = config.resources.recon_jobs == "study"
             jobs += 1 if one_job else len(shares)
-            seconds += (START_S + SENSITIVITY_CORE_S * detail) * (1 if one_job else len(shares))
+            seconds += START_S * (1 if one_job else len(shares))
             seconds += sum(shares) * events * protocol.iterations * detail / RECON_EVENTS_PER_CORE_S
             seconds += len(shares) * protocol.iterations * protocol.subsets * voxels / RECON_VOXELS_PER_CORE_S
     return Cost("reconstruct", jobs, seconds / 3600, kept_gb=kept_gb)

@@ -42,6 +42,12 @@ class DnCNN(nn.Module):
         """Number of output kernels of all convolutions."""
         return sum(m.out_channels for m in self.modules() if isinstance(m, nn.Conv2d))
 
+    @property
+    def scored(self) -> dict[str, int]:
+        """Output kernels of every convolution that another one reads: all but the last."""
+        found = [(n, m.out_channels) for n, m in self.named_modules() if isinstance(m, nn.Conv2d)]
+        return dict(found[:-1])
+
     def _start(self, generator: torch.Generator | None) -> None:
         convolutions = [m for m in self.modules() if isinstance(m, nn.Conv2d)]
         for module in convolutions:

@@ -28,16 +28,19 @@ PACKAGES = ("numpy", "numba", "torch", "snakemake")
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed to `path` when the block ends without an error.
 
-    The temporary name keeps the suffixes of `path`, as writers choose a format by them.
+    The temporary name keeps the suffixes of `path`, as writers choose a format by them. An OSError names `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written: {error.strerror or f'{error} (disk full?)'}") from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -65,6 +68,21 @@ def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     """Write a table as CSV (tab-separated when `path` ends in .tsv), whole or not at all."""
     with atomic(path) as temporary:
         frame.to_csv(temporary, index=False, sep="\t" if Path(path).suffix == ".tsv" else ",", float_format="%.10g")
+
+
+def read_csv(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
+    """Read a table (tab-separated when `path` ends in .tsv); ValueError naming the file and the column it lacks."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, sep="\t" if Path(path).suffix == ".tsv" else ",")
+    except ValueError as error:  # not text, no columns, rows of different length
+        raise ValueError(f"{path}: not a readable table: {error}") from error
+    columns = list(columns)
+    for column in columns:
+        if column not in table:
+            raise ValueError(f"{path}: column {column!r} is missing; expected {', '.join(columns)}")
+    return table
 
 
 def sha256(path: str | Path) -> str:

@@ -63,12 +63,16 @@ def read_image(path: str | Path) -> Image:
     if not beside.exists():
         raise FileNotFoundError(f'{path}: its sidecar {beside.name} is missing; it has to say "Units": "{UNITS}"')
     sidecar = read_json(beside)
+    if not isinstance(sidecar, dict):
+        raise ValueError(f"{beside}: expected a JSON object, got a {type(sidecar).__name__}")
     if sidecar.get("Units") != UNITS:
         raise ValueError(f"{beside}: Units: expected {UNITS!r}, got {sidecar.get('Units')!r}")
+    with np.errstate(over="ignore"):
+        data = data.astype(np.float32, copy=False)
     bad = int(np.count_nonzero(~np.isfinite(data)))
     if bad:
         raise ValueError(f"{path}: {bad} of {data.size} voxels are NaN or infinite")
-    return Image(data.astype(np.float32, copy=False), affine, sidecar)
+    return Image(data, affine, sidecar)
 
 
 def write_image(path: str | Path, data: np.ndarray, affine: np.ndarray, sidecar: Mapping[str, Any]) -> None:
@@ -80,7 +84,8 @@ def write_image(path: str | Path, data: np.ndarray, affine: np.ndarray, sidecar:
 def read_labels(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a label map: (X, Y, Z) int16 and its affine."""
     data, affine = _read(path)
-    labels = np.rint(data).astype(np.int16)
+    with np.errstate(invalid="ignore"):  # NaN is caught below
+        labels = np.rint(data).astype(np.int16)
     if not np.array_equal(labels, data):
         raise ValueError(f"{path}: expected whole-number labels, got fractions")
     return labels, affine
@@ -125,6 +130,8 @@ def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{path}: not a readable NIfTI file (truncated?): {error}") from error
     if data.ndim != 3:
         raise ValueError(f"{path}: expected a 3-D image, got shape {data.shape}")
+    if data.dtype.kind not in "iuf":
+        raise ValueError(f"{path}: expected one real number a voxel, got {data.dtype}")
     if image.affine is None or (image.header["sform_code"] == 0 and image.header["qform_code"] == 0):
         raise ValueError(f"{path}: no affine (sform and qform codes are 0); position and orientation are unknown")
     return data, np.asarray(image.affine, float)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from .dataset import BODY_SHARE, COLUMNS
+from .files import read_csv
+from .listmode import map_array
 from .seeds import torch_generator
 
 TRIES = 64  # patch centres drawn to find one in the body; a slice with a tenth of body misses one in a thousand
@@ -52,7 +54,7 @@ class PatchData:
         offset = 0
         self.shape: tuple[int, int, int] | None = None
         for name in self.table["file"].unique():
-            array = np.load(folder / name, mmap_mode="r")
+            array = map_array(folder / name, "volumes")
             self._check(array, folder / name)
             self._base[name] = offset
             offset += array.shape[0] * int(np.prod(array.shape[1:]))
@@ -97,8 +99,12 @@ class PatchData:
         )
 
     def _check(self, array: np.ndarray, path: Path) -> None:
-        if array.ndim != 4:
-            raise ValueError(f"{path}: expected volumes (V, Z, Y, X), got shape {array.shape}")
+        if array.ndim != 4 or array.dtype.kind != "f":
+            raise ValueError(f"{path}: expected volumes (V, Z, Y, X) of floats, got {array.dtype} {array.shape}")
+        rows = self.table[self.table["file"] == path.name]
+        for column, count in (("input", array.shape[0]), ("target", array.shape[0]), ("slice", array.shape[1])):
+            if (largest := int(rows[column].max())) >= count:
+                raise ValueError(f"{path}: the index table's column {column!r} names {largest}, there are {count}")
         if self.shape is None:
             self.shape = array.shape[1:]
         if array.shape[1:] != self.shape:
@@ -139,12 +145,16 @@ class PatchData:
 
 
 def read_index(path: str | Path) -> pd.DataFrame:
-    """Read an index table; ValueError naming file and column when one is missing."""
-    table = pd.read_csv(path, sep="\t")
-    for column in COLUMNS:
-        if column not in table:
-            raise ValueError(f"{path}: column {column!r} is missing; expected {', '.join(COLUMNS)}")
-    if table.empty:
+    """Read an index table; ValueError naming file and column when one is missing or holds what cannot be."""
+    table = read_csv(path, COLUMNS)
+    for column in ("input", "target", "slice"):
+        if not pd.api.types.is_integer_dtype(table[column]) or (table[column] < 0).any():
+            raise ValueError(f"{path}: column {column!r}: expected whole numbers >= 0")
+    if not table["split"].isin(("train", "val")).all():
+        raise ValueError(f"{path}: column 'split': expected train or val")
+    if table["file"].isna().any():
+        raise ValueError(f"{path}: column 'file': a row names no file")
+    if not (table["split"] == "train").any():
         raise ValueError(f"{path}: no training slices")
     return table
 
@@ -154,11 +164,14 @@ def intensity_scale(index: str | Path) -> float:
     table = read_index(index)
     values = []
     for name, rows in table[table["split"] == "train"].groupby("file"):
-        array = np.load(Path(index).parent / str(name), mmap_mode="r")
+        path = Path(index).parent / str(name)
+        array = map_array(path, "volumes")
         for volume in rows["target"].unique():
+            if volume >= len(array):
+                raise ValueError(f"{path}: target {volume} of {index}: there are {len(array)} volumes")
             data = np.asarray(array[volume])
-            values.append(np.percentile(data[data > BODY_SHARE * np.percentile(data, 99)], 99))
-    scale = float(np.mean(values))
-    if not scale > 0:
-        raise ValueError(f"{index}: the training targets are empty (99th percentile {scale:g} Bq/mL)")
-    return float(f"{scale:.2g}")
+            top = float(np.percentile(data, 99))
+            if not 0 < top < np.inf:
+                raise ValueError(f"{path}: target volume {volume}: its 99th percentile is {top:g} Bq/mL")
+            values.append(np.percentile(data[data > BODY_SHARE * top], 99))
+    return float(f"{float(np.mean(values)):.2g}")

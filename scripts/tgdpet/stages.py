@@ -51,7 +51,7 @@ def adapt(job: Job, settings: Training, entry: NetworkEntry, base: Path, scores:
     data, validation = _data(job, settings, parent.intensity_scale_bqml, place)
     inputs = [job.dataset, base, *([scores] if scores is not None else [])]
     run = _run(job, inputs, {**asdict(entry), **asdict(settings)})
-    kernels = read_scores(scores) if scores is not None else None
+    kernels = read_scores(scores, model.scored) if scores is not None else None
     done = adaptation.adapt(model, entry, kernels, data, validation, settings, run)
     card = weights.Card(
         job.name, parent.width, parent.intensity_scale_bqml, [*parent.parents, parent.network], done.mask,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,16 @@ class Card:
 def save(path: str | Path, model: nn.Module, card: Card) -> None:
     """Write weights, running statistics and card, whole or not at all."""
     tensors = {n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}
+    write_tensors(path, tensors, {KEY: json.dumps(dataclasses.asdict(card), sort_keys=True)})
+
+
+def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file whole or not at all; OSError naming it where the disk refuses."""
     with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(dataclasses.asdict(card), sort_keys=True)})
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:  # its own exception, for a full disk too
+            raise OSError(str(error)) from error
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[DnCNN, Card]:
@@ -57,8 +66,11 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[DnCNN, C
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
     card = _card(path, metadata)
-    model = DnCNN(card.width, torch.Generator().manual_seed(0))
+    for name, tensor in state.items():
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(f"{path}: {name} holds NaN or infinite values")
     try:
+        model = DnCNN(card.width, torch.Generator().manual_seed(0))
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{path}: weights do not fit a DnCNN of width {card.width:g}: {error}") from error
@@ -68,9 +80,16 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[DnCNN, C
 def _card(path: str | Path, metadata: dict[str, str]) -> Card:
     if KEY not in metadata:
         raise ValueError(f"{path}: no {KEY!r} entry in the metadata; this is not a network of this pipeline")
-    content = json.loads(metadata[KEY])
+    try:
+        content = json.loads(metadata[KEY])
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: the metadata are not valid JSON: {error}") from error
     names = {f.name for f in dataclasses.fields(Card)}
     missing = {"network", "width", "intensity_scale_bqml"} - set(content)
     if missing:
         raise ValueError(f"{path}: the metadata lack {', '.join(sorted(missing))}")
+    for key in ("width", "intensity_scale_bqml"):
+        value = content[key]
+        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            raise ValueError(f"{path}: the metadata's {key}: expected a number > 0, got {value!r}")
     return Card(**{k: v for k, v in content.items() if k in names})

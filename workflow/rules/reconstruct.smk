@@ -19,7 +19,7 @@ rule corrections:
     resources:
         mem_mb=mem(700, per_voxel_bytes=60, per_event_bytes=4),
         runtime=minutes(
-            costs.SENSITIVITY_CORE_S + EVENTS / costs.RECON_EVENTS_PER_CORE_S
+            costs.SENSITIVITY_CORE_S + EVENTS / costs.ADDITIVE_EVENTS_PER_CORE_S
         ),
     params:
         dir=lambda w, input: os.path.dirname(input.events),
