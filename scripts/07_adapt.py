@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from tgdpet import cli, job
-from tgdpet.config import NetworkEntry, Training
+from tgdpet.config import NetworkEntry, Training, load_section
 
 
 def main() -> None:
@@ -23,10 +23,9 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=3, help="blocks to retrain, from the end (finetune)")
     cli.add_options(parser, Training)
     args = parser.parse_args()
-    entry = NetworkEntry(
-        method=args.method, data="adapt", base="base", phi=args.phi, fraction=args.fraction, flow=args.flow,
-        batchnorm=args.batchnorm, blocks=args.blocks,
-    )  # fmt: skip
+    asked = ("method", "phi", "fraction", "flow", "batchnorm", "blocks")
+    values = {key: getattr(args, key) for key in asked}
+    entry = load_section(NetworkEntry, {"data": "adapt", "base": "base", **values}, "command line")
     settings = cli.from_options(args, Training)
 
     from tgdpet import stages

@@ -22,6 +22,9 @@ def main() -> None:
     from tgdpet.files import sidecar
     from tgdpet.progress import Progress
 
+    names = [path.name for path in args.images]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--images: {max(names, key=names.count)} comes twice; one would overwrite the other")
     place = device.pick(args.device, args.threads)
     model, card = weights.load(args.network, place)
     with Progress(len(args.images), f"denoise {card.network}", "images") as bar:

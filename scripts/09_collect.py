@@ -12,12 +12,10 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, help="table to write, .csv")
     args = parser.parse_args()
 
-    import pandas as pd
+    from tgdpet.evaluate import COLUMNS, collect
+    from tgdpet.files import read_csv, write_csv
 
-    from tgdpet.evaluate import collect
-    from tgdpet.files import write_csv
-
-    write_csv(args.out, collect([pd.read_csv(path) for path in args.tables]))
+    write_csv(args.out, collect([read_csv(path, COLUMNS) for path in args.tables]))
 
 
 if __name__ == "__main__":

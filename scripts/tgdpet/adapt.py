@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from .config import NetworkEntry, Training
+from .dncnn import SLICES
+from .masks import bits_equal
 from .patches import PatchData
 from .tgd import TGD, select
 from .train import Run, fit
@@ -41,7 +43,8 @@ def adapt(
         raise ValueError(f"{run.name}: method tgd needs the kernels' scores (--scores)")
     masks = select({n: torch.from_numpy(v) for n, v in scores.items()}, entry.phi, entry.fraction)
     model.to(data.device)
-    with TGD(model, masks, flow=entry.flow, batchnorm=entry.batchnorm) as tgd:
+    example = torch.zeros(1, SLICES, 16, 16, device=data.device)
+    with TGD(model, masks, flow=entry.flow, batchnorm=entry.batchnorm, example_input=example) as tgd:
         rows = fit(model, data, validation, settings, run, tgd=tgd)
         numbers = {
             **tgd.counts(), "useful_unchanged": tgd.unchanged(),
@@ -57,11 +60,14 @@ def finetune(
 ) -> Adapted:
     """Retrain the last `entry.blocks` of `model.blocks` (Gong et al. 2018) and nothing else."""
     blocks: nn.ModuleList = model.blocks  # type: ignore[assignment]
+    if entry.batchnorm == "per_channel":
+        raise ValueError(f"{run.name}: batchnorm: per_channel belongs to tgd; finetune knows eval and train")
     if entry.blocks > len(blocks):
         raise ValueError(f"{run.name}: blocks: {entry.blocks} were asked for, the network has {len(blocks)}")
     moving = [p for block in blocks[-entry.blocks :] for p in block.parameters()]
     frozen = {n: p for n, p in model.named_parameters() if all(p is not m for m in moving)}
-    before = {n: p.detach().clone() for n, p in frozen.items()}
+    fixed = {**frozen, **(dict(model.named_buffers()) if entry.batchnorm == "eval" else {})}
+    before = {n: t.detach().cpu().clone() for n, t in fixed.items()}
     for parameter in frozen.values():
         parameter.requires_grad_(False)
     rows = fit(model, data, validation, settings, run, parameters=moving, batchnorm=entry.batchnorm)
@@ -74,7 +80,7 @@ def finetune(
         "kernels_retrained": sum(map(sum, kernels[-entry.blocks :])),
         "parameters_total": sum(p.numel() for p in model.parameters()),
         "parameters_retrained": sum(p.numel() for p in moving),
-        "useful_unchanged": all(bool((before[n] == p.cpu().to(before[n].device)).all()) for n, p in frozen.items()),
+        "useful_unchanged": all(bits_equal(t.detach().cpu(), before[n]) for n, t in fixed.items()),
         "blocks": entry.blocks, "batchnorm": entry.batchnorm,
     }  # fmt: skip
     mask = {

@@ -53,7 +53,7 @@ def to_options(section: Any) -> str:
         value = getattr(section, field.name)
         if value is not None:
             many = isinstance(value, list)
-            words += [_flag(field.name), *(_word(v) for v in (value if many else [value]))]
+            words += [_flag(field.name), *(word(v) for v in (value if many else [value]))]
     return " ".join(words)
 
 
@@ -81,7 +81,8 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
+    """A value as one word of a command line, floats as short as they can be exactly."""
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)

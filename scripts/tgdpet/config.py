@@ -7,6 +7,7 @@ The dataclasses are the single source: `schema()` turns them into the JSON schem
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from .schema import NAME, ConfigError, build, limits, nearest, object_schema, strip_optional
 
+PATH = re.compile(r"[\w./][\w./+@=-]*")  # what shell, Snakemake's patterns and --pairs all take as it is
 METHODS = ("train", "finetune", "tgd")
 DATASETS = ("v1", "v2", "adapt", "n2n")
 
@@ -208,6 +210,9 @@ def as_dict(config: Any) -> Any:
 
 def _check_whole(config: Config, source: str) -> None:
     _check_sampling(config, source)
+    for key in ("results", "studies"):
+        if not PATH.fullmatch(text := getattr(config, key)):
+            raise ConfigError(f"{source}: {key}: {text!r} is not allowed; a path of letters, digits and . _ / + @ = -")
     for name in ("v1", "v2"):
         if name not in config.protocols:
             raise ConfigError(f"{source}: protocols: {name!r} is missing; v1 and v2 are both needed")
@@ -221,6 +226,8 @@ def _check_whole(config: Config, source: str) -> None:
     for name, entry in config.networks.items():
         if name == "input":
             raise ConfigError(f"{source}: networks.input: this name is taken by the noisy image in the tables")
+        if (same := [n for n in config.networks if n.lower() == name.lower()]) != [name]:
+            raise ConfigError(f"{source}: networks: {' and '.join(same)} would share files on some disks; rename one")
         _check_network(name, entry, config.networks, source)
     _check_score(config, source)
 
@@ -248,6 +255,8 @@ def _check_network(name: str, entry: NetworkEntry, networks: Mapping[str, Networ
         return
     if entry.base is None:
         raise ConfigError(f"{key}.base: missing; method {method!r} needs the network to start from")
+    if method == "finetune" and entry.batchnorm == "per_channel":
+        raise ConfigError(f"{key}.batchnorm: 'per_channel' belongs to tgd; allowed here is eval or train")
     if entry.base not in networks:
         raise ConfigError(f"{key}.base: unknown network {entry.base!r}; {nearest(entry.base, networks)}")
     if entry.data in ("v1", "v2"):
@@ -263,6 +272,9 @@ def _check_network(name: str, entry: NetworkEntry, networks: Mapping[str, Networ
 
 def _check_score(config: Config, source: str) -> None:
     name, networks = config.score.network, config.networks
+    shown = [f"{phi:g}" for phi in (0.0, *config.score.drop_phi)]
+    if len(set(shown)) < len(shown):
+        raise ConfigError(f"{source}: score.drop_phi: {config.score.drop_phi}: each once, and not 0 (always there)")
     if networks and name not in networks:
         raise ConfigError(f"{source}: score.network: unknown network {name!r}; {nearest(name, networks)}")
     if networks and networks[name].data == "n2n":

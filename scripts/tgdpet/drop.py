@@ -59,6 +59,8 @@ def experiment(
     above 5 % of its 99th percentile).
     """
     body = reference > 0.05 * np.percentile(reference, 99)
+    if not body.any():
+        raise ValueError(f"drop: the reference image is empty, its largest value is {reference.max():g} Bq/mL")
     images: dict[float, np.ndarray] = {}
     rows = []
     for phi in [0.0, *thresholds]:

@@ -80,7 +80,7 @@ def evaluate_study(
     Raises FileNotFoundError when a network lacks an image that the input has, or no reference exists;
     ValueError (MeasureError) when grids differ or an organ is absent, naming the file.
     """
-    labels, _ = read_labels(organs_path)
+    labels, affine = read_labels(organs_path)
     try:
         voi = volumes(labels, organs, role)
     except m.MeasureError as error:
@@ -91,10 +91,10 @@ def evaluate_study(
     rows: list[Row] = []
     with Progress(len(jobs) * (len(networks) + 1), f"evaluate {study}", "network") as progress:
         for protocol, samples in jobs:
-            reference = _read(image_path(recon, study, protocol, reference_sample), labels.shape)
+            reference = _read(image_path(recon, study, protocol, reference_sample), labels.shape, affine)
             for network in (INPUT, *networks):
                 root = recon if network == INPUT else denoised / network
-                images = np.stack([_read(image_path(root, study, protocol, s), labels.shape) for s in samples])
+                images = np.stack([_read(image_path(root, study, protocol, s), labels.shape, affine) for s in samples])
                 head: Row = {"study": study, "role": role, "protocol": protocol, "network": network}
                 rows += [{**head, **row} for row in measure(images, samples, reference, voi)]
                 progress.update(1)
@@ -135,10 +135,13 @@ def _noisy_samples(recon: Path, study: str, protocol: str, reference_sample: str
     return [s for s in found if s != reference_sample and s not in UNSCORED] if reference_sample in found else []
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> m.Array:
-    data: m.Array = read_image(path).data
+def _read(path: Path, shape: tuple[int, ...], affine: m.Array) -> m.Array:
+    image = read_image(path)
+    data: m.Array = image.data
     if data.shape != shape:
         raise m.MeasureError(f"{path}: grid {data.shape} differs from the organs' {shape}")
+    if not np.allclose(image.affine, affine, atol=1e-3):
+        raise m.MeasureError(f"{path}: position or voxel size (affine) differs from the organs'")
     return data
 
 

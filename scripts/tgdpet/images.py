@@ -87,7 +87,7 @@ def read_labels(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore"):  # NaN is caught below
         labels = np.rint(data).astype(np.int16)
     if not np.array_equal(labels, data):
-        raise ValueError(f"{path}: expected whole-number labels, got fractions")
+        raise ValueError(f"{path}: expected whole-number labels, got fractions or NaN")
     return labels, affine
 
 

@@ -54,7 +54,7 @@ class PatchData:
         offset = 0
         self.shape: tuple[int, int, int] | None = None
         for name in self.table["file"].unique():
-            array = map_array(folder / name, "volumes")
+            array = _volumes(folder / name)
             self._check(array, folder / name)
             self._base[name] = offset
             offset += array.shape[0] * int(np.prod(array.shape[1:]))
@@ -99,8 +99,6 @@ class PatchData:
         )
 
     def _check(self, array: np.ndarray, path: Path) -> None:
-        if array.ndim != 4 or array.dtype.kind != "f":
-            raise ValueError(f"{path}: expected volumes (V, Z, Y, X) of floats, got {array.dtype} {array.shape}")
         rows = self.table[self.table["file"] == path.name]
         for column, count in (("input", array.shape[0]), ("target", array.shape[0]), ("slice", array.shape[1])):
             if (largest := int(rows[column].max())) >= count:
@@ -147,6 +145,8 @@ class PatchData:
 def read_index(path: str | Path) -> pd.DataFrame:
     """Read an index table; ValueError naming file and column when one is missing or holds what cannot be."""
     table = read_csv(path, COLUMNS)
+    if not (table["split"] == "train").any() and table["split"].isin(("train", "val")).all():
+        raise ValueError(f"{path}: no training slices")
     for column in ("input", "target", "slice"):
         if not pd.api.types.is_integer_dtype(table[column]) or (table[column] < 0).any():
             raise ValueError(f"{path}: column {column!r}: expected whole numbers >= 0")
@@ -154,9 +154,14 @@ def read_index(path: str | Path) -> pd.DataFrame:
         raise ValueError(f"{path}: column 'split': expected train or val")
     if table["file"].isna().any():
         raise ValueError(f"{path}: column 'file': a row names no file")
-    if not (table["split"] == "train").any():
-        raise ValueError(f"{path}: no training slices")
     return table
+
+
+def _volumes(path: Path) -> np.ndarray:
+    array = map_array(path, "array of volumes")
+    if array.ndim != 4 or array.dtype.kind != "f":
+        raise ValueError(f"{path}: expected volumes (V, Z, Y, X) of floats, got {array.dtype} {array.shape}")
+    return array
 
 
 def intensity_scale(index: str | Path) -> float:
@@ -165,13 +170,15 @@ def intensity_scale(index: str | Path) -> float:
     values = []
     for name, rows in table[table["split"] == "train"].groupby("file"):
         path = Path(index).parent / str(name)
-        array = map_array(path, "volumes")
+        array = _volumes(path)
         for volume in rows["target"].unique():
             if volume >= len(array):
                 raise ValueError(f"{path}: target {volume} of {index}: there are {len(array)} volumes")
             data = np.asarray(array[volume])
-            top = float(np.percentile(data, 99))
-            if not 0 < top < np.inf:
-                raise ValueError(f"{path}: target volume {volume}: its 99th percentile is {top:g} Bq/mL")
-            values.append(np.percentile(data[data > BODY_SHARE * top], 99))
+            if not np.isfinite(data).all():
+                raise ValueError(f"{path}: target volume {volume}: holds NaN or infinite values")
+            body = data[data > BODY_SHARE * np.percentile(data, 99)]
+            if not body.size or body.max() <= 0:
+                raise ValueError(f"{path}: target volume {volume}: nothing in it, its largest value is {data.max():g}")
+            values.append(np.percentile(body, 99))
     return float(f"{float(np.mean(values)):.2g}")

@@ -69,8 +69,8 @@ def _value(hint: Any, raw: Any, key: str, meta: Mapping[str, Any], source: str) 
             raise ConfigError(f"{source}: {key}: expected a mapping, got {_show(raw)}")
         inner = typing.get_args(hint)[1]
         for name in raw:
-            if not NAME.match(str(name)):
-                raise ConfigError(f"{source}: {_dot(key, name)}: a name has letters, digits, '+' and '-' only")
+            if not NAME.fullmatch(str(name)):
+                raise ConfigError(f"{source}: {_dot(key, name)!r}: a name has letters, digits, '+' and '-' only")
         return {str(n): _value(inner, v, _dot(key, n), {}, source) for n, v in raw.items()}
     if origin is list:
         if not isinstance(raw, list):

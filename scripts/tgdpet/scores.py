@@ -29,8 +29,9 @@ def read_scores(path: str | Path, kernels: Mapping[str, int] | None = None) -> d
         if list(rows["channel"]) != list(range(len(rows))):
             raise ValueError(f"{path}: module {module}: expected channels 0..{len(rows) - 1}, each once")
         out[str(module)] = rows["kse"].to_numpy(np.float64, copy=True)
-    found = {module: len(values) for module, values in out.items()}
-    for module in {**(kernels or {}), **found} if kernels is not None else {}:
-        if (n := found.get(module, 0)) != (expected := (kernels or {}).get(module, 0)):
-            raise ValueError(f"{path}: scores of another network: {module}: expected {expected} kernels, got {n}")
+    if kernels is not None:
+        for module in {**kernels, **out}:
+            expected, n = kernels.get(module, 0), len(out.get(module, ()))
+            if n != expected:
+                raise ValueError(f"{path}: scores of another network: {module}: expected {expected} kernels, got {n}")
     return out

@@ -19,7 +19,7 @@ from .config import NetworkEntry, Training
 from .dncnn import SLICES, DnCNN
 from .files import sha256, sidecar, write_json
 from .job import Job
-from .patches import PatchData, intensity_scale
+from .patches import PatchData, intensity_scale, read_index
 from .scores import COLUMNS, read_scores
 from .seeds import derive, torch_generator
 from .tgd import score_components
@@ -90,7 +90,8 @@ def _data(job: Job, settings: Training, scale: float, place: torch.device) -> tu
 
 def _run(job: Job, inputs: list[Path], settings: Mapping[str, Any]) -> Run:
     """The run, with an identity made of all that decides its result."""
-    hashes = [sha256(path) for path in inputs] + [sha256(p) for p in sorted(job.dataset.parent.glob("*.npy"))]
+    volumes = [job.dataset.parent / name for name in sorted(read_index(job.dataset)["file"].unique())]
+    hashes = [sha256(path) for path in [*inputs, *volumes]]
     text = json.dumps([job.name, job.seed, job.threads, hashes, settings], sort_keys=True)
     return Run(job.name, _log_path(job.out), job.checkpoint, hashlib.sha256(text.encode()).hexdigest())
 

@@ -139,8 +139,8 @@ def _bmi(text: str, where: str) -> float:
 
 
 def _seed(text: str, where: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ConfigError(f"{where}: column seed: {text!r} is not allowed; a whole number >= 0")
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise ConfigError(f"{where}: column seed: {text[:40]!r} is not allowed; a whole number from 0 to 1e18")
     return int(text)
 
 

@@ -38,8 +38,9 @@ class Card:
 
 
 def save(path: str | Path, model: nn.Module, card: Card) -> None:
-    """Write weights, running statistics and card, whole or not at all."""
+    """Write weights, running statistics and card, whole or not at all; ValueError where one is NaN or infinite."""
     tensors = {n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}
+    _check_finite(path, tensors)
     write_tensors(path, tensors, {KEY: json.dumps(dataclasses.asdict(card), sort_keys=True)})
 
 
@@ -66,15 +67,19 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[DnCNN, C
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
     card = _card(path, metadata)
-    for name, tensor in state.items():
-        if not bool(tensor.isfinite().all()):
-            raise ValueError(f"{path}: {name} holds NaN or infinite values")
+    _check_finite(path, state)
     try:
         model = DnCNN(card.width, torch.Generator().manual_seed(0))
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{path}: weights do not fit a DnCNN of width {card.width:g}: {error}") from error
     return model.to(device).eval(), card
+
+
+def _check_finite(path: str | Path, tensors: dict[str, torch.Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(f"{path}: {name} holds NaN or infinite values")
 
 
 def _card(path: str | Path, metadata: dict[str, str]) -> Card:

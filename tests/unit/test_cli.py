@@ -119,3 +119,13 @@ def test_a_stopped_script_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_section_of_the_configuration_can_be_an_option_group() -> None:
     for section in (config.Network, config.Score, config.Resources):
         assert cli.from_options(parse(section, cli.to_options(section())), section) == section()
+
+
+@pytest.mark.usefixtures("restore_sigterm")
+def test_an_error_of_several_lines_becomes_one(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise ValueError("a.nii: truncated\n - could the file be damaged?")
+
+    with pytest.raises(SystemExit):
+        cli.run(main)
+    assert capsys.readouterr().err == "error: a.nii: truncated - could the file be damaged?\n"

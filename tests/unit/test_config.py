@@ -50,6 +50,19 @@ WRONG = [
     ({"train": {"patch": 200}}, ["train.patch", "200", "grid.shape"]),
     ({"protocols": {"v1": {}}}, ["protocols", "'v2'", "missing"]),
     ({"protocols": {"v1": {}, "v2": {}, "v3": {}}}, ["protocols.v3", "v1 and v2"]),
+    ({"results": ""}, ["results", "''", "letters"]),
+    ({"results": "my results"}, ["results", "'my results'", "letters"]),
+    ({"results": "r{x}"}, ["results", "'r{x}'", "letters"]),
+    ({"results": "-r"}, ["results", "'-r'", "letters"]),
+    ({"studies": "a;b.tsv"}, ["studies", "'a;b.tsv'", "letters"]),
+    ({"score": {"drop_phi": [0.3, 0.3000001]}}, ["score.drop_phi", "once"]),
+    ({"score": {"drop_phi": [0.0, 0.3]}}, ["score.drop_phi", "not 0"]),
+    ({"networks": {"a\n": {}}}, ["networks.a", "letters"]),
+    ({"networks": {"net": {}, "Net": {}}}, ["networks", "net and Net", "rename"]),
+    (
+        {"networks": {"v1-net": {}, "n": {**NETWORKS["TGD-net"], "method": "finetune", "batchnorm": "per_channel"}}},
+        ["networks.n.batchnorm", "'per_channel'", "eval or train"],
+    ),
     ({"networks": {"a b": {}}}, ["networks.a b", "letters"]),
     ({"networks": {"input": {}}}, ["networks.input", "taken"]),
     ({"networks": {"n": {"phi": 1.2}}}, ["networks.n.phi", "1.2", ">= 0 and <= 1"]),
@@ -143,3 +156,8 @@ def test_every_key_is_explained(root):
     text = (root / "config/README.md").read_text()
     missing = [row for row in reference_rows(config.Config) if row not in text]
     assert not missing, "config/README.md lacks or contradicts:\n" + "\n".join(missing)
+
+
+@pytest.mark.parametrize("path", ["results", "../out/run-1", "/scratch/a_b.c+d@e=f", "ä/b"])
+def test_paths_that_can_be_used(path):
+    assert config.load({"results": path}).results == path

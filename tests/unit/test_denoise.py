@@ -83,3 +83,9 @@ def test_the_experiment_reports_more_dropped_at_higher_thresholds(model):
     assert rows[0]["kernels_dropped"] == 0 and rows[0]["rmse_to_undropped_bqml"] == 0
     assert rows[1]["kernels_dropped"] < rows[2]["kernels_dropped"] < rows[2]["kernels_total"]
     assert set(images) == {0.0, 0.3, 0.6}
+
+
+def test_the_experiment_needs_something_to_compare_with(model):
+    scores = {n: s.numpy() for n, s in tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)).items()}
+    with pytest.raises(ValueError, match="reference image is empty"):
+        drop.experiment(model, scores, image(), 0 * image(), [0.3], 1000.0, torch.device("cpu"))

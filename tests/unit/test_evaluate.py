@@ -77,3 +77,15 @@ def test_another_grid_is_refused(results: Path) -> None:
     write_image(path, image.data[:-1], image.affine, image.sidecar)
     with pytest.raises(MeasureError, match=r"desc-60s_pet.nii.gz: grid \(39, 40, 24\) differs"):
         evaluate(results, "highbmi", "test_high_bmi", ["cropped"])
+
+
+def test_an_image_that_lies_elsewhere_is_named(tmp_path: Path) -> None:
+    results = fabricate.fabricate(tmp_path)
+    study, role = "lesion", "test_lesion"
+    path = image_path(results / "denoised" / "v1-net", study, "v2", "real02")
+    image = read_image(path)
+    moved = image.affine.copy()
+    moved[0, 3] += 50
+    write_image(path, image.data, moved, image.sidecar)
+    with pytest.raises(MeasureError, match=r"real02_pet\.nii\.gz: position or voxel size"):
+        evaluate(results, study, role, ["v1-net"])

@@ -84,3 +84,27 @@ def test_sidecar_tells_where_a_result_came_from(tmp_path: Path) -> None:
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.bin"):
         files.sidecar([tmp_path / "gone.bin"], {}, None, "cpu", time.time())
+
+
+def test_a_full_disk_names_the_file_and_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"a\.txt: cannot be written: No space left"), files.atomic(tmp_path / "a.txt"):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(OSError, match=r"b\.npy: .* 9 requested and 3 written"), files.atomic(tmp_path / "b.npy"):
+        raise OSError("9 requested and 3 written")  # as numpy puts it
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"\xc8\xc9\xca\n", b"a,b\n1,2\n1,2,3,4\n"])
+def test_what_is_no_table_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"t\.csv: not a readable table"):
+        files.read_csv(path, ["a"])
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text("a\tb\n1\t2\n")
+    assert list(files.read_csv(path, ["b", "a"])["b"]) == [2]
+    with pytest.raises(ValueError, match=r"t\.tsv: column 'c' is missing; expected a, c"):
+        files.read_csv(path, ["a", "c"])

@@ -156,3 +156,23 @@ def test_suv_follows_from_dose_weight_and_decay() -> None:
 def test_names_follow_bids() -> None:
     assert images.image_name("a", "v1", "60s") == "sub-a_trc-FDG_rec-v1_desc-60s_pet.nii.gz"
     assert images.sidecar_path("d/a.b_pet.nii.gz") == Path("d/a.b_pet.json")
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", '"Bq/mL"', "null"])
+def test_a_sidecar_that_is_no_object_is_named(written: Path, content: str) -> None:
+    images.sidecar_path(written).write_text(content)
+    with pytest.raises(ValueError, match=r"pet\.json: expected a JSON object"):
+        images.read_image(written)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, [("R", "u1"), ("G", "u1"), ("B", "u1")]])
+def test_voxels_of_several_numbers_are_refused(written: Path, dtype: object) -> None:
+    nib.save(nib.Nifti1Image(np.zeros((5, 6, 7), dtype), AFFINE), written)
+    with pytest.raises(ValueError, match=r"pet\.nii\.gz: expected one real number a voxel"):
+        images.read_image(written)
+
+
+def test_voxels_beyond_float32_are_refused(written: Path) -> None:
+    nib.save(nib.Nifti1Image(np.full((5, 6, 7), 1e300), AFFINE), written)
+    with pytest.raises(ValueError, match=r"pet\.nii\.gz: 210 of 210 voxels are NaN or infinite"):
+        images.read_image(written)

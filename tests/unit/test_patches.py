@@ -100,3 +100,54 @@ def test_errors_name_file_and_cause(index):
     table.to_csv(index, sep="\t", index=False)
     with pytest.raises(ValueError, match=r"index\.tsv.*'target'"):
         read_index(index)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "cause"),
+    [
+        ("input", 2, r"a\.npy.*'input' names 2, there are 2"),
+        ("slice", NZ, r"a\.npy.*'slice' names 5, there are 5"),
+        ("target", -1, r"index\.tsv.*'target'.*whole numbers >= 0"),
+        ("input", "x", r"index\.tsv.*'input'.*whole numbers >= 0"),
+        ("slice", None, r"index\.tsv.*'slice'.*whole numbers >= 0"),
+        ("file", None, r"index\.tsv.*'file'"),
+        ("file", "b.npy", r"b\.npy: no such array"),
+        ("split", "training", r"index\.tsv.*'split'.*train or val"),
+    ],
+)
+def test_a_row_that_points_nowhere_is_named(index, column, value, cause):
+    table = pd.read_csv(index, sep="\t").astype({column: object})
+    table.loc[0, column] = value
+    table.to_csv(index, sep="\t", index=False)
+    with pytest.raises((ValueError, FileNotFoundError), match=cause):
+        load(index)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (lambda a: np.where(a == a[1, 2, 3, 4], np.nan, a), "target volume 1: holds NaN"),
+        (lambda a: a * 0, "target volume 1: nothing in it"),
+        (lambda a: a[0], r"expected volumes \(V, Z, Y, X\)"),
+        (lambda a: a.astype(int).astype(str), r"expected volumes .* of floats"),
+    ],
+)
+def test_volumes_without_a_scale_are_named(index, spoil, cause):
+    path = index.parent / "a.npy"
+    np.save(path, spoil(np.load(path)))
+    with pytest.raises(ValueError, match=r"a\.npy: " + cause):
+        intensity_scale(index)
+
+
+def test_truncated_volumes_are_named(index):
+    path = index.parent / "a.npy"
+    for size in (path.stat().st_size // 2, 0):
+        path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(ValueError, match=r"a\.npy: not a readable array"):
+            load(index)
+
+
+def test_a_table_for_validation_only_is_refused(index):
+    pd.read_csv(index, sep="\t").assign(split="val").to_csv(index, sep="\t", index=False)
+    with pytest.raises(ValueError, match=r"index\.tsv: no training slices"):
+        load(index)

@@ -62,6 +62,7 @@ def test_harmless_differences(tmp_path, text):
         (HEAD + "a1\tadapt\tanalytic\tslim\t1\n", ["row 2", "bmi", "'slim'"]),
         (HEAD + "a1\tadapt\tanalytic\t21\t-1\n", ["row 2", "seed", "'-1'"]),
         (HEAD + "a1\tadapt\tanalytic\t21\t1.5\n", ["row 2", "seed", "'1.5'"]),
+        (HEAD + "a1\tadapt\tanalytic\t21\t" + "9" * 5000 + "\n", ["row 2", "seed", "whole number"]),
         (GOOD + "a1\tadapt\tanalytic\t21\t3\n", ["row 4", "study", "'a1'", "row 2"]),
         (GOOD + "A1\tadapt\tanalytic\t21\t3\n", ["row 4", "study", "'A1'", "row 2"]),
         (GOOD + "c1\tadapt\tanalytic\t21\t1\n", ["row 4", "seed", "row 2", "a1", "anatomy twice"]),

@@ -175,3 +175,29 @@ def test_tgd_without_scores_is_refused(index, tmp_path):
     entry = NetworkEntry(method="tgd", data="adapt", base="x")
     with pytest.raises(ValueError, match="scores"):
         adapt.adapt(network(), entry, None, *parts(index), SETTINGS, Run("tgd", tmp_path / "log.csv"))
+
+
+def test_statistics_per_channel_are_not_for_finetuning(index, tmp_path):
+    entry = NetworkEntry(method="finetune", data="adapt", base="x", batchnorm="per_channel")
+    with pytest.raises(ValueError, match="per_channel belongs to tgd"):
+        adapt.adapt(network(), entry, None, *parts(index), SETTINGS, Run("ft", tmp_path / "log.csv"))
+
+
+@pytest.mark.parametrize("what", ["weight", "running_mean"])
+def test_finetuning_notices_a_frozen_bit(index, tmp_path, what, monkeypatch):
+    model = network()
+    value = (
+        model.get_submodule("blocks.1.bn").get_parameter(what) if what == "weight" else model.blocks[1].bn.running_mean
+    )
+    with torch.no_grad():
+        value.zero_()
+
+    def flip(*args, **options):  # 0.0 to -0.0: equal as numbers
+        with torch.no_grad():
+            value.neg_()
+        return []
+
+    monkeypatch.setattr(adapt, "fit", flip)
+    entry = NetworkEntry(method="finetune", data="adapt", base="x")
+    done = adapt.adapt(model, entry, None, *parts(index), SETTINGS, Run("ft", tmp_path / "log.csv"))
+    assert not done.numbers["useful_unchanged"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from tgdpet import weights
@@ -41,3 +44,43 @@ def test_damage_is_named(tmp_path):
     weights.save(path, DnCNN(0.125), weights.Card("net", 0.25, 1.0))
     with pytest.raises(ValueError, match=r"x\.safetensors.*width 0\.25"):
         weights.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"intensity_scale_bqml": float("nan")}, r"intensity_scale_bqml: expected a number > 0, got nan"),
+        ({"intensity_scale_bqml": 0}, r"intensity_scale_bqml: expected a number > 0, got 0"),
+        ({"width": "wide"}, r"width: expected a number > 0, got 'wide'"),
+    ],
+)
+def test_a_card_that_cannot_be_is_named(tmp_path, change, cause):
+    path, model = tmp_path / "x.safetensors", DnCNN(0.125)
+    card = {"network": "net", "width": 0.125, "intensity_scale_bqml": 1.0, **change}
+    weights.write_tensors(path, dict(model.state_dict()), {weights.KEY: json.dumps(card)})
+    with pytest.raises(ValueError, match=r"x\.safetensors.*" + cause):
+        weights.load(path)
+    weights.write_tensors(path, dict(model.state_dict()), {weights.KEY: "{"})
+    with pytest.raises(ValueError, match=r"x\.safetensors.*not valid JSON"):
+        weights.load(path)
+
+
+def test_weights_that_are_not_numbers_are_neither_written_nor_read(tmp_path):
+    path, model = tmp_path / "x.safetensors", DnCNN(0.125)
+    card = {"network": "net", "width": 0.125, "intensity_scale_bqml": 1.0}
+    model.blocks[3].conv.weight.data[0, 0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"x\.safetensors: blocks\.3\.conv\.weight holds NaN"):
+        weights.save(path, model, weights.Card("net", 0.125, 1.0))
+    assert not path.exists()
+    weights.write_tensors(path, dict(model.state_dict()), {weights.KEY: json.dumps(card)})
+    with pytest.raises(ValueError, match=r"x\.safetensors: blocks\.3\.conv\.weight holds NaN"):
+        weights.load(path)
+
+
+def test_a_full_disk_is_an_os_error_that_names_the_file(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(weights, "save_file", full)
+    with pytest.raises(OSError, match=r"x\.safetensors: cannot be written: .*No space left"):
+        weights.save(tmp_path / "x.safetensors", DnCNN(0.125), weights.Card("net", 0.125, 1.0))

@@ -7,8 +7,8 @@ def adapt_options(network):
     words = f"--method {e.method} --batchnorm {e.batchnorm}"
     if e.method == "finetune":
         return f"{words} --blocks {e.blocks}"
-    share = f" --fraction {e.fraction:g}" if e.fraction is not None else ""
-    return f"{words} --phi {e.phi:g}{share} --flow {e.flow}"
+    share = f" --fraction {cli.word(e.fraction)}" if e.fraction is not None else ""
+    return f"{words} --phi {cli.word(e.phi)}{share} --flow {e.flow}"
 
 
 def scores_of(network):

@@ -1,5 +1,6 @@
 # Names, paths and sizes that the rules share. Nothing here reads results.
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ BASES = sorted(
 wildcard_constraints:
     study="|".join(STUDY),
     protocol="v1|v2",
-    network="|".join(NETWORKS) or "none",
+    network="|".join(map(re.escape, NETWORKS)) or "none",
     sample=r"\d+(\.\d+)?s|half[12]|real\d+",
 
 
@@ -91,7 +92,7 @@ def model(network, study=None):
 
 def names(words):
     """A wildcard constraint that allows these words only."""
-    return "|".join(words) or "none"
+    return "|".join(map(re.escape, words)) or "none"
 
 
 if workflow.is_main_process:

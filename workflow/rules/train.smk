@@ -30,7 +30,7 @@ rule train:
         runtime=minutes(3600),
         gpu=GPU,
     params:
-        width=f"{CONFIG.network.width:g}",
+        width=cli.word(CONFIG.network.width),
         seed=CONFIG.seed,
         device=CONFIG.device,
         checkpoint=lambda w: f"{R}/checkpoints/{w.network}.safetensors",
@@ -59,7 +59,7 @@ rule score:
         runtime=minutes(30),
     params:
         k=CONFIG.score.k,
-        alpha=f"{CONFIG.score.alpha:g}",
+        alpha=cli.word(CONFIG.score.alpha),
     shell:
         "python {input.script} --network {input.model} --k {params.k} --alpha {params.alpha} --out {output}"
         " 2>&1 | tee {log}"
@@ -89,7 +89,7 @@ rule drop:
         runtime=minutes(300),
         gpu=GPU,
     params:
-        phi=" ".join(f"{p:g}" for p in CONFIG.score.drop_phi),
+        phi=" ".join(map(cli.word, CONFIG.score.drop_phi)),
         dir=lambda w, output: os.path.dirname(output.images[0]),
         device=CONFIG.device,
     shell:
