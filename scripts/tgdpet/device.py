@@ -25,7 +25,7 @@ def describe(device: torch.device) -> str:
     """The device in words, for sidecars."""
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
-    return f"cpu: {torch.get_num_threads()} threads"
+    return f"cpu, {torch.get_num_threads()} thread(s)"
 
 
 def free_bytes(device: torch.device) -> int:

@@ -169,7 +169,8 @@ def _sidecars(results: Results) -> Iterator[tuple[str, dict[str, Any]]]:
         paths = sorted((folder / name).glob("*.json")) if entry.data == "n2n" else [folder / f"{name}.json"]
         for path in paths:
             if path.exists():
-                yield (f"{name}, {path.stem}" if entry.data == "n2n" else name), read_json(path)
+                side = read_json(path)
+                yield (f"{name}, {path.stem}" if entry.data == "n2n" else name), side | side.get("provenance", {})
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

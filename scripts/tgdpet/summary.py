@@ -49,9 +49,9 @@ def screen(results: Results) -> str:
     errors = online(results)
     if errors[[m for _, m in BLADDER]].notna().any(axis=None):
         lines += ["", "Unseen organs: error against the whole scan, %", *_online(errors)]
-    share = saved(times(results), "measured", "cpu_s")
+    share = saved(times(results), "measured")
     if math.isfinite(share):
-        lines += ["", f"Time: TGD took {share:.0f} % less processor time than a new network from scratch (paper: 64 %)"]
+        lines += ["", f"Time: TGD took {share:.0f} % less time than a new network from scratch (paper: 64 %)"]
     made = [f for f in FIGURES if (results.root / "figures" / f"{f}.png").exists()]
     lines += [
         "",

@@ -68,6 +68,9 @@ def _curves(ax: Axes, name: str, curves: list[tuple[str, pd.DataFrame]]) -> None
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.set_title(name)
+    low, high = ax.get_ylim()
+    room = 1.35  # for the legend
+    ax.set_ylim(low, high * (high / low) ** (room - 1) if ax.get_yscale() == "log" else low + room * (high - low))
     ax.legend(loc="upper right")
     ax.tick_params(axis="y", which="minor", labelleft=False)
     ax.grid(axis="y", color="#eeeeee", lw=0.6)
