@@ -35,7 +35,7 @@ class Study:
 
 
 @cache
-def cylinder_study(level_bqml: float = LEVEL_BQML, scan_s: float = 20.0, background: bool = True) -> Study:
+def cylinder_study(level_bqml: float = LEVEL_BQML, scan_s: float = 60.0, background: bool = True) -> Study:
     shares = (0.3, 0.2) if background else (0.0, 0.0)
     settings = Simulation(scan_s=scan_s, psf_fwhm_mm=5.0, scatter_fraction=shares[0], randoms_fraction=shares[1])
     scan = scan_of(level_bqml * cylinder(GRID, 90.0), MU, GRID, SCANNER, settings)
