@@ -23,7 +23,9 @@ except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 R = CONFIG.results
-ONLY_FIGURES = "figures" in sys.argv[1:]  # Snakemake knows its targets only after parsing
+ONLY_FIGURES = (
+    "figures" in sys.argv[1:]
+)  # Snakemake knows its targets only after parsing
 NETWORKS = CONFIG.networks
 WHOLE = level_name(CONFIG.simulation.scan_s)
 STUDY = {s.study: s for s in STUDIES}
