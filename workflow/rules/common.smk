@@ -1,4 +1,4 @@
-# Names, paths and sizes that the rules share. Nothing here reads results.
+# Names and paths that the rules share. Nothing here reads results.
 import os
 import re
 import shutil
@@ -23,9 +23,8 @@ except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 R = CONFIG.results
-ONLY_FIGURES = (
-    "figures" in sys.argv[1:]
-)  # Snakemake knows its targets only after parsing
+# Snakemake knows its targets only after parsing.
+ONLY_FIGURES = "figures" in sys.argv[1:]
 NETWORKS = CONFIG.networks
 WHOLE = level_name(CONFIG.simulation.scan_s)
 STUDY = {s.study: s for s in STUDIES}
