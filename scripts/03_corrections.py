@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tgdpet import acquisition, cli, corrections, images
+from tgdpet import acquisition, cli, corrections, images, sensitivity
 from tgdpet.files import atomic
 from tgdpet.progress import Progress
 from tgdpet.projector import Projector
@@ -16,20 +16,23 @@ def main() -> None:
     """Parse the command line, compute, write beside the list mode."""
     parser = cli.parser(__doc__)
     parser.add_argument("--listmode", type=Path, required=True, help="the study's list-mode folder")
-    parser.add_argument("--lors", type=int, default=corrections.N_LORS, help="LORs sampled for the sensitivity image")
+    parser.add_argument(
+        "--cache", type=Path, help="folder of sensitivity images made before, by geometry and attenuation"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads to use")
     parser.add_argument("--out-sensitivity", type=Path, required=True, help="NIfTI to write, counts / (Bq/mL s)")
     parser.add_argument("--out-additive", type=Path, required=True, help="array to write, Bq/mL mm for each event")
     args = parser.parse_args()
     study = acquisition.read(args.listmode)
     projector = Projector(study.scanner, study.grid, args.threads)
-    with Progress(args.lors, f"sensitivity {study.meta['study']}", "LORs") as bar:
-        sensitivity = corrections.sensitivity(projector, study.mu_per_cm, args.lors, bar.update)
-    noise = Background(**study.meta["background"])
-    additive = corrections.additive(projector, study.events, study.mu_per_cm, noise, args.threads)
+    with Progress(sensitivity.work(study.scanner), f"sensitivity {study.meta['study']}", "pairs") as bar:
+        image = sensitivity.cached(projector, study.mu_per_cm, args.cache, bar.update)
+    images.write_plain(args.out_sensitivity, image, study.affine)
+    noise, given = Background(**study.meta["background"]), acquisition.read_background(study)
+    with Progress(len(study.events), f"background {study.meta['study']}", "events") as bar:
+        additive = corrections.additive(projector, study.events, study.mu_per_cm, noise, given, bar.update)
     with atomic(args.out_additive) as temporary, open(temporary, "wb") as file:
         np.save(file, additive)
-    images.write_plain(args.out_sensitivity, sensitivity, study.affine)
 
 
 if __name__ == "__main__":

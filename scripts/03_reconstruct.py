@@ -4,8 +4,6 @@
 import time
 from pathlib import Path
 
-import numpy as np
-
 from tgdpet import acquisition, cli, images, osem, subsample
 from tgdpet.config import Protocol
 from tgdpet.files import sidecar
@@ -38,9 +36,8 @@ def main() -> None:
     with Progress(total, f"reconstruct {name} {args.protocol}", "events") as bar:
         for sample in samples:
             started = time.time()
-            keep = subsample.keep(sample, 0, len(study.events), seed, name)
+            events, background = subsample.take(sample, [study.events, additive], seed, name)
             seconds = study.meta["effective_s"] * sample.fraction
-            events, background = np.asarray(study.events)[keep], additive[keep]
             image = osem.reconstruct(projector, events, background, sensitivity, seconds, protocol, bar.update)
             beside = acquisition.recon_sidecar(study.meta, sample, args.protocol, protocol, valid)
             beside["provenance"] = sidecar([args.samples], settings, seed, "cpu", started)

@@ -31,7 +31,7 @@ class Acquisition:
 
     folder: Path
     meta: dict[str, Any]
-    scanner: scanner.Scanner
+    scanner: scanner.AnyScanner
     grid: Grid
     events: np.ndarray
     mu_per_cm: np.ndarray
@@ -105,11 +105,22 @@ def read(folder: str | Path) -> Acquisition:
 
 def read_additive(acquisition: Acquisition) -> np.ndarray:
     """The additive term beside the events, memory-mapped (n,) float32."""
-    path = acquisition.folder / "additive.npy"
-    values = listmode.map_array(path, "additive term")
+    return _beside_events(acquisition, "additive.npy", "additive term")
+
+
+def read_background(acquisition: Acquisition) -> np.ndarray | None:
+    """Expected background counts/s of each event's LOR and TOF bin, if the data came with them; (n,) float32."""
+    if not (acquisition.folder / "background.npy").exists():
+        return None
+    return _beside_events(acquisition, "background.npy", "background")
+
+
+def _beside_events(acquisition: Acquisition, name: str, what: str) -> np.ndarray:
+    path = acquisition.folder / name
+    values = listmode.map_array(path, what)
     if values.shape != acquisition.events.shape:
         raise ValueError(f"{path}: expected {acquisition.events.shape[0]} values, one an event, got {values.shape}")
-    return np.asarray(values)
+    return values
 
 
 def write_samples(path: Path, study: str, seed: int, samples: list[Sample], counts: Mapping[str, int]) -> None:

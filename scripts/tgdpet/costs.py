@@ -19,7 +19,7 @@ SIMULATE_EVENTS_PER_CORE_S = 3.0e5  # events written; most emissions are absorbe
 SUBSAMPLE_EVENTS_PER_CORE_S = 2.0e8  # one sample's decision; 1.3e9 without the reading
 RECON_EVENTS_PER_CORE_S = 1.9e6  # forward and back projection of an event, 4 mm voxels, 280 ps
 RECON_VOXELS_PER_CORE_S = 4.0e7  # resolution model twice and update, once a subset
-SENSITIVITY_CORE_S = 3.0  # 2 M sampled LORs there and back, 4 mm voxels, once a study
+SENSITIVITY_LORS_PER_CORE_S = 3.2e6  # all LORs of the demo scanner there and back over 104 planes, once a study
 ADDITIVE_EVENTS_PER_CORE_S = 1.0e6  # attenuation and background of an event, 4 mm voxels, once a study
 TRAIN_FLOP_PER_CORE_S = (
     5.5e10  # 127 kpixel/s of training at width 0.25 on one core are 6.3e10; wider nets a little less
@@ -75,6 +75,12 @@ def events_per_study(config: Config) -> float:
     area = scanner.n_ring_pairs * scanner.ring_pitch_mm**2 / (demo.n_ring_pairs * demo.ring_pitch_mm**2)
     dose = config.simulation.dose_mbq_per_kg / type(config.simulation)().dose_mbq_per_kg
     return EVENTS_PER_S * area * (scanner.efficiency / demo.efficiency) ** 2 * dose * config.simulation.scan_s
+
+
+def sensitivity_core_s(config: Config) -> float:
+    """Core seconds of one study's sensitivity image."""
+    planes = max(config.grid.shape[:2]) / 104
+    return from_choice(config.scanner).n_lors * planes / SENSITIVITY_LORS_PER_CORE_S
 
 
 def protocols(role: str) -> tuple[str, ...]:
@@ -133,7 +139,7 @@ def _reconstruct(config: Config, studies: Sequence[Study], kept_gb: float) -> Co
     for study in studies:
         shares = fractions(study.role, config)
         jobs += 1  # sensitivity image and additive term
-        seconds += START_S + (SENSITIVITY_CORE_S + events / ADDITIVE_EVENTS_PER_CORE_S) * detail
+        seconds += START_S + sensitivity_core_s(config) + events / ADDITIVE_EVENTS_PER_CORE_S * detail
         for name in protocols(study.role):
             protocol = config.protocols[name]
             one_job = config.resources.recon_jobs == "study"

@@ -10,14 +10,14 @@ from typing import BinaryIO
 import numpy as np
 
 from .files import atomic
-from .scanner import Scanner
+from .scanner import AnyScanner
 
 # 12 bytes an event; tof counts bins from the LOR's middle towards detector 1.
 EVENT = np.dtype([("det0", "<u4"), ("det1", "<u4"), ("tof", "<i4")])
 CHUNK = 1 << 20
 
 
-def open_events(path: str | Path, scanner: Scanner | None = None) -> np.ndarray:
+def open_events(path: str | Path, scanner: AnyScanner | None = None) -> np.ndarray:
     """Memory-map a list mode (n,) of `EVENT`; with `scanner`, check that all ids exist on it.
 
     Raises FileNotFoundError or ValueError with the file, what was expected and what came.
@@ -65,10 +65,24 @@ def _header(file: BinaryIO, count: int) -> None:
 def chunks(events: np.ndarray, size: int = CHUNK) -> Iterator[tuple[int, np.ndarray]]:
     """Walk over a memory-mapped list mode: (index of the first event, events) of at most `size` events."""
     for start in range(0, len(events), size):
-        yield start, events[start : start + size]
+        yield start, part(events, start, size)
 
 
-def _check_ids(events: np.ndarray, scanner: Scanner, path: str | Path) -> None:
+def part(array: np.ndarray, start: int, size: int) -> np.ndarray:
+    """array[start : start + size]; of a memory map through a map of its own, so that what was read leaves memory."""
+    n = max(0, min(size, len(array) - start))
+    # a view of a map has the whole map's offset, so only maps that end with their file are cut here
+    if n == 0 or not isinstance(array, np.memmap) or not _is_whole(array):
+        return array[start : start + n]
+    return np.memmap(array.filename, array.dtype, "r", array.offset + start * array.itemsize, (n,))
+
+
+def _is_whole(array: np.memmap) -> bool:
+    path = Path(array.filename or "")
+    return path.exists() and array.ndim == 1 and path.stat().st_size == array.offset + array.nbytes
+
+
+def _check_ids(events: np.ndarray, scanner: AnyScanner, path: str | Path) -> None:
     half = scanner.tof_half_bins
     for start, part in chunks(events):
         bad = (part["det0"] >= scanner.n_detectors) | (part["det1"] >= scanner.n_detectors) | (part["tof"] > half)

@@ -1,7 +1,7 @@
-"""A parametric cylindrical TOF scanner: detector positions, accepted lines of response, geometric weights.
+"""Scanners: what projection and corrections need of any of them, and a parametric cylindrical one.
 
-Lengths in mm, times in ps. Detector id = ring * crystals_per_ring + crystal. A line of response (LOR)
-runs from detector 0 to detector 1; its TOF coordinate grows from the LOR's middle towards detector 1.
+Lengths in mm, times in ps. A line of response (LOR) runs from detector 0 to detector 1; its TOF coordinate
+grows from the LOR's middle towards detector 1. On a cylinder, detector id = ring * crystals_per_ring + crystal.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,11 +19,49 @@ from .files import read_json, write_json
 
 MM_PER_PS = 0.299792458 / 2  # shift along the LOR per ps of arrival time difference: c / 2
 FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
+CYLINDER, TABLE = "cylinder", "table"  # kinds in scanner.json
+
+
+class AnyScanner(Protocol):
+    """Detectors, TOF bins and LOR weights of a scanner. Detectors are numbered from 0; z is the scanner's axis."""
+
+    @property
+    def n_detectors(self) -> int:
+        """Number of detection bins."""
+
+    @property
+    def tof_sigma_mm(self) -> float:
+        """Standard deviation of the TOF kernel along the LOR, mm; 0 for a single bin without TOF."""
+
+    @property
+    def tof_bin_mm(self) -> float:
+        """Width of a TOF bin along the LOR, mm."""
+
+    @property
+    def tof_step_mm(self) -> float:
+        """The centre of TOF bin t lies at t times this from the LOR's middle, mm."""
+
+    @property
+    def tof_half_bins(self) -> int:
+        """TOF bins run from -n to n."""
+
+    def detector_mm(self) -> np.ndarray:
+        """Positions (n_detectors, 3) float32, mm, centred on the scanner."""
+
+    def lor_weights(self, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
+        """Weights (n,) of LORs, mm^2: expected trues over scan time, attenuation and the line integral in
+        decays / (s mm^2); 0 for pairs not in coincidence. The same with the detectors exchanged."""
+
+    def ring_ids(self) -> np.ndarray | None:
+        """Detector ids (rings, crystals): identical rings along z; None for other shapes."""
+
+    def relative_singles(self) -> np.ndarray | None:
+        """Singles rates (n_detectors,) of mean 1, to which randoms are in proportion; None if all are alike."""
 
 
 @dataclass(frozen=True)
 class Scanner:
-    """Figures of a scanner; see `PRESETS` for where they come from."""
+    """Figures of a cylindrical scanner; see `PRESETS` for where they come from."""
 
     radius_mm: float
     crystals_per_ring: int
@@ -62,6 +100,11 @@ class Scanner:
         return self.tof_bin_ps * MM_PER_PS
 
     @property
+    def tof_step_mm(self) -> float:
+        """Distance of two TOF bins along the LOR, mm."""
+        return self.tof_bin_mm
+
+    @property
     def tof_half_bins(self) -> int:
         """TOF bins run from -n to n; n is chosen so that the field of view and 3 sigma fit."""
         return math.ceil((self.fov_radius_mm + 3 * self.tof_sigma_mm) / self.tof_bin_mm)
@@ -91,6 +134,26 @@ class Scanner:
         out[..., 0], out[..., 1] = self.radius_mm * np.cos(phi), self.radius_mm * np.sin(phi)
         out[..., 2] = z[:, None]
         return out.reshape(-1, 3)
+
+    def ring_ids(self) -> np.ndarray:
+        """Detector ids (rings, crystals_per_ring)."""
+        return np.arange(self.n_detectors).reshape(self.rings, self.crystals_per_ring)
+
+    def relative_singles(self) -> None:
+        """All crystals count alike."""
+
+    def lor_weights(self, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
+        """Geometric weights (n,) of LORs, mm^2: K cos_0 cos_1 / D^2 within the field of view, 0 outside it."""
+        ring0, crystal0 = np.divmod(np.asarray(det0).astype(np.int64), self.crystals_per_ring)
+        ring1, crystal1 = np.divmod(np.asarray(det1).astype(np.int64), self.crystals_per_ring)
+        gap = np.abs(crystal0 - crystal1)
+        gap = np.minimum(gap, self.crystals_per_ring - gap)
+        across2 = (2 * self.radius_mm * np.sin(np.pi * gap / self.crystals_per_ring)) ** 2
+        length2 = across2 + ((ring0 - ring1) * self.ring_pitch_mm) ** 2
+        seen = (gap >= self.min_crystal_difference) & (np.abs(ring0 - ring1) <= self.max_ring_difference)
+        # both ends meet the cylinder at the same angle: cos = (across / 2R) * (across / D)
+        weight = self.weight_constant_mm4() * (across2 / (2 * self.radius_mm)) ** 2 / np.maximum(length2, 1e-9) ** 2
+        return np.where(seen, weight, 0.0)
 
     def weight_constant_mm4(self) -> float:
         """K in the geometric weight w = K cos_0 cos_1 / D^2 (mm^2) of an LOR of length D mm.
@@ -131,13 +194,17 @@ def from_choice(choice: ScannerChoice) -> Scanner:
 
 def write(path: str | Path, scanner: Scanner) -> None:
     """Write `scanner.json`."""
-    write_json(path, dataclasses.asdict(scanner))
+    write_json(path, {"kind": CYLINDER, **dataclasses.asdict(scanner)})
 
 
-def read(path: str | Path) -> Scanner:
+def read(path: str | Path) -> AnyScanner:
     """Read `scanner.json`; ValueError with the file when a figure is missing or unknown."""
     values: dict[str, Any] = read_json(path)
-    names = {f.name for f in dataclasses.fields(Scanner)}
-    if set(values) != names:
-        raise ValueError(f"{path}: expected the keys {sorted(names)}, got {sorted(values)}")
+    if values.get("kind") == TABLE:
+        from . import tables
+
+        return tables.read(Path(path).parent)
+    names = {"kind", *(f.name for f in dataclasses.fields(Scanner))}
+    if set(values) != names or values.pop("kind") != CYLINDER:
+        raise ValueError(f"{path}: expected the keys {sorted(names)} and kind {CYLINDER!r}, got {values}")
     return Scanner(**values)

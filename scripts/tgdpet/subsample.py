@@ -8,13 +8,17 @@ can be recomputed alone, in any order and chunking, and costs no disk.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numba as nb
 import numpy as np
 
 from .config import Sampling
+from .listmode import part
 from .seeds import derive
+
+CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,37 @@ def keep(sample: Sample, start: int, count: int, seed: int, study: str) -> np.nd
     return _keep(start, count, thin, split, sample.share, sample.part, sample.parts)
 
 
-def count(samples: Sequence[Sample], n_events: int, seed: int, study: str, chunk: int = 1 << 22) -> dict[str, int]:
-    """Number of events of every sample."""
-    out = dict.fromkeys((s.name for s in samples), 0)
+def count(
+    samples: Sequence[Sample], n_events: int, seed: int, study: str, threads: int = 1, chunk: int = CHUNK
+) -> dict[str, int]:
+    """Number of events of every sample, in one pass that needs no event: their numbers decide."""
+
+    def work(start: int) -> list[int]:
+        size = min(chunk, n_events - start)
+        return [int(keep(sample, start, size, seed, study).sum()) for sample in samples]
+
+    total = np.zeros(len(samples), np.int64)
+    with ThreadPoolExecutor(threads) as pool:
+        for counts in pool.map(work, range(0, n_events, chunk)):
+            total += counts
+    return dict(zip((s.name for s in samples), total.tolist(), strict=True))
+
+
+def take(sample: Sample, arrays: Sequence[np.ndarray], seed: int, study: str, chunk: int = CHUNK) -> list[np.ndarray]:
+    """The sample's entries of arrays that hold one value an event, memory-mapped or not; memory stays at the result's.
+
+    Raises ValueError when the arrays' lengths differ.
+    """
+    lengths = {len(array) for array in arrays}
+    if len(lengths) != 1:
+        raise ValueError(f"subsample: arrays of one length expected, got {' and '.join(map(str, sorted(lengths)))}")
+    n_events, parts = lengths.pop(), []
     for start in range(0, n_events, chunk):
-        for sample in samples:
-            out[sample.name] += int(keep(sample, start, min(chunk, n_events - start), seed, study).sum())
-    return out
+        kept = keep(sample, start, min(chunk, n_events - start), seed, study)
+        parts.append([part(array, start, chunk)[kept] for array in arrays])
+    if not parts:
+        return [np.asarray(array) for array in arrays]
+    return [np.concatenate([some.pop(0) for some in parts]) for _ in arrays]
 
 
 def check_counts(samples: Sequence[Sample], counts: Mapping[str, int], n_events: int) -> None:

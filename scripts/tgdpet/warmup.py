@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import corrections, osem, phantom, projector, scanner, simulate, subsample
+from . import corrections, osem, phantom, projector, scanner, sensitivity, simulate, subsample
 from .config import Grid, Protocol, ScannerChoice, Simulation
 
 
@@ -22,7 +22,7 @@ def compile_all() -> list[str]:
     sample = subsample.Sample("all", 0.9, 0, 2)
     subsample.keep(sample, 0, len(events), 0, "none")
     pair = projector.Projector(device, grid)
-    sensitivity = corrections.sensitivity(pair, body.mu_per_cm, 1000)
+    image = sensitivity.sensitivity(pair, body.mu_per_cm)
     additive = corrections.additive(pair, events, body.mu_per_cm, noise)
-    osem.reconstruct(pair, events, additive, sensitivity, scan.effective_s, Protocol([8.0] * 3, 1, 1))
+    osem.reconstruct(pair, events, additive, image, scan.effective_s, Protocol([8.0] * 3, 1, 1))
     return ["simulate", "subsample", "corrections", "reconstruct"]

@@ -74,6 +74,13 @@ def all_lors(scanner: Scanner) -> tuple[np.ndarray, np.ndarray]:
     return det0, det1
 
 
+def some_lors(scanner: Scanner, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random accepted LORs, (n,) detector ids each."""
+    det0, det1 = np.random.default_rng(0).integers(0, scanner.n_detectors, (2, 20 * n + 1000))
+    seen = np.flatnonzero(scanner.lor_weights(det0, det1))[:n]
+    return det0[seen], det1[seen]
+
+
 def positions_mm(scanner: Scanner, det: np.ndarray) -> np.ndarray:
     """Crystal centres (n, 3) from their numbers: crystal 0 begins at the x axis and counts towards y."""
     ring, crystal = np.divmod(det, scanner.crystals_per_ring)

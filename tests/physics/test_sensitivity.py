@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pytest
 from scipy.special import erf
-from small import SMALL, all_lors, axes_mm, cylinder, positions_mm
+from small import LONG, LONG_GRID, SMALL, all_lors, cylinder, positions_mm, some_lors
 
-from tgdpet import corrections
+from tgdpet import corrections, sensitivity
 from tgdpet.config import Grid
 from tgdpet.listmode import EVENT
 from tgdpet.projector import Projector
@@ -40,37 +41,18 @@ def test_n_lors_is_what_one_counts(crystals, max_difference):
     assert scanner.n_ring_pairs * crystals * (crystals - 2 * scanner.min_crystal_difference + 1) == 2 * len(det0)
 
 
-def test_sampled_lors_are_accepted_and_cover_all_evenly():
-    n = SMALL.crystals_per_ring
-    every0, every1 = all_lors(SMALL)
-    n_each = 40
-    det0, det1 = corrections.sample_lors(SMALL, 0, n_each * SMALL.n_lors)
-
-    def key(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # the same for an LOR told from either end
-        swap = a % n > b % n
-        return np.where(swap, b, a) * SMALL.n_detectors + np.where(swap, a, b)
-
-    expected, got = np.sort(key(every0, every1)), key(det0, det1)
-    assert np.isin(got, expected).all(), "an LOR outside the field of view or ring difference"
-    times = np.bincount(np.searchsorted(expected, got), minlength=len(expected))
-    assert times.min() > 0.4 * n_each and times.max() < 1.8 * n_each
-    for marginal in (det0 % n, det1 % n, det0 // n * SMALL.rings + det1 // n, (det1 % n - det0 % n) % n):
-        counts = np.bincount(marginal)
-        counts = counts[counts > 0]
-        assert counts.std() < 0.02 * counts.mean()
-
-
-def test_sampled_lors_go_on_where_a_batch_ended():
-    whole, part = corrections.sample_lors(SMALL, 0, 100), corrections.sample_lors(SMALL, 60, 40)
-    assert all(np.array_equal(a[60:], b) for a, b in zip(whole, part, strict=True))
-
-
 def test_geometric_weights_follow_from_solid_angles():
     det0, det1 = all_lors(SMALL)
-    np.testing.assert_allclose(
-        corrections.lor_weights(SMALL, det0, det1), weights_by_hand(SMALL, det0, det1), rtol=1e-5
-    )
-    assert np.array_equal(corrections.lor_weights(SMALL, det0, det1), corrections.lor_weights(SMALL, det1, det0))
+    np.testing.assert_allclose(SMALL.lor_weights(det0, det1), weights_by_hand(SMALL, det0, det1), rtol=1e-5)
+    assert np.array_equal(SMALL.lor_weights(det0, det1), SMALL.lor_weights(det1, det0))
+
+
+def test_weights_are_zero_but_on_accepted_lors():
+    every = np.arange(SMALL.n_detectors)
+    det0, det1 = (a.ravel() for a in np.meshgrid(every, every, indexing="ij"))
+    weight = SMALL.lor_weights(det0, det1)
+    assert (weight > 0).sum() == 2 * SMALL.n_lors
+    assert weight.sum() == pytest.approx(2 * weights_by_hand(SMALL, *all_lors(SMALL)).sum(), rel=1e-6)
 
 
 def brute_force(grid: Grid, scanner: Scanner, mu_per_cm: np.ndarray) -> np.ndarray:
@@ -83,29 +65,82 @@ def brute_force(grid: Grid, scanner: Scanner, mu_per_cm: np.ndarray) -> np.ndarr
 BEYOND = Grid([20, 20, 14], [7.0, 7.0, 6.0])  # its outer slices lie outside the detectors
 
 
-@pytest.mark.parametrize("grid", [GRID, BEYOND])
+@dataclass(frozen=True)
+class Ringless(Scanner):
+    """The same cylinder, but told as single detectors."""
+
+    def ring_ids(self) -> None:  # type: ignore[override]
+        return None
+
+
+CASES = [(FINE, GRID), (FINE, BEYOND), (FINE, Grid([20, 22, 3], [7.0, 6.0, 6.0])), (LONG, LONG_GRID)]
+
+
+@pytest.mark.parametrize(("scanner", "grid"), CASES)  # rings beyond the image and not; LORs along all three axes
 @pytest.mark.parametrize("mu_per_cm", [0.0, 0.12])
-def test_sensitivity_is_the_sum_over_all_lors(grid, mu_per_cm, monkeypatch):
+def test_sensitivity_is_the_sum_over_all_lors(scanner, grid, mu_per_cm):
     mu = (mu_per_cm * cylinder(grid, 55.0)).astype(np.float32)
-    exact, projector = brute_force(grid, FINE, mu), Projector(FINE, grid)
-    smooth = corrections.sensitivity(projector, mu, 300_000)
-    monkeypatch.setattr(corrections, "_smooth", lambda estimate, voxel_mm: estimate)
-    rough = corrections.sensitivity(projector, mu, 300_000)
-    assert rough.dtype == np.float32
-    x, y, _ = axes_mm(grid)
-    inside = np.broadcast_to(x**2 + y**2 < 60**2, exact.shape) & (exact > 0.1 * exact.max())
-    np.testing.assert_allclose(rough[inside], exact[inside], rtol=0.04)
-    assert rough[inside].sum() == pytest.approx(exact[inside].sum(), rel=2e-3)
-    # smoothing keeps every slice's level, also in the outermost ones; near steep edges it costs some per cent
-    total, expected = ((a * inside).sum(axis=(0, 1))[inside.any(axis=(0, 1))] for a in (smooth, exact))
-    assert np.abs(total / expected - 1).max() < 0.06
-    assert np.sqrt(np.mean((smooth[inside] / exact[inside] - 1) ** 2)) < 0.05
+    mu[:, : grid.shape[1] // 2] *= 0.5  # no symmetry to hide behind
+    exact = brute_force(grid, scanner, mu)
+    assert (exact > 0).any(axis=(0, 1)).sum() >= 3
+    for kind in (scanner, Ringless(**asdict(scanner))):
+        image = sensitivity.sensitivity(Projector(kind, grid, threads=2), mu)
+        assert image.dtype == np.float32
+        np.testing.assert_allclose(image, exact, rtol=1e-5, atol=1e-6 * exact.max())
+
+
+def test_a_sample_of_pairs_is_near_the_smoothed_sum_over_all():
+    mu = (0.12 * cylinder(GRID, 55.0)).astype(np.float32)
+    exact, projector = brute_force(GRID, FINE, mu), Projector(Ringless(**asdict(FINE)), GRID)
+    some = sensitivity.sensitivity(projector, mu, max_pairs=100_000)
+    smooth, inside = sensitivity._smooth(exact, GRID.voxel_mm), exact > 0.2 * exact.max()
+    assert np.sqrt(np.mean((some[inside] / smooth[inside] - 1) ** 2)) < 0.03
+    assert some.sum() == pytest.approx(smooth.sum(), rel=0.01)
+
+
+def test_pairs_are_numbered_without_gaps():
+    n = 3000
+    det0, det1 = sensitivity._pair(np.arange(n * (n - 1) // 2))
+    assert (det0 > det1).all() and det0.max() == n - 1 and det1.min() == 0
+    assert np.array_equal(np.sort(det0 * n + det1), np.sort(np.ravel_multi_index(np.tril_indices(n, -1), (n, n))))
+    for number in (0, 2 * 10**9, 7 * 10**10):
+        i, j = (int(v[0]) for v in sensitivity._pair(np.array([number])))
+        assert i * (i - 1) // 2 + j == number and 0 <= j < i
+
+
+def test_detectors_of_one_column_cannot_be_in_coincidence():
+    @dataclass(frozen=True)
+    class Odd(Scanner):
+        def lor_weights(self, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
+            return np.ones(np.broadcast(det0, det1).shape)
+
+    projector = Projector(Odd(**asdict(SMALL)), GRID)
+    with pytest.raises(ValueError, match="detectors of one column along the axis are in coincidence"):
+        sensitivity.sensitivity(projector, np.zeros(GRID.shape, np.float32))
+
+
+def test_the_cache_knows_geometry_and_attenuation(tmp_path, monkeypatch):
+    mu = (0.12 * cylinder(GRID, 55.0)).astype(np.float32)
+    other = {"scanner": replace(SMALL, efficiency=0.4), "grid": replace(GRID, voxel_mm=[7.0, 7.0, 5.0]), "mu": mu * 2}
+
+    def image(scanner: Scanner = SMALL, grid: Grid = GRID, mu: np.ndarray = mu) -> np.ndarray:
+        return sensitivity.cached(Projector(scanner, grid), mu, tmp_path)
+
+    first = image()
+    for change, value in other.items():
+        assert not np.array_equal(image(**{change: value}), first)
+    assert len(list(tmp_path.iterdir())) == 4
+    (tmp_path / f"sensitivity-{sensitivity.key(Projector(SMALL, GRID), mu * 2)}.npy").write_bytes(b"damaged")
+    assert image(mu=mu * 2).mean() < first.mean()
+    monkeypatch.setattr(sensitivity, "sensitivity", lambda *args: pytest.fail("computed again"))
+    assert np.array_equal(image(), first)
 
 
 def test_central_sensitivity_is_the_solid_angle_of_the_detectors():
     scanner = Scanner(390.0, 240, 26, 4.0, 25, 280.0, 140.0, 0.5, 290.0)
-    grid = Grid([11, 11, 27], [8.0, 8.0, 4.0])
-    at = corrections.sensitivity(Projector(scanner, grid), np.zeros(grid.shape, np.float32), 400_000)[5, 5, 13]
+    grid = Grid([31, 31, 27], [8.0, 8.0, 4.0])
+    image = sensitivity.sensitivity(Projector(scanner, grid), np.zeros(grid.shape, np.float32))
+    at = image[12:19, 12:19, 13].mean()  # single voxels feel the crystals
     z = np.linspace(-4, 4, 801)
     half = scanner.axial_mm / 2 - np.abs(z)
     both_hit = np.average(half / np.hypot(half, scanner.radius_mm), weights=4 - np.abs(z))
@@ -113,13 +148,14 @@ def test_central_sensitivity_is_the_solid_angle_of_the_detectors():
 
 
 def test_sensitivity_tells_its_progress():
-    seen: list[int] = []
-    corrections.sensitivity(Projector(SMALL, GRID), np.zeros(GRID.shape, np.float32), 5000, seen.append)
-    assert sum(seen) == 5000
+    for scanner in (SMALL, Ringless(**asdict(SMALL))):
+        seen: list[int] = []
+        sensitivity.sensitivity(Projector(scanner, GRID), np.zeros(GRID.shape, np.float32), seen.append)
+        assert sum(seen) == sensitivity.work(scanner)
 
 
 def some_events(n: int) -> np.ndarray:
-    det0, det1 = corrections.sample_lors(SMALL, 0, n)
+    det0, det1 = some_lors(SMALL, n)
     events = np.empty(n, EVENT)
     events["det0"], events["det1"] = det0, det1
     events["tof"] = np.random.default_rng(0).integers(-4, 5, n)
@@ -144,9 +180,8 @@ def test_scatter_density_is_the_line_integral_within_the_tof_bin():
     events = some_events(30)
     source = np.array([NOISE.scatter_bq, *NOISE.scatter_centre_mm, *NOISE.scatter_sigma_mm])
     at = SMALL.detector_mm().astype(np.float64)
-    ours = corrections.scatter_density(
-        at, events["det0"], events["det1"], events["tof"], source, SMALL.tof_sigma_mm, SMALL.tof_bin_mm
-    )
+    tof_mm = np.array([SMALL.tof_sigma_mm, SMALL.tof_bin_mm, SMALL.tof_bin_mm])
+    ours = corrections.scatter_density(at, events["det0"], events["det1"], events["tof"], source, tof_mm)
     by_hand = [scatter_by_hand(SMALL, NOISE, e) for e in events]
     np.testing.assert_allclose(ours, by_hand, rtol=1e-3, atol=1e-6 * max(by_hand))
 
@@ -155,9 +190,35 @@ def test_scatter_density_is_the_line_integral_within_the_tof_bin():
 def test_additive_is_background_over_attenuation_and_weight(threads):
     events = some_events(40)
     mu = (0.096 * cylinder(GRID, 55.0)).astype(np.float32)
-    projector = Projector(SMALL, GRID)
-    ours = corrections.additive(projector, events, mu, NOISE, threads)
+    projector = Projector(SMALL, GRID, threads)
+    ours = corrections.additive(projector, events, mu, NOISE)
     survive = np.exp(-projector.forward(mu / 10, events["det0"], events["det1"]))
     randoms = NOISE.randoms_per_s / weights_by_hand(SMALL, events["det0"], events["det1"])
     scatter = np.array([scatter_by_hand(SMALL, NOISE, e) for e in events])
     np.testing.assert_allclose(ours, 1e3 * (randoms + scatter) / survive, rtol=2e-3)  # 1e3: per mm3 to per mL
+
+
+def test_a_given_background_replaces_the_model():
+    events = some_events(40)
+    mu = (0.096 * cylinder(GRID, 55.0)).astype(np.float32)
+    projector, given = Projector(SMALL, GRID), np.random.default_rng(1).random(40).astype(np.float32)
+    ours = corrections.additive(projector, events, mu, NOISE, given)
+    survive = np.exp(-projector.forward(mu / 10, events["det0"], events["det1"]))
+    weight = weights_by_hand(SMALL, events["det0"], events["det1"])
+    np.testing.assert_allclose(ours, 1e3 * given / weight / survive, rtol=1e-4)
+
+
+def test_randoms_go_with_the_singles_and_events_on_dead_lors_are_left_out():
+    @dataclass(frozen=True)
+    class Uneven(Scanner):
+        def relative_singles(self) -> np.ndarray:  # type: ignore[override]
+            return np.linspace(0.5, 1.5, self.n_detectors)
+
+    events, none = some_events(40), np.zeros(GRID.shape, np.float32)
+    noise = replace(NOISE, scatter_bq=0.0)
+    even = corrections.additive(Projector(SMALL, GRID), events, none, noise)
+    singles = np.linspace(0.5, 1.5, SMALL.n_detectors)
+    uneven = corrections.additive(Projector(Uneven(**asdict(SMALL)), GRID), events, none, noise)
+    np.testing.assert_allclose(uneven / even, singles[events["det0"]] * singles[events["det1"]], rtol=1e-5)
+    events["det1"] = events["det0"] + 1
+    assert np.isinf(corrections.additive(Projector(SMALL, GRID), events, none, NOISE)).all()

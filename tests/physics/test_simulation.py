@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small import SMALL, all_lors, axes_mm, cylinder, events_mm, positions_mm, scan_of
 
-from tgdpet import corrections, simulate
+from tgdpet import corrections, sensitivity, simulate
 from tgdpet.config import Grid, Simulation
 from tgdpet.phantom import FDG_HALF_LIFE_S
 from tgdpet.projector import Projector
@@ -103,11 +103,11 @@ def test_counts_are_the_forward_models_expectation(mu, where):
     projector = Projector(scanner, GRID)
     line = projector.forward(concentration * 1e-3, det0, det1)  # decays / (s mm3) x mm
     survive = np.exp(-projector.forward(mu / 10, det0, det1))
-    mean = scan.effective_s * float((corrections.lor_weights(scanner, det0, det1) * line * survive).sum())
+    mean = scan.effective_s * float((scanner.lor_weights(det0, det1) * line * survive).sum())
     count = len(run(scan))
     assert count > 5000 and within_poisson(count, mean, 0.02)
-    sensitivity = corrections.sensitivity(projector, mu, 200_000)
-    assert within_poisson(count, scan.effective_s * float((sensitivity * concentration).sum()), 0.03)
+    image = sensitivity.sensitivity(projector, mu)
+    assert within_poisson(count, scan.effective_s * float((image * concentration).sum()), 0.03)
 
 
 def test_water_stops_most_pairs_that_cross_it():
@@ -123,11 +123,12 @@ def test_scatter_counts_and_places_follow_the_closed_form():
     det0, det1 = all_lors(scanner)
     source = np.array([noise.scatter_bq, *noise.scatter_centre_mm, *noise.scatter_sigma_mm])
     at = scanner.detector_mm().astype(np.float64)
-    weight = corrections.lor_weights(scanner, det0, det1) * scan.effective_s
+    tof_mm = np.array([scanner.tof_sigma_mm, scanner.tof_bin_mm, scanner.tof_bin_mm])
+    weight = scanner.lor_weights(det0, det1) * scan.effective_s
     bins = range(-scanner.tof_half_bins, scanner.tof_half_bins + 1)
     expected = np.array([
         weight * corrections.scatter_density(
-            at, det0, det1, np.full(len(det0), t, np.int32), source, scanner.tof_sigma_mm, scanner.tof_bin_mm
+            at, det0, det1, np.full(len(det0), t, np.int32), source, tof_mm
         ) for t in bins
     ])  # fmt: skip
     assert within_poisson(len(events), expected.sum(), 0.02)

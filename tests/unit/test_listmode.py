@@ -119,3 +119,13 @@ def test_chunks_cover_everything_once() -> None:
     parts = list(listmode.chunks(events, 250))
     assert [start for start, _ in parts] == [0, 250, 500, 750, 1000]
     assert np.array_equal(np.concatenate([part for _, part in parts]), events)
+
+
+def test_parts_of_a_map_and_of_its_views_are_the_right_events(path: Path) -> None:
+    events = some_events(1001)
+    listmode.write_events(path, [events])
+    mapped = listmode.open_events(path)
+    for array in (mapped, mapped[100:], mapped[::3], mapped["tof"], np.asarray(mapped)):
+        pieces = [listmode.part(array, start, 250) for start in range(0, 1250, 250)]
+        assert np.array_equal(np.concatenate(pieces), array)
+    assert listmode.part(mapped, 0, 250).base is not mapped.base, "a map of its own, which memory can let go"

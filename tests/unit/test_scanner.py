@@ -81,9 +81,9 @@ def test_round_trip(tmp_path: Path) -> None:
     assert scanner.read(tmp_path / "scanner.json") == device
 
 
-@pytest.mark.parametrize("change", [{"rings": None}, {"colour": 1}])
-def test_a_missing_or_unknown_figure_is_named(tmp_path: Path, change: dict[str, int | None]) -> None:
-    values = {**dataclasses.asdict(DEMO), **change}
+@pytest.mark.parametrize("change", [{"rings": None}, {"colour": 1}, {"kind": None}, {"kind": "cube"}])
+def test_a_missing_or_unknown_figure_is_named(tmp_path: Path, change: dict[str, int | str | None]) -> None:
+    values = {"kind": "cylinder", **dataclasses.asdict(DEMO), **change}
     (tmp_path / "scanner.json").write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
     with pytest.raises(ValueError, match=r"scanner\.json: expected the keys"):
         scanner.read(tmp_path / "scanner.json")

@@ -101,7 +101,19 @@ def test_chunking_changes_nothing(chunk: int) -> None:
     parts = [keep(sample, start, min(chunk, n - start), 1, "a") for start in range(0, n, chunk)]
     assert np.array_equal(np.concatenate(parts), drawn(sample, n))
     samples = samples_of("test_bladder", SAMPLING, SCAN_S)
-    assert subsample.count(samples, n, 1, "a", chunk) == {s.name: int(drawn(s, n).sum()) for s in samples}
+    for threads in (1, 3):
+        counts = subsample.count(samples, n, 1, "a", threads, chunk)
+        assert counts == {s.name: int(drawn(s, n).sum()) for s in samples}
+    numbers = [np.arange(n), np.linspace(0, 1, n)]
+    for sample in samples:
+        taken = subsample.take(sample, numbers, 1, "a", chunk)
+        assert all(np.array_equal(t, a[drawn(sample, n)]) for t, a in zip(taken, numbers, strict=True))
+
+
+def test_taken_arrays_have_one_length() -> None:
+    with pytest.raises(ValueError, match="arrays of one length expected, got 3 and 4"):
+        subsample.take(Sample("x", 0.5), [np.zeros(3), np.zeros(4)], 1, "a")
+    assert [len(a) for a in subsample.take(Sample("x", 0.5), [np.zeros(0)], 1, "a")] == [0]
 
 
 def test_an_event_keeps_its_fate_in_a_longer_list() -> None:

@@ -17,15 +17,17 @@ rule corrections:
         f"{R}/benchmarks/corrections/{{study}}.tsv"
     threads: CONFIG.resources.reconstruct
     resources:
-        mem_mb=mem(700, per_voxel_bytes=60, per_event_bytes=4),
+        mem_mb=mem(900, per_voxel_bytes=80, per_event_bytes=4),
         runtime=minutes(
-            costs.SENSITIVITY_CORE_S + EVENTS / costs.ADDITIVE_EVENTS_PER_CORE_S
+            costs.sensitivity_core_s(CONFIG)
+            + EVENTS / costs.ADDITIVE_EVENTS_PER_CORE_S
         ),
     params:
         dir=lambda w, input: os.path.dirname(input.events),
+        cache=f"{R}/cache",
     shell:
-        "python {input.script} --listmode {params.dir} --threads {threads} --out-sensitivity {output.sensitivity}"
-        " --out-additive {output.additive} 2>&1 | tee {log}"
+        "python {input.script} --listmode {params.dir} --threads {threads} --cache {params.cache}"
+        " --out-sensitivity {output.sensitivity} --out-additive {output.additive} 2>&1 | tee {log}"
 
 
 # What a job makes: all images of a study and protocol, or one. Which images there are depends on the study's role.
