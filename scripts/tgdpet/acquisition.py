@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from . import images, listmode, phantom, scanner, simulate
+from . import anatomy, images, listmode, phantom, scanner, simulate
 from .config import Grid, Protocol, ScannerChoice, Simulation
 from .files import read_json, write_json
 from .seeds import derive, numpy_generator
+from .studies import Study
 from .subsample import Sample
 
 NEEDED = (
@@ -40,25 +41,21 @@ class Acquisition:
 
 def simulate_study(
     folder: Path,
-    study: str,
-    role: str,
-    bmi: float,
-    seeds: tuple[int, int],
+    study: Study,
+    seed: int,
     parts: tuple[Grid, ScannerChoice, Simulation],
     threads: int = 1,
     step: Callable[[float], None] = lambda share: None,
 ) -> dict[str, Any]:
     """Simulate a study into `folder` and return its `listmode.json` without provenance.
 
-    `seeds` are the run's and the study's; `step` is told the share of the scan that each slice adds.
+    `seed` is the run's; `step` is told the share of the scan that each slice adds.
     """
     grid, choice, settings = parts
-    seed = derive(seeds[0], "study", seeds[1])
-    rng = numpy_generator(seed, "phantom")
-    organs, weight_kg = phantom.make_organs(role, bmi, rng, settings)
+    seed = derive(seed, "study", study.seed)
     factor = settings.oversampling
     fine_mm = tuple(v / factor for v in grid.voxel_mm)
-    fine = phantom.paint(organs, weight_kg, tuple(n * factor for n in grid.shape), fine_mm, rng)
+    fine = _phantom(study, seed, settings, tuple(n * factor for n in grid.shape), fine_mm)
     coarse = phantom.downsample(fine, factor)
     device = scanner.from_choice(choice)
     scan = simulate.scan_of(fine, coarse, fine_mm, device, settings)
@@ -71,11 +68,11 @@ def simulate_study(
 
     count = listmode.write_events(folder / "events.npy", slices())
     affine = images.grid_affine(tuple(grid.shape), tuple(grid.voxel_mm))
-    injected = settings.dose_mbq_per_kg * weight_kg
+    injected = settings.dose_mbq_per_kg * fine.weight_kg
     meta = {
-        "study": study, "role": role, "source": "analytic", "bmi": bmi, "events": count,
+        "study": study.study, "role": study.role, "source": study.source, "bmi": study.bmi, "events": count,
         "scan_s": settings.scan_s, "effective_s": scan.effective_s, "grid": asdict(grid),
-        "background": asdict(noise), "injected_mbq": injected, "weight_kg": weight_kg,
+        "background": asdict(noise), "injected_mbq": injected, "weight_kg": fine.weight_kg,
         "scan_start_s": settings.uptake_min * 60, "half_life_s": phantom.FDG_HALF_LIFE_S,
     }  # fmt: skip
     scanner.write(folder / "scanner.json", device)
@@ -84,6 +81,18 @@ def simulate_study(
     truth = coarse.suv * np.float32(simulate.bqml_per_suv(settings))
     images.write_image(folder / "truth.nii.gz", truth, affine, image_sidecar(meta, settings.scan_s, {}))
     return meta
+
+
+def _phantom(
+    study: Study, seed: int, settings: Simulation, shape: tuple[int, ...], voxel_mm: tuple[float, ...]
+) -> phantom.Phantom:
+    """The body of a study, painted on a centred grid."""
+    rng = numpy_generator(seed, "phantom")
+    if study.source == "anatomy":
+        patient = anatomy.read(study.path or "")
+        return anatomy.make(patient, study.role, study.bmi, rng, settings, shape, voxel_mm, study.lesions or None)
+    organs, weight_kg = phantom.make_organs(study.role, study.bmi, rng, settings)
+    return phantom.paint(organs, weight_kg, shape, voxel_mm, rng)
 
 
 def read(folder: str | Path) -> Acquisition:

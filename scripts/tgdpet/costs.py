@@ -16,6 +16,7 @@ from .studies import Study, with_role
 # The rates, of one core of a 2-core AMD EPYC (Zen 4) virtual machine in the default run, unless said otherwise.
 EVENTS_PER_S = 12_000.0  # demo scanner, BMI 24, 3.7 MBq/kg: pilot of the simulation, 280 mm of the body in view
 SIMULATE_EVENTS_PER_CORE_S = 3.0e5  # events written; most emissions are absorbed in the body
+IMPORT_EVENTS_PER_CORE_S = 1.5e7  # PETSIRD to internal list mode
 SUBSAMPLE_EVENTS_PER_CORE_S = 2.0e8  # one sample's decision; 1.3e9 without the reading
 RECON_EVENTS_PER_CORE_S = 1.9e6  # forward and back projection of an event, 4 mm voxels, 280 ps
 RECON_VOXELS_PER_CORE_S = 4.0e7  # resolution model twice and update, once a subset

@@ -8,20 +8,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import Config, ConfigError
+from .config import PATH, Config, ConfigError
 from .schema import nearest
 
 ROLES = ("train_v1v2", "adapt", "test_lesion", "test_high_bmi", "test_bladder", "test_catheter")
 SOURCES = ("analytic", "anatomy", "petsird", "images")
-READABLE = ("analytic",)
+READABLE = ("analytic", "anatomy", "petsird")
+FROM_FILES = ("anatomy", "petsird")
 COLUMNS = ("study", "role", "source", "bmi", "seed")
+OPTIONAL = ("path", "lesions")
 LABEL = re.compile(r"^[A-Za-z0-9]+$")
+ORGAN = re.compile(r"^[A-Za-z0-9_]+$")
 BMI_LIMITS = (10.0, 80.0)
 
 
 @dataclass(frozen=True)
+class Lesion:
+    """A sphere to put into an organ: diameter in mm, activity concentration over the organ's mean."""
+
+    organ: str
+    diameter_mm: float
+    contrast: float
+
+
+@dataclass(frozen=True)
 class Study:
-    """One row: `bmi` in kg/m^2; `seed` decides anatomy and counts; `path` belongs to sources that read files."""
+    """One row: `bmi` in kg/m^2; `seed` decides anatomy and counts; `path` belongs to sources that read files.
+
+    `lesions` are put into an anatomy in place of those of its role.
+    """
 
     study: str
     role: str
@@ -29,6 +44,7 @@ class Study:
     bmi: float
     seed: int
     path: str | None = None
+    lesions: tuple[Lesion, ...] = ()
 
 
 def read_studies(path: str | Path) -> list[Study]:
@@ -46,7 +62,7 @@ def read_studies(path: str | Path) -> list[Study]:
     studies: list[Study] = []
     for row, text in lines[1:]:
         cells = [cell.strip() for cell in text.split("\t")]
-        if len(cells) < len(names) and "path" in names:
+        if len(cells) < len(names) and set(names) & set(OPTIONAL):
             cells += [""] * (len(names) - len(cells))
         if len(cells) != len(names):
             raise ConfigError(f"{path}: row {row}: expected {len(names)} cells separated by tabs, got {len(cells)}")
@@ -57,8 +73,10 @@ def read_studies(path: str | Path) -> list[Study]:
     return studies
 
 
-def check_roles(config: Config, studies: Sequence[Study]) -> None:
-    """Raise ConfigError if a role is missing that the configured networks or the figures need."""
+def check_studies(config: Config, studies: Sequence[Study], files: bool = True) -> None:
+    """Raise ConfigError if a role is missing that networks or figures need, or (`files`) what a study is read from."""
+    if files:
+        _check_files(config, studies)
     entries = config.networks.values()
     needed = {
         "train_v1v2": "to train any network",
@@ -98,7 +116,7 @@ def _header(line: str, path: str | Path) -> list[str]:
     for name in COLUMNS:
         if name not in names:
             raise ConfigError(f"{path}: row 1: column {name!r} is missing; found {', '.join(names)}")
-    allowed = (*COLUMNS, "path")
+    allowed = (*COLUMNS, *OPTIONAL)
     for name in names:
         if name not in allowed:
             raise ConfigError(f"{path}: row 1: unknown column {name!r}; {nearest(name, allowed)}")
@@ -115,16 +133,76 @@ def _study(cells: dict[str, str], where: str) -> Study:
             raise ConfigError(f"{where}: column {column}: unknown {cells[column]!r}; {nearest(cells[column], allowed)}")
     if cells["source"] not in READABLE:
         raise ConfigError(
-            f"{where}: column source: {cells['source']!r} is not yet read by this version; allowed is analytic"
+            f"{where}: column source: {cells['source']!r} is not yet read by this version; "
+            f"allowed are {', '.join(READABLE)}"
         )
+    if (cells["source"] in FROM_FILES) != bool(path := cells.get("path")):
+        expected = "the file or folder to read" if not path else f"none with source {cells['source']!r}"
+        raise ConfigError(f"{where}: column path: expected {expected}, got {path or 'nothing'!r}")
+    if path and not PATH.fullmatch(path):
+        raise ConfigError(f"{where}: column path: {path!r} is not allowed; letters, digits and . _ / + @ = - only")
+    if cells.get("lesions") and cells["source"] != "anatomy":
+        raise ConfigError(f"{where}: column lesions: only with source 'anatomy', not {cells['source']!r}")
     return Study(
         study=cells["study"],
         role=cells["role"],
         source=cells["source"],
         bmi=_bmi(cells["bmi"], where),
         seed=_seed(cells["seed"], where),
-        path=cells.get("path") or None,
+        path=path or None,
+        lesions=parse_lesions(cells.get("lesions", ""), f"{where}: column lesions"),
     )
+
+
+def parse_lesions(text: str, where: str) -> tuple[Lesion, ...]:
+    """Lesions of `organ:diameter_mm:contrast,...`; ConfigError starting with `where`."""
+    out = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        words = item.split(":")
+        try:
+            diameter_mm, contrast = float(words[1]), float(words[2])
+        except (IndexError, ValueError):
+            diameter_mm = contrast = math.nan
+        if len(words) != 3 or not ORGAN.match(words[0]) or not (0 < diameter_mm < 500 and 0 < contrast < 1000):
+            raise ConfigError(f"{where}: {item!r} is not allowed; expected organ:diameter in mm:contrast, liver:20:3")
+        out.append(Lesion(words[0], diameter_mm, contrast))
+    return tuple(out)
+
+
+def source_options(study: Study) -> str:
+    """Options of the simulation that say where the body of a study is from; none for the analytic one."""
+    if study.source == "analytic":
+        return ""
+    lesions = ",".join(f"{lesion.organ}:{lesion.diameter_mm:g}:{lesion.contrast:g}" for lesion in study.lesions)
+    return f"--source {study.source} --path {study.path}" + (f" --lesions {lesions}" if lesions else "")
+
+
+def input_files(study: Study) -> list[str]:
+    """The files that a study is read from, the needed one first; those beside it only where they exist."""
+    if study.path is None:
+        return []
+    path = Path(study.path)
+    if study.source == "petsird":
+        beside = [path.with_suffix(end) for end in (".json", ".mu.nii.gz", ".organs.nii.gz", ".background.npy")]
+    elif path.is_dir():
+        labels, *beside = [path / name for name in ("labels.nii.gz", "ct.nii.gz", "labels.tsv")]
+        path = labels
+    else:
+        beside = []
+    return [str(path), *(str(p) for p in beside if p.exists())]
+
+
+def _check_files(config: Config, studies: Sequence[Study]) -> None:
+    for study in studies:
+        where = f"{config.studies}: study {study.study}: column path: {study.path}"
+        if study.path and not Path(study.path).exists():
+            raise ConfigError(f"{where}: no such file or folder")
+        files = input_files(study)
+        if files and not Path(files[0]).is_file():
+            raise ConfigError(f"{where}: expected {files[0]}")
+        if study.source == "petsird" and study.role.startswith("test_") and ".organs." not in " ".join(files):
+            organs = Path(files[0]).with_suffix(".organs.nii.gz")
+            raise ConfigError(f"{where}: role {study.role!r} needs volumes of interest: expected {organs}")
 
 
 def _bmi(text: str, where: str) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numba as nb
 import numpy as np
@@ -49,6 +50,15 @@ def samples_of(role: str, sampling: Sampling, scan_s: float) -> list[Sample]:
     share = sampling.online_s / scan_s
     halves = [Sample(f"half{i + 1}", share, i, 2) for i in range(2)]
     return [Sample(level_name(sampling.online_s), share), *halves, whole]
+
+
+def nominal_s(scan_s: float, expected_s: float | None, where: str | Path) -> float:
+    """The duration that names the whole scan: the expected one, which the scan must have within 1 %; ValueError."""
+    if expected_s is None:
+        return scan_s
+    if abs(scan_s - expected_s) > 0.01 * expected_s:
+        raise ValueError(f"{where}: the scan lasts {scan_s:g} s; expected simulation.scan_s = {expected_s:g} s within 1 %")
+    return expected_s
 
 
 def level_name(seconds: float) -> str:

@@ -14,6 +14,7 @@ from tgdpet.acquisition import Acquisition
 from tgdpet.config import Grid, Protocol, ScannerChoice, Simulation
 from tgdpet.files import read_json, write_json
 from tgdpet.phantom import ORGANS
+from tgdpet.studies import Study
 from tgdpet.subsample import Sample
 
 GRID = Grid([30, 24, 16], [14.0, 14.0, 10.0])
@@ -26,9 +27,8 @@ PARTS = (
 
 def simulate(folder: Path, threads: int = 1, study_seed: int = 7) -> dict[str, object]:
     shares: list[float] = []
-    meta = acquisition.simulate_study(
-        folder, "a", "test_lesion", 23.0, (1, study_seed), PARTS, threads, step=shares.append
-    )
+    study = Study("a", "test_lesion", "analytic", 23.0, study_seed)
+    meta = acquisition.simulate_study(folder, study, 1, PARTS, threads, step=shares.append)
     assert sum(shares) == pytest.approx(1)
     write_json(folder / "listmode.json", {**meta, "provenance": {}})
     return meta

@@ -160,3 +160,9 @@ def test_the_recipe_round_trips(tmp_path: Path) -> None:
     counts = subsample.count(samples, 1000, 1, "a")
     acquisition.write_samples(tmp_path / "samples.json", "a", 1, samples, counts)
     assert acquisition.read_samples(tmp_path / "samples.json") == ("a", 1, samples)
+
+
+def test_a_scan_has_the_expected_duration_within_a_percent() -> None:
+    assert subsample.nominal_s(601.2, 600.0, "x") == 600.0 and subsample.nominal_s(601.2, None, "x") == 601.2
+    with pytest.raises(ValueError, match=r"x: the scan lasts 480 s; expected simulation.scan_s = 600 s"):
+        subsample.nominal_s(480.0, 600.0, "x")

@@ -8,23 +8,22 @@ from pathlib import Path
 ROOT = Path(workflow.current_basedir).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from tgdpet import cli, costs
+from tgdpet import cli, costs, studies
 from tgdpet import config as tgd_config
 from tgdpet.images import image_name
-from tgdpet.studies import check_roles, read_studies, with_role
 from tgdpet.subsample import level_name, samples_of
 
+# Snakemake knows its targets only after parsing.
+ONLY_FIGURES = "figures" in sys.argv[1:]
 SOURCE = " + ".join(str(f) for f in workflow.configfiles) or "configuration"
 try:
     CONFIG = tgd_config.load(config, SOURCE)
-    STUDIES = read_studies(CONFIG.studies)
-    check_roles(CONFIG, STUDIES)
+    STUDIES = studies.read_studies(CONFIG.studies)
+    studies.check_studies(CONFIG, STUDIES, files=not ONLY_FIGURES)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 R = CONFIG.results
-# Snakemake knows its targets only after parsing.
-ONLY_FIGURES = "figures" in sys.argv[1:]
 NETWORKS = CONFIG.networks
 WHOLE = level_name(CONFIG.simulation.scan_s)
 STUDY = {s.study: s for s in STUDIES}
@@ -32,7 +31,7 @@ ROLE_STUDIES = {}
 for s in STUDIES:
     ROLE_STUDIES.setdefault(s.role, []).append(s.study)
 TESTS = [s.study for s in STUDIES if s.role.startswith("test_")]
-ONLINE = [s.study for s in with_role(STUDIES, "test_bladder", "test_catheter")]
+ONLINE = [s.study for s in studies.with_role(STUDIES, "test_bladder", "test_catheter")]
 POPULATION = [n for n, e in NETWORKS.items() if e.data != "n2n"]
 N2N = [n for n, e in NETWORKS.items() if e.data == "n2n"]
 BASES = sorted(

@@ -24,6 +24,7 @@ rule simulate:
     input:
         script="scripts/01_simulate.py",
         compiled=f"{R}/compiled.txt",
+        body=lambda w: studies.input_files(STUDY[w.study]),
     output:
         events=temp(f"{R}/listmode/{{study}}/events.npy"),
         scanner=f"{R}/listmode/{{study}}/scanner.json",
@@ -36,6 +37,8 @@ rule simulate:
         f"{R}/logs/simulate/{{study}}.log",
     benchmark:
         f"{R}/benchmarks/simulate/{{study}}.tsv"
+    wildcard_constraints:
+        study=names(s.study for s in STUDIES if s.source != "petsird"),
     threads: CONFIG.resources.simulate
     resources:
         mem_mb=mem(800, per_voxel_bytes=60 * CONFIG.simulation.oversampling**3),
@@ -47,13 +50,14 @@ rule simulate:
         bmi=lambda w: f"{STUDY[w.study].bmi:g}",
         study_seed=lambda w: STUDY[w.study].seed,
         seed=CONFIG.seed,
+        source=lambda w: studies.source_options(STUDY[w.study]),
         options=" ".join(
             cli.to_options(s) for s in (CONFIG.grid, CONFIG.scanner, CONFIG.simulation)
         ),
     shell:
         "python {input.script} --study {wildcards.study} --role {params.role} --bmi {params.bmi}"
         " --study-seed {params.study_seed} --seed {params.seed} --threads {threads} --out-dir {params.dir}"
-        " {params.options} 2>&1 | tee {log}"
+        " {params.source} {params.options} 2>&1 | tee {log}"
 
 
 rule subsample:
@@ -77,7 +81,8 @@ rule subsample:
         dir=lambda w, input: os.path.dirname(input.events),
         role=lambda w: STUDY[w.study].role,
         seed=CONFIG.seed,
+        scan_s=CONFIG.simulation.scan_s,
         options=cli.to_options(CONFIG.sampling),
     shell:
         "python {input.script} --listmode {params.dir} --role {params.role} --seed {params.seed}"
-        " --out {output} {params.options} 2>&1 | tee {log}"
+        " --scan-s {params.scan_s} --out {output} {params.options} 2>&1 | tee {log}"

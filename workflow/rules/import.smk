@@ -1,0 +1,32 @@
+# Stages 1 and 2 of studies that come as list mode of the exchange format PETSIRD.
+
+
+rule import_listmode:
+    input:
+        script="scripts/02_import.py",
+        compiled=f"{R}/compiled.txt",
+        petsird=lambda w: studies.input_files(STUDY[w.study]),
+    output:
+        events=temp(f"{R}/listmode/{{study}}/events.npy"),
+        scanner=f"{R}/listmode/{{study}}/scanner.json",
+        detectors=f"{R}/listmode/{{study}}/detectors.npz",
+        meta=f"{R}/listmode/{{study}}/listmode.json",
+        mu=f"{R}/listmode/{{study}}/mu.nii.gz",
+        organs=f"{R}/listmode/{{study}}/organs.nii.gz",
+    log:
+        f"{R}/logs/import/{{study}}.log",
+    benchmark:
+        f"{R}/benchmarks/import/{{study}}.tsv"
+    wildcard_constraints:
+        study=names(s.study for s in STUDIES if s.source == "petsird"),
+    threads: 1
+    resources:
+        mem_mb=mem(1000, per_voxel_bytes=60),
+        runtime=minutes(EVENTS / costs.IMPORT_EVENTS_PER_CORE_S),
+        disk_mb=int(12 * EVENTS / 1e6) + 100,
+    params:
+        dir=lambda w, output: os.path.dirname(output.events),
+        options=cli.to_options(CONFIG.grid),
+    shell:
+        "python {input.script} --petsird {input.petsird[0]} --study {wildcards.study} --out-dir {params.dir}"
+        " {params.options} 2>&1 | tee {log}"
