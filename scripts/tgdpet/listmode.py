@@ -71,15 +71,11 @@ def chunks(events: np.ndarray, size: int = CHUNK) -> Iterator[tuple[int, np.ndar
 def part(array: np.ndarray, start: int, size: int) -> np.ndarray:
     """array[start : start + size]; of a memory map through a map of its own, so that what was read leaves memory."""
     n = max(0, min(size, len(array) - start))
-    # a view of a map has the whole map's offset, so only maps that end with their file are cut here
-    if n == 0 or not isinstance(array, np.memmap) or not _is_whole(array):
+    if n == 0 or not isinstance(array, np.memmap) or array.ndim != 1 or array.filename is None:
         return array[start : start + n]
+    if Path(array.filename).stat().st_size != array.offset + array.nbytes:
+        return array[start : start + n]  # a view, whose offset is the whole map's
     return np.memmap(array.filename, array.dtype, "r", array.offset + start * array.itemsize, (n,))
-
-
-def _is_whole(array: np.memmap) -> bool:
-    path = Path(array.filename or "")
-    return path.exists() and array.ndim == 1 and path.stat().st_size == array.offset + array.nbytes
 
 
 def _check_ids(events: np.ndarray, scanner: AnyScanner, path: str | Path) -> None:

@@ -8,7 +8,7 @@ of each event divided by its LOR's attenuation and weight, so that a_i and w_i c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -43,6 +43,25 @@ def reconstruct(
     `additive` (n,) in Bq/mL mm, `sensitivity` (X, Y, Z) in counts per (Bq/mL) and s. `step(n)` is called
     after each n events. Raises ValueError when there are fewer events than subsets.
     """
+    for image in iterate(projector, events, additive, sensitivity, seconds, protocol, step):
+        last = image
+    if protocol.post_fwhm_mm > 0:
+        last = blur(last, [protocol.post_fwhm_mm] * 3, projector.grid.voxel_mm)
+    if not np.isfinite(last).all():
+        raise ValueError("reconstruction: the image is not finite; check the sensitivity and the additive term")
+    return last
+
+
+def iterate(
+    projector: Projector,
+    events: np.ndarray,
+    additive: np.ndarray,
+    sensitivity: np.ndarray,
+    seconds: float,
+    protocol: Protocol,
+    step: Callable[[int], None] = lambda n: None,
+) -> Iterator[np.ndarray]:
+    """The image after each iteration, before the post-filter; arguments as for `reconstruct`."""
     if len(events) < protocol.subsets:
         raise ValueError(f"reconstruction: {len(events)} events cannot be split into {protocol.subsets} subsets")
     psf, voxel = protocol.psf_fwhm_mm, projector.grid.voxel_mm
@@ -59,11 +78,7 @@ def reconstruct(
             ratio = projector.em_back(blur(image, psf, voxel), part, background)
             image = image * inverse * blur(ratio, psf, voxel)
             step(len(part))
-    if protocol.post_fwhm_mm > 0:
-        image = blur(image, [protocol.post_fwhm_mm] * 3, voxel)
-    if not np.isfinite(image).all():
-        raise ValueError("reconstruction: the image is not finite; check the sensitivity and the additive term")
-    return image
+        yield image
 
 
 def valid_slices(sensitivity: np.ndarray, share: float = 0.25) -> tuple[int, int]:

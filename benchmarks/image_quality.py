@@ -1,0 +1,167 @@
+"""Contrast recovery and background variability of six hot spheres against iterations, for both protocols.
+
+After NEMA NU 2-2018, section 7: spheres of 10 to 37 mm at 4 : 1 in a warm body with a cold lung insert, measured in
+discs of their diameter in the spheres' plane; the background in 12 places of five planes. Simplified: the body is an
+ellipse, the spheres are painted without walls, and the resolution is the default run's. The reconstructions use the
+protocols of a configuration, on voxels of 3 mm.
+
+Run by hand: python benchmarks/image_quality.py --out docs/figures (about ten minutes on two cores).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+
+from tgdpet import config as configuration
+from tgdpet import corrections, osem, scanner, sensitivity, simulate
+from tgdpet.config import Grid
+from tgdpet.files import write_csv
+from tgdpet.progress import Progress
+from tgdpet.projector import Projector
+
+GRID = Grid([136, 112, 56], [3.0, 3.0, 4.0])
+DIAMETERS_MM = (10, 13, 17, 22, 28, 37)
+RING_MM = 57.2  # the spheres' centres from the middle
+CONTRAST, BACKGROUND_BQML = 4.0, 5300.0
+BODY_MM, LUNG_MM = (147.0, 115.0), 25.0
+ITERATIONS = 10
+COLOURS = {"v1": "#d55e00", "v2": "#0072b2"}
+
+
+@dataclass(frozen=True)
+class Body:
+    """Activity in Bq/mL and attenuation in 1/cm on the grid (X, Y, Z)."""
+
+    activity: np.ndarray
+    mu_per_cm: np.ndarray
+
+
+def axes_mm() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    x, y, z = ((np.arange(n) - (n - 1) / 2) * v for n, v in zip(GRID.shape, GRID.voxel_mm, strict=True))
+    return x[:, None, None], y[None, :, None], z[None, None, :]
+
+
+def spheres() -> Iterator[tuple[int, float, float]]:
+    """Diameter and centre of each sphere, mm."""
+    for i, diameter in enumerate(DIAMETERS_MM):
+        angle = np.deg2rad(60 * i)
+        yield diameter, RING_MM * np.cos(angle), RING_MM * np.sin(angle)
+
+
+def body() -> Body:
+    """The phantom, each voxel the mean of 27 points."""
+    x, y, z = axes_mm()
+    activity, mu = np.zeros(GRID.shape, np.float32), np.zeros(GRID.shape, np.float32)
+    shifts = [np.array(s) for s in np.ndindex(3, 3, 3)]
+    for shift in shifts:
+        u, v, w = (a + (s - 1) / 3 * size for a, s, size in zip((x, y, z), shift, GRID.voxel_mm, strict=True))
+        inside = ((u / BODY_MM[0]) ** 2 + (v / BODY_MM[1]) ** 2 <= 1) & (np.abs(w) < 90)
+        lung = inside & (u**2 + v**2 < LUNG_MM**2)
+        value = np.where(inside & ~lung, BACKGROUND_BQML, 0.0)
+        for diameter, a, b in spheres():
+            value = np.where(
+                (u - a) ** 2 + (v - b) ** 2 + w**2 < (diameter / 2) ** 2, CONTRAST * BACKGROUND_BQML, value
+            )
+        activity += (value / len(shifts)).astype(np.float32)
+        mu += (np.where(inside, np.where(lung, 0.025, 0.096), 0.0) / len(shifts)).astype(np.float32)
+    return Body(activity, mu)
+
+
+def measure(image: np.ndarray) -> Iterator[tuple[int, float, float]]:
+    """Diameter, contrast recovery % and background variability % of each sphere."""
+    x, y, z = axes_mm()
+    planes = [int(np.abs(z.ravel() - at).argmin()) for at in (-20, -10, 0, 10, 20)]
+    middle = image[:, :, planes[2]]
+    for diameter, a, b in spheres():
+        hot = middle[disc(x, y, a, b, diameter)].mean()
+        angles = np.deg2rad(np.arange(0, 360, 30) + 15)
+        regions = [disc(x, y, 112 * np.cos(t), 84 * np.sin(t), diameter) for t in angles]
+        values = np.array([image[:, :, k][region].mean() for k in planes for region in regions])
+        recovery = (hot / values.mean() - 1) / (CONTRAST - 1) * 100
+        yield diameter, float(recovery), float(values.std(ddof=1) / values.mean() * 100)
+
+
+def disc(x: np.ndarray, y: np.ndarray, a: float, b: float, diameter: float) -> np.ndarray:
+    """Voxels (X, Y) whose centre lies within a disc."""
+    return np.asarray(((x - a) ** 2 + (y - b) ** 2 <= (diameter / 2) ** 2)[:, :, 0])
+
+
+def curves(config: configuration.Config, scan_s: float, threads: int) -> pd.DataFrame:
+    """One row a protocol, iteration and sphere."""
+    device = scanner.from_choice(dataclasses.replace(config.scanner, efficiency=None))
+    settings = dataclasses.replace(config.simulation, scan_s=scan_s, oversampling=1)
+    phantom, voxel = body(), GRID.voxel_mm
+    activity = (phantom.activity * np.prod(voxel) * 1e-3).astype(np.float32)
+    scan = simulate.Scan(activity, tuple(voxel), phantom.mu_per_cm / 10, tuple(voxel), device, settings)
+    noise = simulate.background(scan, 1)
+    with Progress(64, "simulate", "slices") as bar:
+        parts = []
+        for part in simulate.simulate(scan, noise, 2, threads):
+            parts.append(part)
+            bar.update(1)
+    events = np.concatenate(parts)
+    projector = Projector(device, GRID, threads)
+    with Progress(sensitivity.work(device), "sensitivity", "pairs") as bar:
+        image_s = sensitivity.sensitivity(projector, phantom.mu_per_cm, bar.update)
+    additive = corrections.additive(projector, events, phantom.mu_per_cm, noise)
+    rows = []
+    for name, protocol in config.protocols.items():
+        longer = dataclasses.replace(protocol, iterations=ITERATIONS)
+        with Progress(len(events) * ITERATIONS, f"reconstruct {name}", "events") as bar:
+            images = osem.iterate(projector, events, additive, image_s, scan.effective_s, longer, bar.update)
+            for iteration, image in enumerate(images, start=1):
+                rows += [(name, protocol.iterations, len(events), iteration, *row) for row in measure(image)]
+    columns = ["protocol", "iterations_used", "events", "iteration", "diameter_mm", "recovery_pc", "variability_pc"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """A panel a sphere: recovery against variability along the iterations, the protocol's own marked."""
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, 3, figsize=(7.2, 4.6), sharex=True, sharey=True, layout="constrained")
+    for ax, (diameter, of_sphere) in zip(axes.flat, table.groupby("diameter_mm"), strict=True):
+        for name, line in of_sphere.groupby("protocol"):
+            ax.plot(
+                line["variability_pc"], line["recovery_pc"], "o-", ms=2.5, lw=1, color=COLOURS[str(name)], label=name
+            )
+            used = line[line["iteration"] == line["iterations_used"]]
+            ax.plot(used["variability_pc"], used["recovery_pc"], "s", ms=7, mfc="none", color=COLOURS[str(name)])
+        ax.axhline(100, color="0.7", lw=0.8, zorder=0)
+        ax.set_title(f"{diameter} mm", fontsize=9)
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    figure.supxlabel("background variability (%)", fontsize=9)
+    figure.supylabel("contrast recovery (%)", fontsize=9)
+    figure.savefig(path, dpi=160)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--config", default="config/config.yaml", help="whose scanner and protocols (default: %(default)s)"
+    )
+    parser.add_argument("--scan-s", type=float, default=60.0, help="duration of the scan, s")
+    parser.add_argument("--threads", type=int, default=2, help="threads to use")
+    parser.add_argument("--out", type=Path, default=Path("docs/figures"), help="folder for the CSV and the figure")
+    args = parser.parse_args()
+    table = curves(configuration.read(args.config), args.scan_s, args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_csv(args.out / "image_quality.csv", table)
+    draw(table, args.out / "image_quality.png")
+    last = table[table["iteration"] == table["iterations_used"]]
+    print(last.pivot(index="diameter_mm", columns="protocol", values=["recovery_pc", "variability_pc"]).round(1))
+
+
+if __name__ == "__main__":
+    main()
