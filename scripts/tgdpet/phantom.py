@@ -145,7 +145,7 @@ def paint(
             inside &= labels[box] != ORGANS["air"]
         labels[box][inside] = ORGANS[organ.name]
         suv[box][inside] = organ.suv
-    suv *= _texture(shape, voxel_mm, rng)
+    suv *= texture(shape, voxel_mm, rng)
     mu = np.full(len(ORGANS), MU_SOFT_PER_CM, np.float32)
     for name, value in MU_PER_CM.items():
         mu[ORGANS[name]] = value
@@ -166,7 +166,7 @@ def _inside(organ: Organ, axes: list[np.ndarray]) -> tuple[tuple[slice, ...], np
     return box, np.abs(u / a) ** power + np.abs(v / b) ** power + (z / c) ** 2 <= 1
 
 
-def _texture(shape: tuple[int, ...], voxel_mm: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+def texture(shape: tuple[int, ...], voxel_mm: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
     """A smooth random field with mean 1 and standard deviation 0.05, correlated over about 25 mm."""
     from scipy.ndimage import zoom
 

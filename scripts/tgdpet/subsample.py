@@ -57,7 +57,8 @@ def nominal_s(scan_s: float, expected_s: float | None, where: str | Path) -> flo
     if expected_s is None:
         return scan_s
     if abs(scan_s - expected_s) > 0.01 * expected_s:
-        raise ValueError(f"{where}: the scan lasts {scan_s:g} s; expected simulation.scan_s = {expected_s:g} s within 1 %")
+        expected = f"simulation.scan_s = {expected_s:g} s within 1 %"
+        raise ValueError(f"{where}: the scan lasts {scan_s:g} s; expected {expected}")
     return expected_s
 
 

@@ -122,7 +122,7 @@ def test_texture_is_five_per_cent_around_the_mean() -> None:
     painted = body("test_high_bmi")
     liver = painted.suv[of(painted, "liver")]
     assert 0.02 < liver.std() / liver.mean() < 0.09
-    field = phantom._texture((60, 60, 60), VOXEL_MM, np.random.default_rng(1))
+    field = phantom.texture((60, 60, 60), VOXEL_MM, np.random.default_rng(1))
     assert field.mean() == pytest.approx(1, abs=0.01) and field.std() == pytest.approx(0.05, rel=0.02)
 
 
