@@ -11,6 +11,7 @@ import pytest
 from patient import BALLS, NUMBER, VOXEL, make, save, write
 
 from tgdpet import anatomy
+from tgdpet.anatomy.patient import _resample
 from tgdpet.anatomy.uptake import TISSUES, TOTAL_V2, draw_suv, mu_of_hu, stem
 from tgdpet.config import Simulation
 
@@ -163,3 +164,11 @@ def test_attenuation_of_ct_numbers():
     np.testing.assert_allclose(mu_of_hu(hu), mu, atol=1e-4)
     assert (np.diff(mu_of_hu(np.linspace(-1000, 3000, 4001))) > 0).all()
     assert mu_of_hu(hu).dtype == np.float32
+
+
+def test_a_fine_ct_is_averaged_and_a_coarse_one_left_alone():
+    noise = np.random.default_rng(0).normal(100, 50, (80, 80, 80)).astype(np.float32)
+    fine, grid_mm = np.diag([1.0, 1.0, 1.0, 1.0]), np.diag([5.0, 5.0, 5.0, 1.0])
+    averaged = _resample(noise, fine, grid_mm, (16, 16, 16), 1)
+    assert averaged.mean() == pytest.approx(100, abs=1) and averaged.std() < 10
+    assert np.array_equal(_resample(noise, grid_mm, grid_mm, noise.shape, 1), noise)

@@ -18,6 +18,7 @@ from .. import images
 from ..config import Simulation
 from ..files import read_csv
 from ..phantom import ORGANS, Phantom, texture
+from ..scanner import FWHM_PER_SIGMA
 from ..schema import nearest
 from ..studies import Lesion
 from . import uptake
@@ -198,6 +199,9 @@ def _resample(
     volume: np.ndarray, affine: np.ndarray, to_mm: np.ndarray, shape: tuple[int, ...], order: int
 ) -> np.ndarray:
     index = np.linalg.inv(affine) @ to_mm
+    if order:  # voxels much finer than the grid's are averaged first, not picked
+        steps = np.abs(index[:3, :3]).sum(axis=1)
+        volume = ndimage.gaussian_filter(volume, np.where(steps > 1.5, steps / FWHM_PER_SIGMA, 0), mode="nearest")
     return np.asarray(ndimage.affine_transform(volume, index[:3, :3], index[:3, 3], shape, order=order, mode="nearest"))
 
 
