@@ -201,7 +201,7 @@ def _resample(
     index = np.linalg.inv(affine) @ to_mm
     if order:  # voxels much finer than the grid's are averaged first, not picked
         steps = np.abs(index[:3, :3]).sum(axis=1)
-        volume = ndimage.gaussian_filter(volume, np.where(steps > 1.5, steps / FWHM_PER_SIGMA, 0), mode="nearest")
+        volume = ndimage.gaussian_filter(volume, np.where(steps > 2, steps / FWHM_PER_SIGMA, 0), mode="nearest")
     return np.asarray(ndimage.affine_transform(volume, index[:3, :3], index[:3, 3], shape, order=order, mode="nearest"))
 
 
