@@ -30,7 +30,7 @@ def run(what: str, command: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, help="threads to use")
-    parser.add_argument("--efficiency", type=float, default=0.4, help="decides the number of events")
+    parser.add_argument("--efficiency", type=float, default=0.41, help="decides the number of events")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder, threads = Path(name) / "bed", f"--threads {args.threads}"

@@ -87,3 +87,12 @@ def test_a_missing_or_unknown_figure_is_named(tmp_path: Path, change: dict[str, 
     (tmp_path / "scanner.json").write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
     with pytest.raises(ValueError, match=r"scanner\.json: expected the keys"):
         scanner.read(tmp_path / "scanner.json")
+
+
+def test_the_clinical_scanner_counts_as_published_ones_do() -> None:
+    """A line of 700 mm in air (NEMA NU 2-2018): 5 to 20 counts/s per kBq in Hsu et al. 2017 (J Nucl Med 58:1511)."""
+    device = PRESETS["clinical"]
+    z = np.linspace(-device.axial_mm / 2, device.axial_mm / 2, 2001)
+    half = device.axial_mm / 2 - np.abs(z)
+    seen = device.efficiency**2 * half / np.hypot(half, device.radius_mm)  # both photons of a decay on the axis
+    assert 1000 * np.trapezoid(seen, z) / 700 == pytest.approx(13, rel=0.05)
