@@ -93,7 +93,7 @@ def _columns(projector: Projector, mu: np.ndarray, ids: np.ndarray, step: Step) 
     scanner, at = projector.scanner, projector.scanner.detector_mm().astype(np.float64)
     xy, z = at[ids[0], :2], at[ids[:, 0], 2]
     first, second = np.triu_indices(ids.shape[1], 1)
-    if np.any(scanner.lor_weights(*np.broadcast_arrays(ids[:, None], ids[None, :]))):
+    if np.any(_weights(scanner, ids[:, None], ids[None, :])):
         raise ValueError("scanner: detectors of one column along the axis are in coincidence; expected none")
     slab = _Slab(projector, z)
     columns = np.asarray(np.pad(mu, ((1, 1), (1, 1), (slab.before, slab.after))), np.float32)
@@ -105,7 +105,7 @@ def _columns(projector: Projector, mu: np.ndarray, ids: np.ndarray, step: Step) 
         for start in range(a, b, COLUMN_PAIRS):
             some = slice(start, min(start + COLUMN_PAIRS, b))
             one, two = ids[:, first[some]].T[:, :, None], ids[:, second[some]].T[:, None, :]
-            weight = scanner.lor_weights(*np.broadcast_arrays(one, two))
+            weight = _weights(scanner, one, two)
             steep = np.abs(z[:, None] - z) > np.abs(xy[second[some]] - xy[first[some]]).max(axis=1)[:, None, None]
             lines = np.where(steep, 0, weight).astype(np.float32)
             used = lines.any(axis=(1, 2))
@@ -122,6 +122,12 @@ def _columns(projector: Projector, mu: np.ndarray, ids: np.ndarray, step: Step) 
     with ThreadPoolExecutor(projector.threads) as pool:
         total = sum(pool.map(part, bounds[:-1], bounds[1:]))
     return np.asarray(total)[1:-1, 1:-1, slab.inside]
+
+
+def _weights(scanner: AnyScanner, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
+    """LOR weights of detector ids of any shapes that broadcast."""
+    pairs = np.broadcast_arrays(det0, det1)
+    return scanner.lor_weights(*(ids.ravel() for ids in pairs)).reshape(pairs[0].shape)
 
 
 class _Slab:
