@@ -145,11 +145,20 @@ def read_samples(path: Path) -> tuple[str, int, list[Sample]]:
     return content["study"], content["seed"], [Sample(**{k: row[k] for k in keys}) for row in content["samples"]]
 
 
+def _background_methods(meta: Mapping[str, Any]) -> dict[str, str]:
+    """How scatter and randoms were corrected."""
+    if meta.get("background_given"):
+        return dict.fromkeys(("ScatterCorrectionMethod", "RandomsCorrectionMethod"), "given for each event")
+    scatter = "Gaussian source" if meta["background"]["scatter_bq"] > 0 else "none"
+    randoms = "rate and singles of the background model" if meta["background"]["randoms_per_s"] > 0 else "none"
+    return {"ScatterCorrectionMethod": scatter, "RandomsCorrectionMethod": randoms}
+
+
 def image_sidecar(meta: Mapping[str, Any], duration_s: float, more: Mapping[str, Any]) -> dict[str, Any]:
     """BIDS-PET sidecar of an image of this study that holds `duration_s` worth of events."""
     return {
         "Modality": "PT",
-        "Manufacturer": "tgdpet simulation",
+        "Manufacturer": meta["petsird"]["model"] if "petsird" in meta else "tgdpet simulation",
         "TracerName": "FDG",
         "TracerRadionuclide": "F18",
         "TracerHalfLife": meta["half_life_s"],
@@ -176,9 +185,8 @@ def recon_sidecar(
         "ReconMethodParameterValues": [protocol.iterations, protocol.subsets, protocol.psf_fwhm_mm],
         "ReconFilterType": "Gaussian" if protocol.post_fwhm_mm else "none",
         "ReconFilterSize": protocol.post_fwhm_mm,
-        "AttenuationCorrection": "simulated attenuation map",
-        "ScatterCorrectionMethod": "closed-form simulated distribution",
-        "RandomsCorrectionMethod": "uniform rate",
+        "AttenuationCorrection": "attenuation map" if meta.get("attenuation", True) else "none",
+        **_background_methods(meta),
         "Study": meta["study"],
         "Protocol": name,
         "Sample": sample.name,

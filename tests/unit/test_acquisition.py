@@ -144,3 +144,17 @@ def test_an_images_sidecar_tells_how_it_was_made(made: Path) -> None:
     assert sidecar["ReconMethodParameterValues"] == [6, 4, [14.0, 10.0, 10.0]]
     assert sidecar["TracerName"] == "FDG" and sidecar["ScanStart"] == 3600
     assert images.suv_factor(sidecar) > 0
+
+
+def test_an_images_sidecar_says_what_was_corrected(made: Path) -> None:
+    meta = read_json(made / "listmode.json")
+
+    def corrected(**change: object) -> list[str]:
+        beside = acquisition.recon_sidecar({**meta, **change}, Sample("60s", 1.0), "v2", Protocol(), (0, 1))
+        return [beside[k] for k in ("AttenuationCorrection", "ScatterCorrectionMethod", "RandomsCorrectionMethod")]
+
+    assert corrected() == ["attenuation map", "Gaussian source", "rate and singles of the background model"]
+    assert corrected(attenuation=False)[0] == "none"
+    nothing = {**meta["background"], "scatter_bq": 0.0, "randoms_per_s": 0.0}
+    assert corrected(background=nothing)[1:] == ["none", "none"]
+    assert corrected(background_given=True)[1:] == ["given for each event"] * 2
