@@ -10,31 +10,11 @@ from dataclasses import replace
 import numba as nb
 import numpy as np
 
-from .projector import Projector
-from .scanner import AnyScanner, Scanner
+from .projector import Projector, locality_order
+from .scanner import AnyScanner
 from .simulate import Background
 
 BATCH = 1 << 18
-
-
-def sample_lors(scanner: Scanner, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Detector ids (count,) of accepted LORs number `first`.. of a low-discrepancy sequence over all LORs.
-
-    The additive recurrence with the generalised golden ratio (Roberts 2018) covers angle, radius and ring pair
-    evenly, so that sums over LORs converge much faster than with random ones.
-    """
-    root = 1.0
-    for _ in range(60):  # root of x^5 = x + 1: the ratio for four dimensions
-        root = (1 + root) ** 0.2
-    i = np.arange(first + 1, first + count + 1)
-    u = [(0.5 + i * root ** -(d + 1)) % 1.0 for d in range(4)]
-    n = scanner.crystals_per_ring
-    crystal0 = (u[0] * n).astype(np.int64)
-    spans = n - 2 * scanner.min_crystal_difference + 1
-    crystal1 = (crystal0 + scanner.min_crystal_difference + (u[1] * spans).astype(np.int64)) % n
-    pairs = _ring_pairs(scanner)
-    rings = pairs[(_interleave(u[2], u[3], scanner) * len(pairs)).astype(np.int64)]
-    return rings[:, 0] * n + crystal0, rings[:, 1] * n + crystal1
 
 
 def additive(
@@ -57,15 +37,17 @@ def additive(
 
     def work(start: int) -> int:
         part = slice(start, start + BATCH)
-        det0, det1 = np.ascontiguousarray(events["det0"][part]), np.ascontiguousarray(events["det1"][part])
+        order = locality_order(events[part], scanner, projector.grid, use_tof=False)
+        some = events[part][order]
+        det0, det1, tof = (np.ascontiguousarray(some[key]) for key in ("det0", "det1", "tof"))
         weight = scanner.lor_weights(det0, det1)
         with np.errstate(divide="ignore"):
             if model is None:
-                rate = np.asarray(given)[part] / weight
+                rate = np.asarray(given)[part][order] / weight
             else:
-                randoms, scatter = model(det0, det1, np.ascontiguousarray(events["tof"][part]))
+                randoms, scatter = model(det0, det1, tof)
                 rate = randoms / weight + scatter
-        out[part] = 1e3 * rate * np.exp(alone.forward(mu, det0, det1))  # 1e3: Bq/mm3 to Bq/mL
+        out[part][order] = 1e3 * rate * np.exp(alone.forward(mu, det0, det1))  # 1e3: Bq/mm3 to Bq/mL
         return len(det0)
 
     with ThreadPoolExecutor(projector.threads) as pool:
@@ -116,14 +98,3 @@ def scatter_density(at, det0, det1, tof, source, tof_mm):  # type: ignore[no-unt
         inside = 0.5 * (math.erf((off + bin_mm / 2) / spread) - math.erf((off - bin_mm / 2) / spread))
         out[e] = norm * math.exp(-0.5 * (c - b * b / a)) * math.sqrt(2 * math.pi / a) * inside
     return out
-
-
-def _ring_pairs(scanner: Scanner) -> np.ndarray:
-    first, second = np.divmod(np.arange(scanner.rings**2), scanner.rings)
-    return np.stack([first, second], axis=1)[np.abs(first - second) <= scanner.max_ring_difference]
-
-
-def _interleave(u: np.ndarray, v: np.ndarray, scanner: Scanner) -> np.ndarray:
-    """One coordinate over the ring pairs from two: u picks the block of pairs, v the place within it."""
-    blocks = scanner.rings
-    return (np.floor(u * blocks) + v) / blocks

@@ -6,7 +6,8 @@ has the weight erf((d + b/2) / (sqrt2 s)) / 2 - erf((d - b/2) / (sqrt2 s)) / 2 (
 3 sigma and divided by the kernel's integral, so that all TOF bins sum to the non-TOF value.
 
 Images are (X, Y, Z) on a centred grid; projections are line integrals in image unit times mm. Work is cut
-into a fixed number of parts with an accumulator each, so results do not depend on the number of threads.
+into parts, each with an image of its own where it writes one, by the number of events alone, so results do not
+depend on the number of threads. Events in the order of `locality_order` keep to the processor's caches.
 """
 
 from __future__ import annotations
@@ -15,32 +16,54 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 from scipy.special import erf
 
+from . import joseph
 from .config import Grid
-from .scanner import Scanner
+from .scanner import AnyScanner
 
 N_PARTS = 4
-TABLE_STEP_MM = 0.125
+EVENTS_PER_PART = 1 << 15  # fewer are done sooner than another image is zeroed and added
+MOST_PARTS, MANY_EVENTS = 16, 1 << 18  # more parts, for more threads, where each has so many events
+STEPS_PER_SIGMA = 512  # of the TOF table, which is not interpolated: places err by at most sigma / 1024
 SIGMAS = 3.0
+CELL = 4  # voxels; of `locality_order`: what events of such a cube and one direction read fits the fastest cache
+
+
+class TofTable(NamedTuple):
+    """TOF weight at distances 0, 1 / per_mm, 2 / per_mm ... mm from a bin's centre; nothing beyond `reach_mm`."""
+
+    weights: np.ndarray
+    per_mm: float
+    reach_mm: float
+
+
+WITHOUT_TOF = TofTable(np.ones(1, np.float32), 0.0, 1e9)
 
 
 @dataclass(frozen=True)
 class Projector:
     """A scanner's detectors and an image grid; `threads` work at once."""
 
-    scanner: Scanner
+    scanner: AnyScanner
     grid: Grid
     threads: int = 1
 
     def __post_init__(self) -> None:
         scanner = self.scanner
-        object.__setattr__(self, "_detectors", scanner.detector_mm())
-        object.__setattr__(self, "_table", tof_table(scanner.tof_sigma_mm, scanner.tof_bin_mm))
-        object.__setattr__(self, "_voxel", np.asarray(self.grid.voxel_mm, np.float64))
+        table = tof_table(scanner.tof_sigma_mm, scanner.tof_bin_mm)
+        detectors = np.ascontiguousarray(scanner.detector_mm(), np.float32)
+        geometry = detectors, np.asarray(self.grid.voxel_mm, np.float64), float(scanner.tof_step_mm)
+        object.__setattr__(self, "_with_tof", (*geometry, *table))
+        object.__setattr__(self, "_without_tof", (*geometry, *WITHOUT_TOF))
+        object.__setattr__(self, "_spare", {})
+
+    def hold(self, array: np.ndarray) -> np.ndarray:
+        """Bring an array to where it is read, before many calls with it: here, it is there."""
+        return array
 
     def forward(
         self, image: np.ndarray, det0: np.ndarray, det1: np.ndarray, tof: np.ndarray | None = None
@@ -48,66 +71,94 @@ class Projector:
         """Line integrals (n,) of `image` (X, Y, Z) for detector ids (n,) and TOF bins (n,); without bins, non-TOF."""
         padded = pad(self._checked(image))
         out = np.empty(len(det0), image.dtype)
-        bins = _no_bins(len(det0)) if tof is None else tof
+        bins, geometry = self._bins(tof, len(det0))
 
-        def work(part: slice) -> None:
-            _forward(padded, det0[part], det1[part], bins[part], tof is not None, out[part], *self._arrays())
+        def work(part: int, some: slice) -> None:
+            joseph.forward(padded, det0[some], det1[some], bins[some], out[some], *geometry)
 
         self._each(work, len(det0))
         return out
 
     def back(self, values: np.ndarray, det0: np.ndarray, det1: np.ndarray, tof: np.ndarray | None = None) -> np.ndarray:
         """The adjoint of `forward`: values (n,) spread into an image (X, Y, Z) of their dtype."""
-        bins = _no_bins(len(det0)) if tof is None else tof
+        bins, geometry = self._bins(tof, len(det0))
 
-        def work(part: slice) -> np.ndarray:
-            image = pad(np.zeros(self.grid.shape, values.dtype))
-            _back(image, det0[part], det1[part], bins[part], tof is not None, values[part], *self._arrays())
-            return image
+        def work(image: np.ndarray, some: slice) -> None:
+            joseph.back(image, det0[some], det1[some], bins[some], values[some], *geometry)
 
-        return unpad(_total(self._each(work, len(det0))))
+        return self._total(work, len(det0), values.dtype)
 
     def em_back(self, image: np.ndarray, events: np.ndarray, additive: np.ndarray) -> np.ndarray:
-        """Back projection of 1 / (forward + additive) of `events` in one pass over them; (X, Y, Z) float32.
+        """Back projection of 1 / (forward + additive) of `events` in one pass over them; (X, Y, Z) of its dtype.
 
         `additive` (n,) float32: expected background of each event divided by its LOR's attenuation and weight,
-        in image unit times mm.
+        in image unit times mm. Events that expect nothing are left out.
         """
         padded = pad(self._checked(image))
+        geometry = self._with_tof  # type: ignore[attr-defined]
 
-        def work(part: slice) -> np.ndarray:
-            out = np.zeros_like(padded)
-            _em_back(padded, events[part], additive[part], out, *self._arrays())
-            return out
+        def work(out: np.ndarray, some: slice) -> None:
+            joseph.em_back(padded, events[some], additive[some], out, *geometry)
 
-        return unpad(_total(self._each(work, len(events))))
+        return self._total(work, len(events), image.dtype)
 
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-        return self._detectors, self._voxel, self._table, self.scanner.tof_bin_mm  # type: ignore[attr-defined]
+    def _bins(self, tof: np.ndarray | None, n: int) -> tuple[np.ndarray, tuple[Any, ...]]:
+        if tof is None:
+            return np.zeros(n, np.int32), self._without_tof  # type: ignore[attr-defined]
+        return tof, self._with_tof  # type: ignore[attr-defined]
 
     def _checked(self, image: np.ndarray) -> np.ndarray:
         if list(image.shape) != list(self.grid.shape):
             raise ValueError(f"projector: expected an image of shape {tuple(self.grid.shape)}, got {image.shape}")
         return image
 
-    def _each(self, work: Callable[[slice], object], n: int) -> list:  # type: ignore[type-arg]
-        bounds = np.linspace(0, n, N_PARTS + 1).astype(int)
+    def _total(self, work: Callable[[np.ndarray, slice], None], n: int, dtype: np.dtype[Any]) -> np.ndarray:
+        """What `work(padded image, events)` adds up in an image of zeros, over all `n` events."""
+        shape = self.grid.shape
+        parts, out = self._take_parts(_n_parts(n), dtype), np.empty(shape, dtype)
+
+        def zero_and_work(part: int, some: slice) -> None:
+            parts[part] = 0
+            work(parts[part], some)
+
+        def add(part: int, planes: slice) -> None:
+            joseph.add_parts(parts, out, planes.start, planes.stop)
+
+        self._each(zero_and_work, n)
+        self._each(add, shape[0], len(parts))
+        self._spare[len(parts), dtype].append(parts)  # type: ignore[attr-defined]
+        return out
+
+    def _take_parts(self, n_parts: int, dtype: np.dtype[Any]) -> np.ndarray:
+        """Padded images with anything in them, from an earlier call where one is done: new memory costs page faults."""
+        try:
+            return self._spare.setdefault((n_parts, dtype), []).pop()  # type: ignore[attr-defined]
+        except IndexError:  # none yet, or all with calls that run at this moment
+            return np.empty((n_parts, *(m + 2 for m in self.grid.shape)), dtype)
+
+    def _each(self, work: Callable[[int, slice], None], n: int, n_parts: int = 0) -> None:
+        n_parts = n_parts or _n_parts(n)
+        bounds = np.linspace(0, n, n_parts + 1).astype(int).tolist()
         parts = [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-        if self.threads == 1:
-            return [work(part) for part in parts]
+        if min(self.threads, n_parts) == 1:
+            for part, some in enumerate(parts):
+                work(part, some)
+            return
         with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(work, parts))
+            list(pool.map(work, range(n_parts), parts))
 
 
-def tof_table(sigma_mm: float, bin_mm: float) -> np.ndarray:
-    """TOF weight against the distance from the bin's centre in steps of `TABLE_STEP_MM`, float32; ends with 0."""
-    reach = SIGMAS * sigma_mm + bin_mm / 2
-    d = np.arange(0, reach + TABLE_STEP_MM, TABLE_STEP_MM)
-    scale = math.sqrt(2) * sigma_mm
+def tof_table(sigma_mm: float, bin_mm: float) -> TofTable:
+    """TOF weights of a bin of `bin_mm` seen with a resolution of `sigma_mm`; for sigma 0: 1 inside the bin."""
+    if sigma_mm == 0:
+        return WITHOUT_TOF._replace(reach_mm=bin_mm / 2)
+    step = sigma_mm / STEPS_PER_SIGMA
+    n = math.ceil((SIGMAS * sigma_mm + bin_mm / 2) / step) + 1
+    d, scale = np.arange(n) * step, math.sqrt(2) * sigma_mm
     weight = 0.5 * (erf((d + bin_mm / 2) / scale) - erf((d - bin_mm / 2) / scale))
     weight[-1] = 0
-    integral = 2 * TABLE_STEP_MM * (weight.sum() - weight[0] / 2) / bin_mm
-    return (weight / integral).astype(np.float64)
+    integral = 2 * step * (weight.sum() - weight[0] / 2) / bin_mm
+    return TofTable((weight / integral).astype(np.float32), 1 / step, (n - 1) * step)
 
 
 def pad(image: np.ndarray) -> np.ndarray:
@@ -120,139 +171,22 @@ def unpad(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image[1:-1, 1:-1, 1:-1])
 
 
-def _no_bins(n: int) -> np.ndarray:
-    return np.zeros(n, np.int32)
+def locality_order(events: np.ndarray, scanner: AnyScanner, grid: Grid, use_tof: bool = True) -> np.ndarray:
+    """A permutation (n,) of events that brings together those of one place and direction; ties keep their order.
 
-
-def _total(images: list[np.ndarray]) -> np.ndarray:
-    total = images[0]
-    for image in images[1:]:
-        total += image
-    return total
-
-
-@nb.njit(inline="always")
-def _trace(shape, det0, det1, center, use_tof, voxel, table, index, weight):  # type: ignore[no-untyped-def]
-    """Fill the flat indices and the four weights of every crossing of one LOR; return their number.
-
-    `shape` is the padded image's. The four voxels of a crossing are at index, + stride of v, + stride of u,
-    + both, with weights weight[m, 0..3].
+    Projecting them in this order rereads voxels while they are cached; results change by rounding only. The place
+    is the TOF bin's or, for projections without TOF, the middle of the LOR.
     """
-    length = 0.0
-    for a in range(3):
-        length += (det1[a] - det0[a]) ** 2
-    length = math.sqrt(length)
-    d0, d1, d2 = (det1[0] - det0[0]) / length, (det1[1] - det0[1]) / length, (det1[2] - det0[2]) / length
-    m0, m1, m2 = 0.5 * (det0[0] + det1[0]), 0.5 * (det0[1] + det1[1]), 0.5 * (det0[2] + det1[2])
-    s0, s1, s2 = shape[1] * shape[2], shape[2], 1
-    n0, n1, n2 = shape[0] - 2, shape[1] - 2, shape[2] - 2
-    v0, v1, v2 = voxel[0], voxel[1], voxel[2]
-    # put the main axis first: k along the planes, u and v across
-    if abs(d0) >= abs(d1) and abs(d0) >= abs(d2):
-        dk, mk, sk, nk, vk = d0, m0, s0, n0, v0
-        du, mu, su, nu, vu = d1, m1, s1, n1, v1
-        dv, mv, sv, nv, vv = d2, m2, s2, n2, v2
-    elif abs(d1) >= abs(d2):
-        dk, mk, sk, nk, vk = d1, m1, s1, n1, v1
-        du, mu, su, nu, vu = d0, m0, s0, n0, v0
-        dv, mv, sv, nv, vv = d2, m2, s2, n2, v2
-    else:
-        dk, mk, sk, nk, vk = d2, m2, s2, n2, v2
-        du, mu, su, nu, vu = d0, m0, s0, n0, v0
-        dv, mv, sv, nv, vv = d1, m1, s1, n1, v1
-    # distance from the LOR's middle at plane m: t = t0 + m * dt; padded indices across: u0 + m * gu, v0 + m * gv
-    dt = vk / dk
-    t0 = (-0.5 * (nk - 1) * vk - mk) / dk
-    gu, gv = dt * du / vu, dt * dv / vv
-    u0 = (mu + t0 * du) / vu + 0.5 * (nu - 1) + 1
-    w0 = (mv + t0 * dv) / vv + 0.5 * (nv - 1) + 1
-    lo, hi = 0.0, nk - 1.0
-    reach = (table.size - 1) * 0.125
-    if use_tof:
-        a, b = (center - reach - t0) / dt, (center + reach - t0) / dt
-        lo, hi = max(lo, min(a, b)), min(hi, max(a, b))
-    if abs(gu) > 1e-12:
-        a, b = (1e-9 - u0) / gu, (nu + 1 - 1e-9 - u0) / gu
-        lo, hi = max(lo, min(a, b)), min(hi, max(a, b))
-    elif not 0 < u0 < nu + 1:
-        return 0, 0, 0
-    if abs(gv) > 1e-12:
-        a, b = (1e-9 - w0) / gv, (nv + 1 - 1e-9 - w0) / gv
-        lo, hi = max(lo, min(a, b)), min(hi, max(a, b))
-    elif not 0 < w0 < nv + 1:
-        return 0, 0, 0
-    first, last = int(math.ceil(lo)), int(math.floor(hi))
-    step = abs(dt)
-    n = 0
-    for m in range(first, last + 1):
-        factor = step
-        if use_tof:
-            place = abs(t0 + m * dt - center) * 8.0
-            cell = min(int(place), table.size - 2)
-            factor *= table[cell] + (place - cell) * (table[cell + 1] - table[cell])
-        u, w = u0 + m * gu, w0 + m * gv
-        iu, iw = int(u), int(w)
-        fu, fw = u - iu, w - iw
-        index[n] = (m + 1) * sk + iu * su + iw * sv
-        weight[n, 0] = factor * (1 - fu) * (1 - fw)
-        weight[n, 1] = factor * (1 - fu) * fw
-        weight[n, 2] = factor * fu * (1 - fw)
-        weight[n, 3] = factor * fu * fw
-        n += 1
-    return n, su, sv
+    key, n_keys = joseph.place_keys(
+        events,
+        np.ascontiguousarray(scanner.detector_mm(), np.float32),
+        float(scanner.tof_step_mm) if use_tof else 0.0,
+        np.asarray(grid.shape, np.int64),
+        np.asarray(grid.voxel_mm, np.float64),
+        CELL,
+    )
+    return np.asarray(joseph.counting_sort(key, n_keys))
 
 
-@nb.njit(inline="always")
-def _gather(flat, index, weight, n, su, sv):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for m in range(n):
-        i = index[m]
-        total += weight[m, 0] * flat[i] + weight[m, 1] * flat[i + sv]
-        total += weight[m, 2] * flat[i + su] + weight[m, 3] * flat[i + su + sv]
-    return total
-
-
-@nb.njit(inline="always")
-def _scatter(flat, index, weight, n, su, sv, value):  # type: ignore[no-untyped-def]
-    for m in range(n):
-        i = index[m]
-        flat[i] += weight[m, 0] * value
-        flat[i + sv] += weight[m, 1] * value
-        flat[i + su] += weight[m, 2] * value
-        flat[i + su + sv] += weight[m, 3] * value
-
-
-@nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _forward(image, det0, det1, tof, use_tof, out, detectors, voxel, table, bin_mm):  # type: ignore[no-untyped-def]
-    flat, shape = image.ravel(), image.shape
-    index, weight = np.empty(max(shape), np.int64), np.empty((max(shape), 4))
-    for e in range(out.size):
-        n, su, sv = _trace(
-            shape, detectors[det0[e]], detectors[det1[e]], tof[e] * bin_mm, use_tof, voxel, table, index, weight
-        )
-        out[e] = _gather(flat, index, weight, n, su, sv)
-
-
-@nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _back(image, det0, det1, tof, use_tof, values, detectors, voxel, table, bin_mm):  # type: ignore[no-untyped-def]
-    flat, shape = image.ravel(), image.shape
-    index, weight = np.empty(max(shape), np.int64), np.empty((max(shape), 4))
-    for e in range(values.size):
-        n, su, sv = _trace(
-            shape, detectors[det0[e]], detectors[det1[e]], tof[e] * bin_mm, use_tof, voxel, table, index, weight
-        )
-        _scatter(flat, index, weight, n, su, sv, values[e])
-
-
-@nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _em_back(image, events, additive, out, detectors, voxel, table, bin_mm):  # type: ignore[no-untyped-def]
-    flat, target, shape = image.ravel(), out.ravel(), image.shape
-    index, weight = np.empty(max(shape), np.int64), np.empty((max(shape), 4), image.dtype)
-    for e in range(events.size):
-        event = events[e]
-        n, su, sv = _trace(
-            shape, detectors[event.det0], detectors[event.det1], event.tof * bin_mm, True, voxel, table, index, weight
-        )
-        expected = _gather(flat, index, weight, n, su, sv) + additive[e]
-        if expected > 0:
-            _scatter(target, index, weight, n, su, sv, 1.0 / expected)
+def _n_parts(n: int) -> int:
+    return max(1, min(n // EVENTS_PER_PART, N_PARTS), min(n // MANY_EVENTS, MOST_PARTS))

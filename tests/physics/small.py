@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import erf
 
 from tgdpet.config import Grid, Simulation
+from tgdpet.listmode import EVENT
 from tgdpet.scanner import Scanner
 from tgdpet.simulate import Scan
 
@@ -79,6 +80,19 @@ def some_lors(scanner: Scanner, n: int) -> tuple[np.ndarray, np.ndarray]:
     det0, det1 = np.random.default_rng(0).integers(0, scanner.n_detectors, (2, 20 * n + 1000))
     seen = np.flatnonzero(scanner.lor_weights(det0, det1))[:n]
     return det0[seen], det1[seen]
+
+
+def any_lors(scanner: Scanner, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Detector pairs and TOF bins of all kinds, outside the field of view and along the axis included."""
+    det0 = rng.integers(0, scanner.n_detectors, n)
+    det1 = (det0 + rng.integers(1, scanner.n_detectors, n)) % scanner.n_detectors
+    return det0, det1, rng.integers(-4, 5, n).astype(np.int32)
+
+
+def events_of(det0: np.ndarray, det1: np.ndarray, tof: np.ndarray) -> np.ndarray:
+    events = np.empty(len(det0), EVENT)
+    events["det0"], events["det1"], events["tof"] = det0, det1, tof
+    return events
 
 
 def positions_mm(scanner: Scanner, det: np.ndarray) -> np.ndarray:
