@@ -150,6 +150,9 @@ def test_background_of_each_event_is_taken_along(tmp_path):
     taken = np.load(tmp_path / "i/background.npy")
     assert taken.dtype == np.float32
     np.testing.assert_allclose(taken, [0.1, 0.2, 0.3], rtol=1e-6)
+    (tmp_path / "x.background.npy").unlink()
+    imported(path)
+    assert not (tmp_path / "i/background.npy").exists(), "that of an earlier import"
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.2], [0.1, 0.2, -1.0], [0.1, 0.2, np.nan], [1, 2, 3]])

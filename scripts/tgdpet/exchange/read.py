@@ -161,6 +161,7 @@ def _randoms(per_s: float) -> Background:
 def _copy_background(path: Path, folder: Path, events: int, dropped: int) -> None:
     source = side.beside(path, ".background.npy")
     if not source.exists():
+        (folder / "background.npy").unlink(missing_ok=True)  # of an earlier import
         return
     values = listmode.map_array(source, "background")
     if dropped:
