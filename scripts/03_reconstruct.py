@@ -8,7 +8,7 @@ from tgdpet import acquisition, cli, images, osem, subsample
 from tgdpet.config import Protocol
 from tgdpet.files import sidecar
 from tgdpet.progress import Progress
-from tgdpet.projector import Projector
+from tgdpet.projector import on_device
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="SAMPLE", help="samples to reconstruct (default: all)")
     parser.add_argument("--protocol", required=True, help="the protocol's name, for file names")
     parser.add_argument("--threads", type=int, default=1, help="threads to use")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to project; cuda: tgdpet[cuda]")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder for the images")
     cli.add_options(parser, Protocol)
     args = parser.parse_args()
@@ -29,7 +30,7 @@ def main() -> None:
     sensitivity, _ = images.read_plain(args.sensitivity)
     name, seed, samples = acquisition.read_samples(args.samples)
     samples = [s for s in samples if not args.only or s.name in args.only]
-    projector = Projector(study.scanner, study.grid, args.threads)
+    projector = on_device(args.device, study.scanner, study.grid, args.threads)
     valid = osem.valid_slices(sensitivity)
     settings = cli.as_settings(args)
     total = sum(s.fraction for s in samples) * len(study.events) * protocol.iterations
@@ -40,7 +41,7 @@ def main() -> None:
             seconds = study.meta["effective_s"] * sample.fraction
             image = osem.reconstruct(projector, events, background, sensitivity, seconds, protocol, bar.update)
             beside = acquisition.recon_sidecar(study.meta, sample, args.protocol, protocol, valid)
-            beside["provenance"] = sidecar([args.samples], settings, seed, "cpu", started)
+            beside["provenance"] = sidecar([args.samples], settings, seed, args.device, started)
             path = args.out_dir / images.image_name(name, args.protocol, sample.name)
             images.write_image(path, image, study.affine, beside)
 

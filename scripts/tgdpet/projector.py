@@ -148,6 +148,15 @@ class Projector:
             list(pool.map(work, range(n_parts), parts))
 
 
+def on_device(device: str, scanner: AnyScanner, grid: Grid, threads: int = 1) -> Any:
+    """A `Projector` for `cpu`, a `projector_cuda.CudaProjector` for `cuda`; ValueError where there is no GPU."""
+    if device == "cpu":
+        return Projector(scanner, grid, threads)
+    from .projector_cuda import CudaProjector
+
+    return CudaProjector(scanner, grid, threads)
+
+
 def tof_table(sigma_mm: float, bin_mm: float) -> TofTable:
     """TOF weights of a bin of `bin_mm` seen with a resolution of `sigma_mm`; for sigma 0: 1 inside the bin."""
     if sigma_mm == 0:

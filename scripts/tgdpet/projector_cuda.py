@@ -95,7 +95,7 @@ class CudaProjector:
 
     def __post_init__(self) -> None:
         if not cuda.is_available():
-            raise RuntimeError("projector: expected a CUDA GPU and its driver, found none; use the CPU's Projector")
+            raise ValueError("projector: expected a CUDA GPU and its driver, found none; project on the CPU")
         scanner = self.scanner
         geometry = (
             cuda.to_device(np.ascontiguousarray(scanner.detector_mm(), np.float32)),

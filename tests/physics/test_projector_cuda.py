@@ -14,6 +14,7 @@ from numba import cuda, float32, float64, from_dtype, int32, int64, types, uint3
 
 from tgdpet import projector_cuda
 from tgdpet.listmode import EVENT
+from tgdpet.projector import Projector, on_device
 from tgdpet.projector_cuda import CudaProjector
 
 HERE = Path(__file__).resolve().parent
@@ -98,8 +99,9 @@ def test_without_a_gpu_the_cuda_projector_says_so():
         pytest.skip("a GPU is at hand")
     from small import SMALL, SMALL_GRID
 
-    with pytest.raises(RuntimeError, match="expected a CUDA GPU and its driver, found none"):
-        CudaProjector(SMALL, SMALL_GRID)
+    with pytest.raises(ValueError, match="expected a CUDA GPU and its driver, found none"):
+        on_device("cuda", SMALL, SMALL_GRID)
+    assert isinstance(on_device("cpu", SMALL, SMALL_GRID), Projector)
 
 
 def test_on_a_gpu_the_pair_is_adjoint():

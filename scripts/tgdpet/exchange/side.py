@@ -123,7 +123,7 @@ def read_mu(path: Path, grid: Grid, axial_shift_mm: float, attenuation: bool) ->
     if not attenuation:
         return np.zeros(tuple(grid.shape), np.float32)
     if not side.exists():
-        raise ValueError(f"{side}: no attenuation map (1/cm, affine in gantry mm); without one ask for no attenuation")
+        raise ValueError(f"{side}: no attenuation map (1/cm, affine in gantry mm); without one: --no-attenuation")
     data, affine = images.read_plain(side)
     if not (np.isfinite(data).all() and data.min() >= -NOISE_PER_CM and data.max() <= MOST_PER_CM):
         raise ValueError(f"{side}: expected 0 to {MOST_PER_CM} 1/cm, got {data.min():g} to {data.max():g} (HU or 1/m?)")
