@@ -35,7 +35,7 @@ class Volumes:
     """The volumes of interest of a study, each (X, Y, Z) boolean."""
 
     body: m.Mask
-    liver: m.Mask
+    liver: m.Mask | None
     lesion: m.Mask | None
     distorted: dict[str, m.Mask]  # measure name -> where it is taken
 
@@ -62,7 +62,13 @@ def volumes(labels: m.Labels, organs: Mapping[str, int], role: str) -> Volumes:
     if role == "test_catheter":
         distorted["catheter_error"] = m.organ(labels, organs, "catheter")
     lesion = m.organ(labels, organs, "lesion") if role == "test_lesion" else None
-    return Volumes(m.body(labels), m.liver_voi(labels, organs), lesion, distorted)
+    try:
+        liver = m.liver_voi(labels, organs)
+    except m.MeasureError:
+        if role not in ORGAN_OF_ROLE:
+            raise
+        liver = None  # a bed over the bladder may see the liver's edge only, or nothing of it
+    return Volumes(m.body(labels), liver, lesion, distorted)
 
 
 def evaluate_study(
@@ -108,10 +114,13 @@ def measure(images: m.Array, samples: Sequence[str], reference: m.Array, voi: Vo
         yield _row(sample, "psnr", m.psnr(image, reference, voi.body), "dB", voi.body.sum())
         if number < SSIM_SAMPLES:
             yield _row(sample, "ssim", m.ssim(image, reference, voi.body), "1", voi.body.sum())
-        yield _row(sample, "liver_cov_spatial", m.spatial_cov(image, voi.liver), "%", voi.liver.sum())
-        yield _row(sample, "liver_rmse", m.rmse(image, reference, voi.liver), "Bq/mL", voi.liver.sum())
+        if voi.liver is not None:
+            yield _row(sample, "liver_cov_spatial", m.spatial_cov(image, voi.liver), "%", voi.liver.sum())
+            yield _row(sample, "liver_rmse", m.rmse(image, reference, voi.liver), "Bq/mL", voi.liver.sum())
         for name, mask in voi.distorted.items():
             yield _row(sample, name, m.relative_error(image, reference, mask), "%", mask.sum())
+    if voi.liver is None:
+        return
     realised = [i for i, sample in enumerate(samples) if re.fullmatch(r"real\d+", sample)]
     # One image is an ensemble of one: its liver bias still says whether a network shifts the mean.
     chosen = images[realised] if len(realised) > 1 else images

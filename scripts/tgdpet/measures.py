@@ -49,21 +49,25 @@ def body(labels: Labels) -> Mask:
 
 
 def liver_voi(labels: Labels, organs: Mapping[str, int], *, erode: int = 2, at_least: int = 30) -> Mask:
-    """Homogeneous liver: eroded by `erode` voxels, and as far again away from any lesion.
+    """Homogeneous liver: eroded by `erode` voxels, as far again away from any lesion, and well seen by the scanner.
 
-    Coarse grids may leave fewer than `at_least` voxels; the erosion is then taken back voxel by voxel.
-    Raises MeasureError if the study has no liver, or nothing of it is clear of the lesion.
+    An eighth of the slices at either axial end is left out: sensitivity there is below a quarter of the largest. Coarse
+    grids may leave fewer than `at_least` voxels; the erosion is then taken back voxel by voxel. Raises
+    MeasureError if the study has no liver, or nothing of it is clear of the lesion and of the ends.
     """
     liver = organ(labels, organs, "liver")
     lesion = labels == organs["lesion"] if "lesion" in organs else np.zeros_like(liver)
+    end = labels.shape[2] // 8
     for n in range(erode, -1, -1):
         # A lesion's label replaces the liver's, so eroding the liver alone already leaves n voxels of margin.
         voi = liver & ~_dilate(lesion, n + 1)
         if n:
             voi &= ndimage.binary_erosion(liver, iterations=n)
+        voi[:, :, :end] = False
+        voi[:, :, labels.shape[2] - end :] = False
         if voi.sum() >= at_least:
             return np.asarray(voi)
-    return _filled(voi, "liver without the lesion's margin")
+    return _filled(voi, "liver without the lesion's margin and the axial ends")
 
 
 def rim(mask: Mask, width: int = 2) -> Mask:

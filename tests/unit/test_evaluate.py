@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tgdpet.evaluate import COLUMNS, collect, evaluate_study, image_path, samples_of
-from tgdpet.images import read_image, write_image
+from tgdpet.images import read_image, read_labels, write_image, write_labels
 from tgdpet.measures import MeasureError
 from tgdpet.phantom import ORGANS
 
@@ -54,6 +54,16 @@ def test_an_error_free_network_measures_as_error_free(results: Path, tmp_path: P
     table = evaluate(results, "highbmi", "test_high_bmi", ["perfect"])
     perfect = table[table.network == "perfect"].groupby("measure").value.max()
     assert perfect.rmse == 0 and np.isinf(perfect.psnr) and perfect.ssim == pytest.approx(1) and perfect.liver_bias == 0
+
+
+def test_a_bed_over_the_bladder_needs_no_liver(results: Path, tmp_path: Path) -> None:
+    labels, affine = read_labels(results / "listmode/bladder/organs.nii.gz")
+    organs = tmp_path / "organs.nii.gz"
+    write_labels(organs, np.where(labels == ORGANS["liver"], ORGANS["body"], labels), affine)
+    without = evaluate(results, "bladder", "test_bladder", ["v2-net"], organs)
+    assert not without.measure.str.startswith("liver").any() and "bladder_error" in set(without.measure)
+    with pytest.raises(MeasureError, match="organ 'liver'.* has no voxel"):
+        evaluate(results, "bladder", "test_high_bmi", ["v2-net"], organs)
 
 
 def test_samples_come_in_natural_order(results: Path) -> None:

@@ -75,6 +75,14 @@ def test_liver_voi_keeps_two_voxels_from_liver_edge_and_lesion() -> None:
     assert away[voi].min() > 2
 
 
+def test_liver_voi_leaves_out_the_axial_ends() -> None:
+    labels = np.full((20, 20, 40), ORGANS["liver"])
+    assert np.flatnonzero(m.liver_voi(labels, ORGANS).any(axis=(0, 1))).tolist() == list(range(5, 35))
+    labels[:, :, 5:] = ORGANS["body"]
+    with pytest.raises(m.MeasureError, match="liver without the lesion's margin and the axial ends"):
+        m.liver_voi(labels, ORGANS)
+
+
 def test_missing_organs_empty_volumes_and_other_grids_are_refused() -> None:
     labels = np.where(BOX, ORGANS["body"], 0)
     with pytest.raises(m.MeasureError, match="'liver'.*has no voxel"):

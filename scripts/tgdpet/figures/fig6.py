@@ -36,7 +36,8 @@ def online_row(results: Results, role: str, organ: str, measure: str) -> Row:
         name = f"input, {seconds_text(results, sample)}" if network == INPUT else network
         value = results.measured(measure, role, network, study=study)
         cov = results.measured("liver_cov_spatial", role, network, study=study)
-        title = f"{name}\nerror {value:.1f} %\nliver CoV {cov:.1f} %"
+        liver = f"liver CoV {cov:.1f} %" if cov == cov else ""
+        title = f"{name}\nerror {value:.1f} %\n{liver}"
         panels.append(Panel(title, results.suv(study, "v2", sample, network), [(tip, RED, (1, 1))]))
     title = f"{seconds_text(results, results.scan)}\n(reference)\n"
     panels.append(Panel(title, reference, [(tip, RED, (1, 1))]))
