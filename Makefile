@@ -41,8 +41,8 @@ test: venv
 	python -m pytest -q
 
 check: venv
-	ruff check scripts tests benchmarks
-	ruff format --check scripts tests benchmarks
+	ruff check scripts tests benchmarks examples
+	ruff format --check scripts tests benchmarks examples
 	mypy
 	snakefmt --check Snakefile workflow
 	snakemake --lint

@@ -1,4 +1,4 @@
-"""Adapting a trained network: fine-tuning its last blocks, or TGD on its redundant kernels."""
+"""Adapting a trained network: fine-tuning its last blocks, held to its base or not, or TGD on its redundant kernels."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from .baselines import Old, choose_kernels, fit_held
 from .config import NetworkEntry, Training
 from .dncnn import SLICES
 from .masks import bits_equal
 from .patches import PatchData
-from .tgd import TGD, select
-from .train import Run, fit
+from .replay import Mixed
+from .tgd import TGD
+from .train import Patches, Run, fit
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,29 @@ def adapt(
     validation: PatchData | None,
     settings: Training,
     run: Run,
+    *,
+    sparsity: Mapping[str, np.ndarray] | None = None,
+    old: Old | None = None,
+    seed: int = 0,
 ) -> Adapted:
-    """Adapt `model` in place as `entry` says; raises ValueError where the scores are missing or do not fit."""
+    """Adapt `model` in place as `entry` says.
+
+    `scores` (KSE) are for tgd, with `sparsity` for its mask l1; `old` for replay and penalties; `seed` decides random
+    masks and which old slices are replayed. Raises ValueError where one is needed and missing, or does not fit.
+    """
     if entry.method == "finetune":
-        return finetune(model, entry, data, validation, settings, run)
+        return finetune(model, entry, data, validation, settings, run, old, seed)
+    if entry.method != "tgd":
+        raise ValueError(f"{run.name}: method: {entry.method!r} adapts nothing; allowed is finetune or tgd")
     if scores is None:
         raise ValueError(f"{run.name}: method tgd needs the kernels' scores (--scores)")
-    masks = select({n: torch.from_numpy(v) for n, v in scores.items()}, entry.phi, entry.fraction)
+    masks = choose_kernels(scores, sparsity, entry, seed)
     model.to(data.device)
     example = torch.zeros(1, SLICES, 16, 16, device=data.device)
     with TGD(model, masks, flow=entry.flow, batchnorm=entry.batchnorm, example_input=example) as tgd:
         rows = fit(model, data, validation, settings, run, tgd=tgd)
         numbers = {
-            **tgd.counts(), "useful_unchanged": tgd.unchanged(),
+            **tgd.counts(), "useful_unchanged": tgd.unchanged(), "mask": entry.mask,
             "phi": entry.phi, "fraction": entry.fraction, "flow": entry.flow, "batchnorm": entry.batchnorm,
         }  # fmt: skip
     if not numbers["useful_unchanged"]:
@@ -56,9 +68,13 @@ def adapt(
 
 
 def finetune(
-    model: nn.Module, entry: NetworkEntry, data: PatchData, validation: PatchData | None, settings: Training, run: Run
-) -> Adapted:
-    """Retrain the last `entry.blocks` of `model.blocks` (Gong et al. 2018) and nothing else."""
+    model: nn.Module, entry: NetworkEntry, data: PatchData, validation: PatchData | None, settings: Training, run: Run,
+    old: Old | None = None, seed: int = 0,
+) -> Adapted:  # fmt: skip
+    """Retrain the last `entry.blocks` of `model.blocks` (Gong et al. 2018) and nothing else.
+
+    `entry.penalty` holds what moves to its start; `entry.replay` mixes old slices in.
+    """
     blocks: nn.ModuleList = model.blocks  # type: ignore[assignment]
     if entry.batchnorm == "per_channel":
         raise ValueError(f"{run.name}: batchnorm: per_channel belongs to tgd; finetune knows eval and train")
@@ -70,7 +86,8 @@ def finetune(
     before = {n: t.detach().cpu().clone() for n, t in fixed.items()}
     for parameter in frozen.values():
         parameter.requires_grad_(False)
-    rows = fit(model, data, validation, settings, run, parameters=moving, batchnorm=entry.batchnorm)
+    patches, replayed = _with_replay(data, entry, old, run, seed)
+    rows, held = fit_held(model, moving, entry, patches, validation, old, settings, run)
     for parameter in frozen.values():
         parameter.requires_grad_(True)
     kernels = [[m.weight.shape[0] for m in b.modules() if isinstance(m, nn.Conv2d)] for b in blocks]
@@ -81,7 +98,7 @@ def finetune(
         "parameters_total": sum(p.numel() for p in model.parameters()),
         "parameters_retrained": sum(p.numel() for p in moving),
         "useful_unchanged": all(bits_equal(t.detach().cpu(), before[n]) for n, t in fixed.items()),
-        "blocks": entry.blocks, "batchnorm": entry.batchnorm,
+        "blocks": entry.blocks, "batchnorm": entry.batchnorm, **replayed, **held,
     }  # fmt: skip
     mask = {
         f"blocks.{i}.{n}": list(range(m.weight.shape[0]))
@@ -90,3 +107,14 @@ def finetune(
         if isinstance(m, nn.Conv2d)
     }
     return Adapted(rows, mask, numbers)
+
+
+def _with_replay(
+    data: PatchData, entry: NetworkEntry, old: Old | None, run: Run, seed: int
+) -> tuple[Patches, dict[str, Any]]:
+    if entry.replay == 0:
+        return data, {}
+    if old is None:
+        raise ValueError(f"{run.name}: replay: {entry.replay:g} needs the old task's data (--old)")
+    mixed = Mixed(data, old.train, entry.replay, seed)
+    return mixed, {"replay": entry.replay, "old_slices": len(mixed.kept), "new_slices": len(data)}

@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from . import __version__
@@ -22,11 +22,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     return out
 
 
-def add_options(out: argparse.ArgumentParser, section: type, title: str | None = None) -> None:
-    """One `--kebab-case` option for each scalar or list field of a configuration dataclass."""
+def add_options(
+    out: argparse.ArgumentParser, section: type, title: str | None = None, skip: Container[str] = ()
+) -> None:
+    """One `--kebab-case` option for each scalar or list field of a configuration dataclass, but those in `skip`."""
     group = out.add_argument_group(title or (section.__doc__ or section.__name__).strip().rstrip("."))
     defaults, hints = section(), typing.get_type_hints(section)
     for field in dataclasses.fields(section):
+        if field.name in skip:
+            continue
         hint, _ = strip_optional(hints[field.name])
         many = typing.get_origin(hint) is list
         kind = typing.get_args(hint)[0] if many else hint
@@ -35,23 +39,23 @@ def add_options(out: argparse.ArgumentParser, section: type, title: str | None =
             type=kind,
             nargs="+" if many else None,
             default=getattr(defaults, field.name),
-            metavar=kind.__name__,
+            metavar="{" + ",".join(choices) + "}" if (choices := field.metadata.get("choices")) else kind.__name__,
             help=(field.metadata.get("help") or field.name).replace("%", "%%"),
         )
 
 
-def from_options(args: argparse.Namespace, section: type) -> Any:
+def from_options(args: argparse.Namespace, section: type, skip: Container[str] = ()) -> Any:
     """The configuration dataclass that the parsed options describe, checked against its limits."""
-    values = {f.name: getattr(args, f.name) for f in dataclasses.fields(section)}
+    values = {f.name: getattr(args, f.name) for f in dataclasses.fields(section) if f.name not in skip}
     return load_section(section, {k: v for k, v in values.items() if v is not None}, "command line")
 
 
-def to_options(section: Any) -> str:
+def to_options(section: Any, skip: Container[str] = ()) -> str:
     """The command-line text that gives `section` back through `from_options`."""
     words: list[str] = []
     for field in dataclasses.fields(section):
         value = getattr(section, field.name)
-        if value is not None:
+        if value is not None and field.name not in skip:
             many = isinstance(value, list)
             words += [_flag(field.name), *(word(v) for v in (value if many else [value]))]
     return " ".join(words)

@@ -7,22 +7,27 @@ The dataclasses are the single source: `schema()` turns them into the JSON schem
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .schema import NAME, ConfigError, build, limits, nearest, object_schema, strip_optional
+from .checks import PATH, check_whole
+from .schema import NAME, ConfigError, build, limits, object_schema, strip_optional
 
-PATH = re.compile(r"[\w./][\w./+@=-]*")  # what shell, Snakemake's patterns and --pairs all take as it is
 METHODS = ("train", "finetune", "tgd")
 DATASETS = ("v1", "v2", "adapt", "n2n")
+MASKS = ("kse", "l1", "random")
+# The penalties and the strengths that are tried where none is given.
+PENALTIES = {"none": (), "ewc": (0.01, 0.1, 1.0, 10.0), "l2sp": (0.01, 0.1, 1.0, 10.0), "lwf": (0.3, 1.0, 3.0, 10.0)}
 
 __all__ = [
     "DATASETS",
+    "MASKS",
     "METHODS",
     "NAME",
+    "PATH",
+    "PENALTIES",
     "Config",
     "ConfigError",
     "as_dict",
@@ -130,6 +135,10 @@ class NetworkEntry:
     flow: str = limits("parameter", choices=("parameter", "layer"), help="how the mask acts (tgd)")
     batchnorm: str = limits("eval", choices=("eval", "per_channel", "train"), help="batch statistics while adapting")
     blocks: int = limits(3, low=1, high=8, help="convolution blocks to retrain, counted from the end (finetune)")
+    mask: str = limits("kse", choices=MASKS, help="kernels by KSE, or as many a layer by L1 norm or chance (tgd)")
+    penalty: str = limits("none", choices=tuple(PENALTIES), help="what holds the network to its base (finetune)")
+    strength: float | None = limits(None, low=0, help="weight of the penalty; empty: chosen on old data (finetune)")
+    replay: float = limits(0.0, low=0, high=1, help="share of the old slices trained on too; 1: joint (finetune)")
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,7 @@ def load(raw: Mapping[str, Any], source: str = "configuration") -> Config:
     Raises ConfigError naming the source, the dotted key, the value and what is allowed.
     """
     config = build(Config, raw, "", source)
-    _check_whole(config, source)
+    check_whole(config, source)
     return config
 
 
@@ -208,77 +217,21 @@ def as_dict(config: Any) -> Any:
     return dataclasses.asdict(config)
 
 
-def _check_whole(config: Config, source: str) -> None:
-    _check_sampling(config, source)
-    for key in ("results", "studies"):
-        if not PATH.fullmatch(text := getattr(config, key)):
-            raise ConfigError(f"{source}: {key}: {text!r} is not allowed; a path of letters, digits and . _ / + @ = -")
-    for name in ("v1", "v2"):
-        if name not in config.protocols:
-            raise ConfigError(f"{source}: protocols: {name!r} is missing; v1 and v2 are both needed")
-    for name in config.protocols:
-        if name not in ("v1", "v2"):
-            raise ConfigError(f"{source}: protocols.{name}: unknown protocol; allowed are v1 and v2")
-    for stage in ("train", "adapt", "online"):
-        patch = getattr(config, stage).patch
-        if patch > min(config.grid.shape[:2]):
-            raise ConfigError(f"{source}: {stage}.patch: {patch} voxels do not fit in grid.shape = {config.grid.shape}")
-    for name, entry in config.networks.items():
-        if name == "input":
-            raise ConfigError(f"{source}: networks.input: this name is taken by the noisy image in the tables")
-        if (same := [n for n in config.networks if n.lower() == name.lower()]) != [name]:
-            raise ConfigError(f"{source}: networks: {' and '.join(same)} would share files on some disks; rename one")
-        _check_network(name, entry, config.networks, source)
-    _check_score(config, source)
+def old_task(name: str, networks: Mapping[str, NetworkEntry]) -> str:
+    """The data that the network at the start of `name`'s chain was trained on from scratch: its old task."""
+    while (base := networks[name].base) is not None:
+        name = base
+    return networks[name].data
 
 
-def _check_sampling(config: Config, source: str) -> None:
-    scan_s, sampling = config.simulation.scan_s, config.sampling
-    for key, seconds in [
-        *((f"sampling.levels_s[{i}]", s) for i, s in enumerate(sampling.levels_s)),
-        ("sampling.online_s", sampling.online_s),
-        ("sampling.test_s", sampling.test_s),
-    ]:
-        if seconds >= scan_s:
-            raise ConfigError(f"{source}: {key}: {seconds:g} s; allowed is less than simulation.scan_s = {scan_s:g} s")
-    if len({f"{s:g}" for s in sampling.levels_s}) != len(sampling.levels_s):
-        raise ConfigError(f"{source}: sampling.levels_s: a level is named twice: {sampling.levels_s}")
+def needs_old_data(entry: NetworkEntry) -> bool:
+    """Whether old data are read: for replay, for EWC's Fisher information, or to choose a penalty's strength."""
+    return entry.replay > 0 or entry.penalty == "ewc" or chooses_strength(entry)
 
 
-def _check_network(name: str, entry: NetworkEntry, networks: Mapping[str, NetworkEntry], source: str) -> None:
-    key, method = f"{source}: networks.{name}", entry.method
-    if method == "train":
-        if entry.base is not None:
-            raise ConfigError(f"{key}.base: {entry.base!r}, but method 'train' starts from scratch: remove it")
-        if entry.data not in ("v1", "v2"):
-            raise ConfigError(f"{key}.data: {entry.data!r} is not allowed for method 'train'; allowed is v1 or v2")
-        return
-    if entry.base is None:
-        raise ConfigError(f"{key}.base: missing; method {method!r} needs the network to start from")
-    if method == "finetune" and entry.batchnorm == "per_channel":
-        raise ConfigError(f"{key}.batchnorm: 'per_channel' belongs to tgd; allowed here is eval or train")
-    if entry.base not in networks:
-        raise ConfigError(f"{key}.base: unknown network {entry.base!r}; {nearest(entry.base, networks)}")
-    if entry.data in ("v1", "v2"):
-        raise ConfigError(f"{key}.data: {entry.data!r} is not allowed for method {method!r}; allowed is adapt or n2n")
-    chain = [name]
-    while (base := networks[chain[-1]].base) is not None and base in networks:
-        if base in chain:
-            raise ConfigError(f"{key}.base: the chain runs in a circle: {' <- '.join([*chain, base])}")
-        chain.append(base)
-    if networks[entry.base].data == "n2n":
-        raise ConfigError(f"{key}.base: {entry.base!r} belongs to one study (data: n2n); name another network")
-
-
-def _check_score(config: Config, source: str) -> None:
-    name, networks = config.score.network, config.networks
-    shown = [f"{phi:g}" for phi in (0.0, *config.score.drop_phi)]
-    if len(set(shown)) < len(shown):
-        raise ConfigError(f"{source}: score.drop_phi: {config.score.drop_phi}: each once, and not 0 (always there)")
-    if networks and name not in networks:
-        raise ConfigError(f"{source}: score.network: unknown network {name!r}; {nearest(name, networks)}")
-    if networks and networks[name].data == "n2n":
-        raise ConfigError(f"{source}: score.network: {name!r} belongs to one study (data: n2n); name another network")
+def chooses_strength(entry: NetworkEntry) -> bool:
+    """Whether the penalty's strength is to be chosen."""
+    return entry.penalty != "none" and entry.strength is None
 
 
 def schema() -> dict[str, Any]:

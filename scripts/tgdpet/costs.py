@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .config import Config, NetworkEntry, Training
+from .config import PENALTIES, Config, Training, chooses_strength, old_task
 from .scanner import from_choice
 from .studies import Study, with_role
 
@@ -167,16 +167,16 @@ def _dataset(config: Config, studies: Sequence[Study]) -> Cost:
 
 def _networks(config: Config, studies: Sequence[Study]) -> list[Cost]:
     entries = config.networks
-    trained = [e for e in entries.values() if e.method == "train"]
-    adapted = [e for e in entries.values() if e.method != "train"]
-    scored = {e.base for e in adapted if e.method == "tgd"} | {config.score.network}
+    trained = [n for n, e in entries.items() if e.method == "train"]
+    adapted = [n for n, e in entries.items() if e.method != "train"]
+    scored = {e.base for e in entries.values() if e.method == "tgd"} | {config.score.network}
     weights_gb = _macs_per_pixel(config.network.width) * 4 / 1e9
     online = len(_online(studies))
     rows = []
     for stage, group in (("train", trained), ("adapt", adapted)):
-        runs = [(e, online if e.data == "n2n" else 1) for e in group]
+        runs = [(n, online if entries[n].data == "n2n" else 1) for n in group]
         jobs = sum(n for _, n in runs)
-        flop = sum(n * _training_flop(config, studies, e) for e, n in runs)
+        flop = sum(n * training_flop(config, studies, name) for name, n in runs)
         core_h = (flop / TRAIN_FLOP_PER_CORE_S + jobs * START_S) / 3600
         rows.append(Cost(stage, jobs, core_h, flop / TRAIN_FLOP_PER_GPU_S / 3600, jobs * weights_gb))
     score = Cost("score", len(scored) + 1, (len(scored) + 1) * START_S / 3600)
@@ -208,12 +208,19 @@ def _online(studies: Sequence[Study]) -> list[Study]:
     return with_role(studies, "test_bladder", "test_catheter")
 
 
-def _training_flop(config: Config, studies: Sequence[Study], entry: NetworkEntry) -> float:
+def training_flop(config: Config, studies: Sequence[Study], name: str) -> float:
+    """Floating-point operations of one training of the network `name`: forward 2 a weight, backward 4."""
+    entry = config.networks[name]
     training: Training = (
         config.online if entry.data == "n2n" else config.adapt if entry.data == "adapt" else config.train
     )
-    pixels = training_slices(config, studies, entry.data) * training.patches_per_slice * training.patch**2
-    return pixels * training.epochs * 6 * _macs_per_pixel(config.network.width)  # forward 2, backward 4 a weight
+    slices = float(training_slices(config, studies, entry.data))
+    if entry.replay > 0:
+        slices += entry.replay * training_slices(config, studies, old_task(name, config.networks))
+    pixels = slices * training.patches_per_slice * training.patch**2
+    each = 8 if entry.penalty == "lwf" else 6  # the base's own forward for its outputs
+    times = len(PENALTIES[entry.penalty]) if chooses_strength(entry) else 1
+    return times * pixels * training.epochs * each * _macs_per_pixel(config.network.width)
 
 
 def _macs_per_pixel(width: float) -> int:

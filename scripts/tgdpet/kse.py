@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+DISTANCES = 2**24  # held at a time, 128 MiB
+
 
 class Components(NamedTuple):
     """Raw sparsity, raw entropy (bit) and KSE in [0, 1] of each input channel, float64 (C,)."""
@@ -77,7 +79,7 @@ def _entropy(by_channel: Tensor, k: int) -> Tensor:
     c, n, _ = by_channel.shape
     if n == 1:
         return by_channel.new_zeros(c)
-    rows = max(1, 2**24 // (n * n))  # bounds the distance matrices to 128 MiB
+    rows = max(1, DISTANCES // (n * n))
     density = torch.cat([_density(part, min(k, n - 1)) for part in by_channel.split(rows)])
     total = density.sum(dim=1, keepdim=True)
     share = density / torch.where(total > 0, total, 1.0)
@@ -94,5 +96,5 @@ def _density(points: Tensor, k: int) -> Tensor:
 
 def _minmax(x: Tensor, flat: float) -> Tensor:
     """Map to [0, 1]; a layer without any range gives `flat`."""
-    span = x.max() - x.min()
-    return (x - x.min()) / span if span > 0 else torch.full_like(x, flat)
+    low, high = x.aminmax()
+    return torch.where(high > low, (x - low) / torch.where(high > low, high - low, 1.0), flat)

@@ -69,6 +69,25 @@ def checked(model: nn.Module, name: str, mask: Tensor) -> Tensor:
     return mask.detach().clone().to(conv.weight.device)
 
 
+def accumulate(previous: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The union of two rounds' masks: what was retrained once stays open (TGD^n, the end of section 2 of the paper).
+
+    Module name -> bool (out channels,); a module that only one round names keeps that round's mask. Raises
+    ValueError where the two do not fit together.
+    """
+    out = {n: m.detach().clone() for n, m in previous.items()}
+    for name, mask in new.items():
+        old = out.get(name, torch.zeros_like(mask, dtype=torch.bool))
+        for given in (old, mask):
+            if given.dtype != torch.bool or given.shape != mask.shape:
+                raise ValueError(
+                    f"masks: {name}: expected {len(mask)} booleans in both rounds, "
+                    f"got {given.dtype} {tuple(given.shape)}"
+                )
+        out[name] = old.to(mask.device) | mask
+    return out
+
+
 def bits_equal(a: Tensor, b: Tensor, moves: Tensor | None = None) -> bool:
     """Whether two tensors hold the same bits outside `moves`; -0.0 differs from 0.0, a NaN equals itself."""
     whole = INTEGERS[a.element_size()]

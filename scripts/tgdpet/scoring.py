@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from . import kse
-from .probe import INPUT, links
+from .probe import INPUT, Connections, connections
 
 
 def consumer_weight(conv: nn.Module) -> Tensor:
@@ -24,37 +24,38 @@ def consumer_weight(conv: nn.Module) -> Tensor:
 
 
 def score_components(
-    model: nn.Module, example_input: Any, *, k: int = 5, alpha: float = 1.0
+    model: nn.Module, example_input: Any, *, k: int = 5, alpha: float = 1.0, unused: Collection[str] = ()
 ) -> dict[str, kse.Components]:
     """Sparsity, entropy and KSE of each output kernel by module, from the consumer that needs it most.
 
-    A kernel that no consumer reads, in a module that has consumers, is protected (KSE 1).
-    Raises TraceError (a ValueError) naming the module that cannot be traced.
+    float64 (N,) on the CPU; computed where the weights are. Protected (KSE 1) are, in a module that has
+    consumers, kernels that none of them reads and kernels that also reach the network's output with no
+    convolution between. Raises TraceError (a ValueError) naming the module that cannot be traced.
     """
-    seen: dict[str, kse.Components] = {}
-    out: dict[str, kse.Components] = {}
-    for link in links(model, example_input):
-        if link.producer == INPUT:
-            continue
-        if link.consumer not in seen:
-            weight = consumer_weight(model.get_submodule(link.consumer)).detach().cpu()
-            seen[link.consumer] = kse.components(weight, k=k, alpha=alpha)
-        found = _largest(seen[link.consumer], link.reach)
-        out[link.producer] = _larger(out[link.producer], found) if link.producer in out else found
-    for name, table in out.items():
-        out[name] = table._replace(kse=torch.where(table.kse < 0, 1.0, table.kse))
-    order = [n for n, _ in model.named_modules()]
-    return {n: out[n] for n in order if n in out}
+    found = connections(model, example_input, unused=unused)
+    read = _by_readers(model, found, k, alpha)
+    out = {}
+    for name in (n for n, _ in model.named_modules() if n in read):
+        table = read[name]
+        protected = table.kse < 0
+        if name in found.outputs:
+            protected = protected | found.outputs[name]
+        out[name] = table._replace(kse=torch.where(protected, 1.0, table.kse))
+    return out
 
 
-def score_kernels(model: nn.Module, example_input: Any, *, k: int = 5, alpha: float = 1.0) -> dict[str, Tensor]:
-    """KSE of each output kernel, as its consumers see it: module name -> float64 (N,) in [0, 1].
+def score_kernels(
+    model: nn.Module, example_input: Any, *, k: int = 5, alpha: float = 1.0, unused: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """KSE of each output kernel, as its consumers see it: module name -> float64 (N,) in [0, 1], on the CPU.
 
-    The maximum over consumers: a kernel is redundant only if nobody needs it. A module that no
-    convolution reads (the last one) is absent, and so stays frozen. `example_input` is a tensor, or a
-    tuple or mapping of arguments, on which the network runs once. Raises TraceError naming the module.
+    The maximum over consumers: a kernel is redundant only if nobody needs it, so one that also reaches the
+    output without a convolution between scores 1. A module that no convolution reads (the last one) is absent,
+    and so stays frozen. `example_input` is a tensor, or a tuple or mapping of arguments, on which a copy of the
+    network runs; small is fast. `unused` names convolutions that are never called. Raises TraceError (a
+    ValueError) naming the module that cannot be traced.
     """
-    return {n: c.kse for n, c in score_components(model, example_input, k=k, alpha=alpha).items()}
+    return {n: c.kse for n, c in score_components(model, example_input, k=k, alpha=alpha, unused=unused).items()}
 
 
 def select(scores: Mapping[str, Any], phi: float = 0.3, fraction: float | None = None) -> dict[str, Tensor]:
@@ -75,6 +76,21 @@ def select(scores: Mapping[str, Any], phi: float = 0.3, fraction: float | None =
     chosen = torch.zeros(len(everything), dtype=torch.bool)
     chosen[everything.argsort(stable=True)[: round(fraction * len(everything))]] = True
     return dict(zip(tensors, chosen.split([len(s) for s in tensors.values()]), strict=True))
+
+
+def _by_readers(model: nn.Module, found: Connections, k: int, alpha: float) -> dict[str, kse.Components]:
+    """Components of each kernel's neediest reader by producer; KSE -1 where no convolution reads it."""
+    seen: dict[str, kse.Components] = {}
+    out: dict[str, kse.Components] = {}
+    for link in found.links:
+        if link.producer == INPUT:
+            continue
+        if link.consumer not in seen:
+            parts = kse.components(consumer_weight(model.get_submodule(link.consumer)), k=k, alpha=alpha)
+            seen[link.consumer] = kse.Components(*(p.cpu() for p in parts))
+        best = _largest(seen[link.consumer], link.reach)
+        out[link.producer] = _larger(out[link.producer], best) if link.producer in out else best
+    return out
 
 
 def _largest(consumer: kse.Components, reach: Tensor) -> kse.Components:

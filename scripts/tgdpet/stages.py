@@ -15,6 +15,7 @@ from torch import nn
 
 from . import adapt as adaptation
 from . import device, weights
+from .baselines import Old, candidate_name
 from .config import NetworkEntry, Training
 from .dncnn import SLICES, DnCNN
 from .files import sha256, sidecar, write_json
@@ -30,7 +31,7 @@ def train(job: Job, settings: Training, width: float) -> None:
     """Train a network from scratch; writes weights, log and sidecar."""
     place = device.pick(job.device, job.threads)
     scale = intensity_scale(job.dataset)
-    data, validation = _data(job, settings, scale, place)
+    data, validation = _data(job, job.dataset, "patches", settings, scale, place)
     model = DnCNN(width, torch_generator(job.seed, job.name, "weights"))
     rows = fit(model, data, validation, settings, _run(job, [job.dataset], {"width": width, **asdict(settings)}))
     card = weights.Card(job.name, width, scale, settings=asdict(settings), provenance=_provenance(job))
@@ -44,15 +45,23 @@ def train(job: Job, settings: Training, width: float) -> None:
     _finish(job, model, card, rows, numbers, place, [])
 
 
-def adapt(job: Job, settings: Training, entry: NetworkEntry, base: Path, scores: Path | None) -> None:
-    """Adapt the network in `base`; writes weights, log and sidecar."""
+def adapt(
+    job: Job, settings: Training, entry: NetworkEntry, base: Path, scores: Path | None, old: Path | None = None
+) -> None:
+    """Adapt the network in `base`; `old` is the index of the old task's data set. Writes weights, log and sidecar."""
     place = device.pick(job.device, job.threads)
     model, parent = weights.load(base, place)
-    data, validation = _data(job, settings, parent.intensity_scale_bqml, place)
-    inputs = [job.dataset, base, *([scores] if scores is not None else [])]
-    run = _run(job, inputs, {**asdict(entry), **asdict(settings)})
+    scale = parent.intensity_scale_bqml
+    data, validation = _data(job, job.dataset, "patches", settings, scale, place)
+    past = Old(*_data(job, old, "old patches", settings, scale, place)) if old is not None else None
+    inputs = [job.dataset, base, *(p for p in (scores, old) if p is not None)]
+    run = _run(job, inputs, {**asdict(entry), **asdict(settings)}, old)
     kernels = read_scores(scores, model.scored) if scores is not None else None
-    done = adaptation.adapt(model, entry, kernels, data, validation, settings, run)
+    sparsity = read_scores(scores, model.scored, "sparsity") if scores is not None and entry.mask == "l1" else None
+    seed = derive(job.seed, job.name, "adapt")
+    done = adaptation.adapt(
+        model, entry, kernels, data, validation, settings, run, sparsity=sparsity, old=past, seed=seed
+    )
     card = weights.Card(
         job.name, parent.width, parent.intensity_scale_bqml, [*parent.parents, parent.network], done.mask,
         asdict(settings) | asdict(entry), _provenance(job),
@@ -71,11 +80,13 @@ def score_table(model: nn.Module, k: int, alpha: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _data(job: Job, settings: Training, scale: float, place: torch.device) -> tuple[PatchData, PatchData]:
-    seed = derive(job.seed, job.name, "patches")
+def _data(
+    job: Job, index: Path, purpose: str, settings: Training, scale: float, place: torch.device
+) -> tuple[PatchData, PatchData]:
+    seed = derive(job.seed, job.name, purpose)
     train_part, val_part = (
         PatchData(
-            job.dataset,
+            index,
             split,
             scale=scale,
             patch=settings.patch,
@@ -88,9 +99,10 @@ def _data(job: Job, settings: Training, scale: float, place: torch.device) -> tu
     return train_part, val_part
 
 
-def _run(job: Job, inputs: list[Path], settings: Mapping[str, Any]) -> Run:
+def _run(job: Job, inputs: list[Path], settings: Mapping[str, Any], old: Path | None = None) -> Run:
     """The run, with an identity made of all that decides its result."""
-    volumes = [job.dataset.parent / name for name in sorted(read_index(job.dataset)["file"].unique())]
+    tables = [path for path in (job.dataset, old) if path is not None]
+    volumes = [path.parent / name for path in tables for name in sorted(read_index(path)["file"].unique())]
     hashes = [sha256(path) for path in [*inputs, *volumes]]
     text = json.dumps([job.name, job.seed, job.threads, hashes, settings], sort_keys=True)
     return Run(job.name, _log_path(job.out), job.checkpoint, hashlib.sha256(text.encode()).hexdigest())
@@ -111,7 +123,8 @@ def _finish(
     content = {"network": job.name, "intensity_scale_bqml": card.intensity_scale_bqml, **numbers, **final}
     write_json(job.out.with_suffix(".json"), {**content, "provenance": provenance})
     if job.checkpoint is not None:
-        job.checkpoint.unlink(missing_ok=True)
+        for path in [job.checkpoint, *job.checkpoint.parent.glob(candidate_name(job.checkpoint.stem))]:
+            path.unlink(missing_ok=True)
 
 
 def _log_path(out: Path) -> Path:

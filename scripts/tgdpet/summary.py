@@ -24,7 +24,7 @@ def retention(results: Results) -> pd.DataFrame:
     forgotten (how much worse on v1); nan for networks made from scratch.
     """
     entries = results.config.networks
-    errors = {n: tuple(_rmse(results, n, p) for p in ("v1", "v2")) for n in (INPUT, *results.population())}
+    errors = {n: tuple(_rmse(results, n, p) for p in ("v1", "v2")) for n in (INPUT, *results.population(()))}
     rows = []
     for network, (old, new) in errors.items():
         base = entries[network].base if network in entries else None
@@ -43,7 +43,7 @@ def online(results: Results) -> pd.DataFrame:
 
 
 def screen(results: Results) -> str:
-    """The text, at most 40 lines of 100 columns."""
+    """The text: at most 40 lines of 100 columns with the paper's networks."""
     lines = ["", "Table 1: low-BMI study with a lesion, v2 images", *_table1(table(results))]
     lines += ["", "Old task and new: RMSE against the whole scan, Bq/mL", *_retention(retention(results))]
     errors = online(results)

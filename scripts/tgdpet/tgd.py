@@ -9,6 +9,10 @@
             loss(model(x), y).backward()
             tgd.step(optimizer)
 
+An average of the weights (EMA, SWA) keeps the useful bits only as far as its own arithmetic does: the average of
+equal values may round, and turns -0.0 into 0.0. Make the copy before TGD attaches, so that it carries no hooks, and
+call `tgd.restore(average)` (`average.module` of torch's AveragedModel) after each update, or once at the end.
+
 What stays is the useful kernels' own parameters. They still read feature maps that the retrained kernels
 change, so the network's old behaviour is kept approximately, not exactly.
 """
@@ -23,12 +27,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .masks import Movable, bits_equal, checked, movable
+from . import sparse
+from .masks import Movable, accumulate, bits_equal, checked, movable
 from .probe import BATCHNORMS as NORMS
 from .probe import CONVS, followers
 from .scoring import score_components, score_kernels, select
 
-__all__ = ["TGD", "score_components", "score_kernels", "select"]
+__all__ = ["TGD", "accumulate", "score_components", "score_kernels", "select"]
 
 FLOWS = ("parameter", "layer")
 BATCHNORMS = ("eval", "per_channel", "train")
@@ -42,27 +47,32 @@ class TGD:
     "layer" (its Fig. 1: dL/dY of useful channels is zeroed after each convolution and its BN).
     batchnorm: "eval" (running statistics for all channels), "per_channel" (batch statistics for the targets
     only), "train". Holds while the model is in train mode, whatever calls `model.train()`.
-    example_input: used to find the norm layer that follows each convolution; without it the first forward is.
+    gather: "auto", "always" or "never" leave frozen channels out of the convolutions' backward pass (`sparse`).
+    example_input: used to find the norm layer that follows each convolution; without it the first forward is, which
+    torch.compile cannot trace.
     Raises ValueError naming module, expected and given for masks that do not fit.
     """
 
     def __init__(
         self, model: nn.Module, masks: Mapping[str, Tensor], *, flow: str = "parameter", batchnorm: str = "eval",
-        example_input: Any = None,
+        gather: str = "auto", example_input: Any = None,
     ) -> None:  # fmt: skip
-        for name, value, allowed in (("flow", flow, FLOWS), ("batchnorm", batchnorm, BATCHNORMS)):
+        options = ("flow", flow, FLOWS), ("batchnorm", batchnorm, BATCHNORMS), ("gather", gather, sparse.GATHERS)
+        for name, value, allowed in options:
             if value not in allowed:
                 raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
         self.model, self.flow, self.batchnorm = model, flow, batchnorm
         self.masks = {n: checked(model, n, m) for n, m in masks.items()}
         self.channels = dict(self.masks)
         self._handles: list[Any] = []
+        self._routes: dict[str, sparse.Route] = {}
         self._attached = True
         self._snapshot = {n: t.detach().clone() for n, t in model.state_dict(keep_vars=True).items()}
         self._grad = {p: p.requires_grad for p in model.parameters()}
         self._training = {m: m.training for m in model.modules() if isinstance(m, NORMS)}
         self._movable: dict[str, Movable] = {}
         self._resolved = False
+        self._route(gather)
         if example_input is not None:
             self._resolve(followers(model, example_input))
         else:
@@ -87,19 +97,30 @@ class TGD:
         self.restore()
 
     @torch.no_grad()
-    def restore(self) -> None:
-        """Put every useful parameter, and every statistic that is to stay, back to its bits at the start."""
-        for name, value, moves in self._kept():
+    def restore(self, model: nn.Module | None = None) -> None:
+        """Put every useful parameter, and every statistic that is to stay, back to its bits at the start.
+
+        `model`: another model of the same make, such as an average of the weights; default: the model itself.
+        """
+        whole: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for name, value, moves in self._kept(model or self.model):
             start = self._snapshot[name]
-            value.copy_(start if moves is None else torch.where(moves, value, start))
+            if moves is None:
+                whole[0].append(value)
+                whole[1].append(start)
+            else:
+                torch.where(moves, value, start, out=value)
+        if whole[0]:
+            torch._foreach_copy_(*whole)
 
     def train_mode(self) -> None:
         """`model.train()`; norm layers keep to `batchnorm` in any case."""
         self.model.train()
 
-    def unchanged(self) -> bool:
-        """Whether everything useful has the same bits as at the start (compared as integers)."""
-        return all(bits_equal(value, self._snapshot[name], moves) for name, value, moves in self._kept())
+    def unchanged(self, model: nn.Module | None = None) -> bool:
+        """Whether everything useful has the bits of the start, compared as integers; `model` as in `restore`."""
+        kept = self._kept(model or self.model)
+        return all(bits_equal(value, self._snapshot[name], moves) for name, value, moves in kept)
 
     def counts(self) -> dict[str, int]:
         """Kernels and parameters of the model, and how many of them may move."""
@@ -129,11 +150,16 @@ class TGD:
         else:
             self._release()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> TGD:
+        """Itself: a copy of an attached model (an average, a teacher) carries hooks, which lead here."""
+        return self
+
     def _release(self) -> bool:
         attached, self._attached = self._attached, False
-        for handle in self._handles:
+        for handle in (*self._handles, *self._routes.values()):
             handle.remove()
         self._handles.clear()
+        self._routes.clear()
         if attached:
             for parameter, flag in self._grad.items():
                 parameter.requires_grad_(flag)
@@ -165,44 +191,52 @@ class TGD:
 
     def _gradient_hook(self, name: str) -> Any:
         def hook(gradient: Tensor) -> Tensor:
-            found = self._movable.get(name)  # filled, not multiplied: 0 * NaN is NaN
-            return torch.zeros_like(gradient) if found is None else gradient.masked_fill(~found.mask, 0.0)
+            found = self._movable.get(name)  # chosen, not multiplied: 0 * NaN is NaN
+            return torch.zeros_like(gradient) if found is None else torch.where(found.mask, gradient, 0.0)
 
         return hook
 
-    def _kept(self) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    def _kept(self, model: nn.Module) -> Iterator[tuple[str, Tensor, Tensor | None]]:
         """(name, value, what of it may move) of every parameter, and every statistic that is not free to move."""
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in model.named_parameters():
             found = self._movable.get(name)
             yield name, parameter.detach(), None if found is None else found.mask
         if self.batchnorm == "train":
             return
-        for name, module in self._norms():
-            moves = self.channels.get(name) if self.batchnorm == "per_channel" else None
+        for name, module in _norms(model):
+            moves = self._own_statistics(name)
             for key, value in module.named_buffers(recurse=False):
                 if moves is None or value.ndim:
                     yield f"{name}.{key}", value, None if moves is None else moves.to(value.device)
 
-    def _norms(self) -> Iterator[tuple[str, nn.Module]]:
-        return ((n, m) for n, m in self.model.named_modules() if isinstance(m, NORMS))
+    def _own_statistics(self, name: str) -> Tensor | None:
+        """The channels of a norm layer whose statistics follow the batches; None where none does."""
+        moves = self.channels.get(name) if self.batchnorm == "per_channel" else None
+        return moves if moves is not None and bool(moves.any()) else None
+
+    def _route(self, gather: str) -> None:
+        for name, mask in self.masks.items():
+            conv = self.model.get_submodule(name)
+            if (found := sparse.route(conv, mask, layer=self.flow == "layer", gather=gather)) is not None:
+                self._routes[name] = found
 
     def _hook(self) -> None:
-        for name, norm in self._norms():
+        for name, norm in _norms(self.model):
             if self.batchnorm != "train":  # whatever mode a loop puts the model in
                 self._handles.append(norm.register_forward_pre_hook(_use_running_statistics))
             if self.batchnorm == "per_channel" and norm.running_mean is not None:
                 self._handles.append(norm.register_forward_hook(self._mixed_statistics(name)))
         if self.flow == "layer":
-            for name, module in self.model.named_modules():
-                if name in self.masks or isinstance(module, NORMS):
-                    self._handles.append(module.register_forward_hook(self._layer(name)))
+            for name in self.masks.keys() - self._routes.keys():
+                conv = self.model.get_submodule(name)
+                self._handles.append(conv.register_forward_hook(_layer(~self.masks[name])))
 
     def _mixed_statistics(self, name: str) -> Any:
         """Batch statistics for the targeted channels, the running ones at the start for the others."""
         means, variances = self._snapshot[f"{name}.running_mean"], self._snapshot[f"{name}.running_var"]
 
         def hook(norm: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            moves = self.channels.get(name)
+            moves = self._own_statistics(name)
             if moves is None or not self.model.training:
                 return output
             mean, var = norm.running_mean.clone(), norm.running_var.clone()
@@ -213,24 +247,32 @@ class TGD:
                 norm.running_mean.copy_(torch.where(moves, mean, means))
                 norm.running_var.copy_(torch.where(moves, var, variances))
             fixed = functional.batch_norm(args[0], means, variances, norm.weight, norm.bias, False, 0.0, norm.eps)
-            return torch.where(_over_channels(moves, output), own, fixed)
-
-        return hook
-
-    def _layer(self, name: str) -> Any:
-        """The TGD layer: identity forward; backward without the useful channels."""
-
-        def hook(module: nn.Module, args: Any, output: Tensor) -> None:
-            moves = self.channels.get(name)
-            if moves is not None and output.requires_grad:
-                useful = _over_channels(~moves, output)  # a hook on the tensor, as an in-place ReLU may follow
-                output.register_hook(lambda gradient: gradient.masked_fill(useful, 0.0))
+            return torch.where(_over_channels(moves, output, output.ndim - 2), own, fixed)
 
         return hook
 
 
-def _over_channels(mask: Tensor, output: Tensor) -> Tensor:
-    return mask.to(output.device).reshape(1, -1, *[1] * (output.ndim - 2))
+def _layer(useful: Tensor) -> Any:
+    """The TGD layer: identity forward; backward without the useful channels.
+
+    Another one after the BN that follows (the paper's Fig. 1) would change nothing: a BN in any mode keeps channels
+    apart, so that all that passes through its useful channels ends here, and its own affine is masked in any case.
+    """
+
+    def hook(conv: Any, args: Any, output: Tensor) -> None:
+        if output.requires_grad:
+            stopped = _over_channels(useful, output, conv.weight.ndim - 2)
+            output.register_hook(lambda g: torch.where(stopped, 0.0, g))  # on the tensor: an in-place ReLU may follow
+
+    return hook
+
+
+def _norms(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    return ((n, m) for n, m in model.named_modules() if isinstance(m, NORMS))
+
+
+def _over_channels(mask: Tensor, output: Tensor, spatial: int) -> Tensor:
+    return mask.to(output.device).reshape(-1, *[1] * spatial)  # an unbatched output has no axis before the channels
 
 
 def _use_running_statistics(norm: nn.Module, args: Any) -> None:

@@ -8,11 +8,11 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,11 +32,24 @@ LOG = (
 FINAL_RATE = 0.05  # the cosine schedule (Loshchilov and Hutter 2017) ends at this share of the learning rate
 ROWS = 60  # rows of the log, about
 VALIDATION_PATCHES = 128
+JUDGED_PATCHES = 1024  # to compare networks by; patches differ in loss by factors
 LOSSES = {"mse": functional.mse_loss, "l1": functional.l1_loss}
+Penalty = Callable[[Batch, Tensor], Tensor]  # of a batch and the network's output for it, added to the loss
 
 
 class TrainingError(ValueError):
     """Training cannot go on; the message says where it stopped and what is kept."""
+
+
+class Patches(Protocol):
+    """What is trained on: PatchData, or a mixture of two."""
+
+    device: torch.device
+
+    def __len__(self) -> int: ...
+    def epoch_order(self, epoch: int, count: int) -> Tensor: ...  # noqa: D102
+    def batch(self, rows: Tensor, step: int, augment: bool = True) -> Batch: ...  # noqa: D102
+    def describe(self, rows: Tensor) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ class _State:
 
 def fit(
     model: nn.Module,
-    data: PatchData,
+    data: Patches,
     validation: PatchData | None,
     settings: Training,
     run: Run,
@@ -69,13 +82,15 @@ def fit(
     tgd: TGD | None = None,
     parameters: Iterable[nn.Parameter] | None = None,
     batchnorm: str = "train",
+    penalty: Penalty | None = None,
 ) -> list[dict[str, Any]]:
     """Train `model` in place and return the log's rows; the model is left in evaluation mode.
 
     Adam with the regulariser R(W) = l2 / 2 |w|^2 in the loss (its gradient l2 * w is added to the loss's) and a
     cosine schedule. With `tgd` only its kernels move; else `parameters`, or all. `batchnorm="eval"` keeps the
-    running statistics. A run that finds its checkpoint goes on from there and ends in the same weights, bit
-    for bit on a CPU. Raises TrainingError on a loss that is not finite.
+    running statistics. `penalty` is added to the loss; the log shows the loss without it. A run that finds its
+    checkpoint goes on from there and ends in the same weights, bit for bit on a CPU. Raises TrainingError on a loss
+    that is not finite.
     """
     moving = list(tgd.parameters() if tgd is not None else parameters if parameters is not None else model.parameters())
     model.to(data.device)
@@ -106,12 +121,14 @@ def fit(
                 group["lr"] = rate
             _training_mode(model, tgd, batchnorm)
             batch = data.batch(order[within * settings.batch : (within + 1) * settings.batch], state.step)
-            loss = _loss(model, batch, settings.loss)
+            output = _output(model, batch)
+            loss = LOSSES[settings.loss](output, batch.target)
+            whole = loss if penalty is None else loss + penalty(batch, output)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise TrainingError(_lost(run, state.step, value, data.describe(batch.rows)))
+            whole.backward()
+            value, with_penalty = float(loss.detach()), float(whole.detach())
+            if not math.isfinite(with_penalty):
+                raise TrainingError(_lost(run, state.step, with_penalty, data.describe(batch.rows)))
             if tgd is not None:
                 tgd.step(optimizer)
             else:
@@ -125,21 +142,30 @@ def fit(
             if state.step % every == 0 or state.step == steps:
                 state.rows.append(_row(state, steps, epoch, rate, model, fixed, settings))
                 state.total, state.count = 0.0, 0
-                _write_log(run.log, state.rows)
-            if run.checkpoint is not None and (stop.asked or now - saved > run.checkpoint_s):
+                write_log(run.log, state.rows)
+            due = stop.asked or now - saved > run.checkpoint_s or state.step == steps
+            if run.checkpoint is not None and due:
                 checkpoint.save(run.checkpoint, run.identity, model, optimizer, vars(state))
                 saved = now
             if stop.asked:
                 print(f"{run.name}: stopped at step {state.step} of {steps}; run it again to go on", file=sys.stderr)
                 sys.exit(143)
-    _write_log(run.log, state.rows)
+    write_log(run.log, state.rows)
     model.eval()
     return state.rows
 
 
+def task_loss(model: nn.Module, data: Patches, settings: Training) -> float:
+    """Loss over the same patches of `data` every time; the model is left in evaluation mode."""
+    return _validate(model, _validation_batches(data, settings, JUDGED_PATCHES), settings.loss)[0]
+
+
+def _output(model: nn.Module, batch: Batch) -> Tensor:
+    return model(batch.noisy.contiguous(memory_format=torch.channels_last))
+
+
 def _loss(model: nn.Module, batch: Batch, loss: str) -> Tensor:
-    noisy = batch.noisy.contiguous(memory_format=torch.channels_last)
-    return LOSSES[loss](model(noisy), batch.target)
+    return LOSSES[loss](_output(model, batch), batch.target)
 
 
 def _rate(step: int, steps: int, rate: float) -> float:
@@ -157,11 +183,13 @@ def _training_mode(model: nn.Module, tgd: TGD | None, batchnorm: str) -> None:
                 module.eval()
 
 
-def _validation_batches(validation: PatchData | None, settings: Training) -> list[Batch]:
+def _validation_batches(
+    validation: Patches | None, settings: Training, patches: int = VALIDATION_PATCHES
+) -> list[Batch]:
     """The same patches of held-out studies every time."""
     if validation is None or len(validation) == 0:
         return []
-    rows = validation.epoch_order(0, VALIDATION_PATCHES)
+    rows = validation.epoch_order(0, patches)
     return [validation.batch(part, -1 - i, augment=False) for i, part in enumerate(rows.split(settings.batch))]
 
 
@@ -188,7 +216,8 @@ def _row(
     return dict(zip(LOG, values, strict=True))
 
 
-def _write_log(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_log(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the log's rows as CSV."""
     text = io.StringIO()
     table = csv.DictWriter(text, LOG, lineterminator="\n")
     table.writeheader()

@@ -6,6 +6,8 @@ import argparse
 import json
 import shlex
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -59,6 +61,16 @@ def test_options_are_checked_like_the_configuration() -> None:
         cli.from_options(parse(Simulation, "--scan-s -3"), Simulation)
     with pytest.raises(ConfigError, match="shape.*3 values"):
         cli.from_options(parse(Grid, "--shape 10 10"), Grid)
+
+
+def test_keys_can_be_left_out_of_the_options() -> None:
+    entry, skip = NetworkEntry(method="finetune", base="x", data="adapt", blocks=8), ("base", "data")
+    assert "--base" not in cli.to_options(entry, skip=skip) and "--blocks 8" in cli.to_options(entry, skip=skip)
+    parser = cli.parser("a script")
+    cli.add_options(parser, NetworkEntry, skip=skip)
+    args = parser.parse_args(shlex.split(cli.to_options(entry, skip=skip)))
+    assert "base" not in vars(args)
+    assert cli.from_options(args, NetworkEntry, skip=skip) == NetworkEntry(method="finetune", blocks=8)
 
 
 def test_words_with_spaces_survive_a_shell() -> None:
@@ -129,3 +141,12 @@ def test_an_error_of_several_lines_becomes_one(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         cli.run(main)
     assert capsys.readouterr().err == "error: a.nii: truncated - could the file be damaged?\n"
+
+
+def test_an_adaptation_with_a_key_of_another_method_is_one_line(root) -> None:  # type: ignore[no-untyped-def]
+    words = ["--dataset", "x", "--name", "n", "--base", "b", "--out", "o", "--method", "tgd", "--blocks", "8"]
+    done = subprocess.run(
+        [sys.executable, root / "scripts/07_adapt.py", *words], capture_output=True, text=True, check=False
+    )
+    expected = "error: command line: blocks: 8 is not allowed for method 'tgd'; it belongs to finetune: remove it\n"
+    assert (done.returncode, done.stderr) == (1, expected)

@@ -26,6 +26,11 @@ def tgd(data: str, base: str, **more: dict[str, str]) -> dict[str, dict[str, dic
     return {"networks": {**NETWORKS, "n": {"method": "tgd", "data": data, "base": base}, **more}}
 
 
+def finetune(**keys: object) -> dict[str, dict[str, dict[str, object]]]:
+    entry = {"method": "finetune", "data": "adapt", "base": "v1-net", **keys}
+    return {"networks": {**NETWORKS, "n": entry}}
+
+
 WRONG = [
     # raw configuration, then the words its error must hold: key, value, what is allowed
     ({"sede": 1}, ["'sede'", "did you mean 'seed'"]),
@@ -68,7 +73,21 @@ WRONG = [
     ({"networks": {"n": {"phi": 1.2}}}, ["networks.n.phi", "1.2", ">= 0 and <= 1"]),
     ({"networks": {"n": {"phi": -0.1}}}, ["networks.n.phi", "-0.1", ">= 0 and <= 1"]),
     ({"networks": {"n": {"base": "x"}}}, ["networks.n.base", "'x'", "starts from scratch"]),
-    ({"networks": {"n": {"data": "adapt"}}}, ["networks.n.data", "'adapt'", "v1 or v2"]),
+    ({"networks": {"n": {"data": "adapt"}}}, ["networks.n.data", "'adapt'", "v1 or v2 or n2n"]),
+    *[({"networks": {"n": {"method": "finetune", "data": "adapt", "base": "x", key: value}}},
+       [f"networks.n.{key}", f"{value!r}", "'finetune'", "belongs to tgd"])
+      for key, value in [("phi", 0.5), ("fraction", 0.5), ("flow", "layer"), ("mask", "l1")]],
+    *[(finetune(method="tgd", **{key: value}),
+       [f"networks.n.{key}", f"{value!r}", "'tgd'", "belongs to finetune"])
+      for key, value in [("blocks", 8), ("penalty", "ewc"), ("strength", 1.0), ("replay", 0.1)]],
+    *[({"networks": {"n": {key: value}}}, [f"networks.n.{key}", f"{value!r}", "'train'", "finetune"])
+      for key, value in [("batchnorm", "train"), ("penalty", "lwf"), ("replay", 1.0)]],
+    (finetune(penalty="ewk"), ["networks.n.penalty", "'ewk'", "none, ewc, l2sp, lwf"]),
+    (finetune(mask="l2"), ["networks.n.mask", "'l2'", "kse, l1, random"]),
+    (finetune(replay=1.2), ["networks.n.replay", "1.2", "<= 1"]),
+    (finetune(strength=0.5), ["networks.n.strength", "0.5", "penalty is 'none'"]),
+    (finetune(penalty="l2sp", strength=-1.0), ["networks.n.strength", "-1.0", ">= 0"]),
+    (finetune(penalty="ewc", data="n2n"), ["networks.n.strength", "missing", "n2n"]),
     ({"networks": {"n": {"method": "tgd", "data": "adapt"}}}, ["networks.n.base", "missing"]),
     (tgd(data="v1", base="v1-net"), ["networks.n.data", "adapt or n2n"]),
     (tgd(data="adapt", base="v1net"), ["networks.n.base", "'v1net'", "did you mean 'v1-net'"]),
@@ -86,6 +105,42 @@ def test_shipped_configurations_are_valid(raw_config, name):
     loaded = load(raw_config(name), name)
     assert set(loaded.networks) == {"v1-net", "v2-net", "FT-net", "TGD-net", "TGD-N2N", "TGD2-N2N"}
     jsonschema.validate(raw_config(name), config.schema())
+
+
+def test_the_baselines_are_added_to_the_default_networks(raw_config):
+    default, loaded = load(raw_config()).networks, load(raw_config("baselines"), "baselines").networks
+    assert dict(list(loaded.items())[: len(default)]) == default
+    added = {n: e for n, e in loaded.items() if n not in default}
+    for keys in [
+        {"method": "finetune", "blocks": 8, "batchnorm": "eval", "penalty": "none", "replay": 0.0, "data": "adapt"},
+        {"method": "finetune", "blocks": 8, "batchnorm": "train"},
+        *({"penalty": p} for p in ("ewc", "lwf", "l2sp")),
+        *({"mask": m, "method": "tgd", "phi": default["TGD-net"].phi} for m in ("l1", "random")),
+        {"flow": "layer"}, {"replay": 1.0}, {"replay": 0.1}, {"method": "train", "data": "n2n"},
+        {"method": "finetune", "data": "n2n", "blocks": 8},
+    ]:  # fmt: skip
+        assert any(all(getattr(e, k) == v for k, v in keys.items()) for e in added.values()), keys
+    jsonschema.validate(raw_config("baselines"), config.schema())
+
+
+def test_the_old_task_is_what_the_chain_starts_from():
+    networks = load({"networks": {**NETWORKS, "v2-net": {"data": "v2"},
+                                  "n": {"method": "finetune", "data": "n2n", "base": "v2-net"}}}).networks  # fmt: skip
+    assert [config.old_task(n, networks) for n in ("TGD-N2N", "n", "v1-net")] == ["v1", "v2", "v1"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "needs"),
+    [
+        ({}, False),
+        ({"penalty": "lwf", "strength": 1.0}, False),
+        ({"penalty": "lwf"}, True),
+        ({"penalty": "ewc", "strength": 1.0}, True),
+        ({"replay": 0.1}, True),
+    ],
+)
+def test_old_data_are_read_only_where_they_are_needed(keys, needs):
+    assert config.needs_old_data(config.NetworkEntry(method="finetune", **keys)) is needs
 
 
 @pytest.mark.parametrize(("raw", "words"), WRONG, ids=lambda value: str(value)[:60])

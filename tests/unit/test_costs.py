@@ -77,3 +77,21 @@ def test_text_has_a_row_a_stage_and_the_sum(bill):
     assert int(lines[-2].split()[1].replace(",", "")) == sum(row.jobs for row in rows)
     assert all(len(line) < 120 for line in lines)
     assert all(math.isfinite(row.core_h) and row.core_h > 0 for row in rows)
+
+
+def test_baselines_cost_what_they_train(root, raw_config):
+    config = load(raw_config("baselines"))
+    studies = read_studies(root / config.studies)
+    plain = costs.training_flop(config, studies, "FT-all")
+    new, old = (costs.training_slices(config, studies, data) for data in ("adapt", "v1"))
+    share = {
+        "L2-SP": 1, "LwF": 8 / 6, "EWC": 4, "joint": (new + old) / new, "replay": (new + 0.1 * old) / new, "TGD-L1": 1,
+    }  # fmt: skip
+    for name, times in share.items():
+        assert costs.training_flop(config, studies, name) == pytest.approx(times * plain), name
+
+
+def test_online_networks_from_scratch_are_one_a_study(bill):
+    extra, base = bill("baselines"), bill()
+    assert extra["train"].jobs == base["train"].jobs + 2
+    assert extra["adapt"].jobs == base["adapt"].jobs + 10 + 2

@@ -1,15 +1,18 @@
 """The report is one offline file; the summary is one screen."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import fabricate
 import pytest
 
-from tgdpet.config import read
+from tgdpet.config import NetworkEntry, read
 from tgdpet.figures import FIGURES
 from tgdpet.figures.common import Results
 from tgdpet.figures.make import make
+from tgdpet.figures.table1 import table
+from tgdpet.figures.timing import times
 from tgdpet.report import build, caption_html
 from tgdpet.studies import read_studies
 from tgdpet.summary import retention, screen
@@ -56,3 +59,15 @@ def test_gain_and_forgetting_are_relative_to_the_base(results: Results) -> None:
     assert ours.base == "v1-net"
     assert ours.gain == pytest.approx(100 * (1 - ours.rmse_v2 / base.rmse_v2))
     assert ours.forgotten == pytest.approx(100 * (ours.rmse_v1 / base.rmse_v1 - 1))
+
+
+def test_tables_show_every_network_and_the_time_is_that_of_kse(results: Results) -> None:
+    entries = {
+        "A-random": NetworkEntry(method="tgd", base="v1-net", data="adapt", mask="random"),
+        **results.config.networks,
+        "EWC": NetworkEntry(method="finetune", base="v1-net", data="adapt", penalty="ewc"),
+    }
+    more = Results(results.root, replace(results.config, networks=entries), results.studies)
+    for rows in (table(more), retention(more)):
+        assert list(rows.network) == ["input", "v1-net", "v2-net", "FT-net", "TGD-net", "A-random", "EWC"]
+    assert times(more).equals(times(results))

@@ -23,6 +23,18 @@ def test_the_order_of_rows_does_not_matter(table, tmp_path):
         assert scores[module] == pytest.approx(rows["kse"], rel=1e-9)
 
 
+def test_the_sparsity_of_a_kernel_that_nothing_reads_is_infinite(table, tmp_path):
+    table = table.copy()
+    table.loc[2, "sparsity"] = float("nan")
+    write_csv(tmp_path / "k.csv", table)
+    sparsity = read_scores(tmp_path / "k.csv", DnCNN(0.0625).scored, "sparsity")
+    assert sparsity["blocks.0.conv"][2] == float("inf")
+    assert sparsity["blocks.0.conv"][:2] == pytest.approx(table["sparsity"][:2], rel=1e-9)
+    write_csv(tmp_path / "k.csv", table.assign(sparsity=-1.0))
+    with pytest.raises(ValueError, match=r"k\.csv: column 'sparsity': expected numbers >= 0"):
+        read_scores(tmp_path / "k.csv", column="sparsity")
+
+
 @pytest.mark.parametrize(
     ("spoil", "cause"),
     [

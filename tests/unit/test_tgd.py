@@ -4,97 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tgd_cases import bits, masks_of, small, train
 from torch import nn
 
-from tgdpet import probe, tgd
-from tgdpet.dncnn import DnCNN
+from tgdpet import tgd
 
 
 @pytest.fixture
-def model() -> DnCNN:
-    net = DnCNN(0.125, torch.Generator().manual_seed(1))
-    generator = torch.Generator().manual_seed(2)
-    for module in net.modules():  # statistics that are not the ones of a fresh layer
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, generator=generator)
-            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
-    return net
-
-
-def bits(net: nn.Module) -> dict[str, torch.Tensor]:
-    return {n: t.detach().clone().reshape(-1).view(torch.uint8) for n, t in net.state_dict().items()}
-
-
-def masks_of(net: nn.Module, phi: float = 0.5) -> dict[str, torch.Tensor]:
-    return tgd.select(tgd.score_kernels(net, torch.zeros(1, 3, 8, 8)), phi)
-
-
-def train(net, layer, optimizer, steps=3, bad=False):
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(steps):
-        layer.train_mode()
-        x = torch.randn(4, 3, 16, 16, generator=generator)
-        loss = (net(x) ** 2).mean() * (torch.nan if bad else 1.0)
-        optimizer.zero_grad()
-        loss.backward()
-        layer.step(optimizer)
-
-
-def frozen_bits_kept(net, before, masks):
-    norms = {c: n[0] for c, n in probe.followers(net, torch.zeros(1, 3, 16, 16)).items()}
-    free = {}
-    for name, mask in masks.items():
-        for owner in (name, norms.get(name)):
-            free |= {f"{owner}.{key}": mask for key in ("weight", "bias")}
-    for name, tensor in net.state_dict().items():
-        old = before[name].reshape(-1)
-        new = tensor.detach().reshape(-1).contiguous().view(torch.uint8)
-        same = (old == new).reshape(tensor.shape[0] if tensor.ndim else 1, -1).all(dim=1)
-        if name in free:
-            same = same | free[name]
-        if not bool(same.all()):
-            return False
-    return True
-
-
-OPTIMIZERS = {
-    "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
-    "momentum and decay": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1),
-    "adam": lambda p: torch.optim.Adam(p, lr=0.01),
-    "adam with l2": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1),
-    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
-    "foreach": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, foreach=True),
-    "fused": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, fused=True),
-}
-
-
-@pytest.mark.parametrize("flow", tgd.FLOWS)
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_useful_kernels_keep_their_bits_and_targeted_ones_move(model, name, flow):
-    before, masks = bits(model), masks_of(model)
-    with tgd.TGD(model, masks, flow=flow) as layer:
-        train(model, layer, OPTIMIZERS[name](list(layer.parameters())))
-        assert layer.unchanged()
-    assert frozen_bits_kept(model, before, masks)
-    moved = (model.blocks[3].conv.weight.detach().reshape(-1).view(torch.uint8) != before["blocks.3.conv.weight"]).any()
-    assert bool(moved)
-
-
-def test_stale_momentum_of_an_earlier_optimizer_moves_nothing(model):
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    (model(torch.randn(4, 3, 16, 16)) ** 2).mean().backward()
-    optimizer.step()
-    before, masks = bits(model), masks_of(model)
-    with tgd.TGD(model, masks) as layer:
-        train(model, layer, optimizer)
-    assert frozen_bits_kept(model, before, masks)
-
-
-def test_a_batch_of_nan_moves_no_useful_kernel(model):
-    before, masks = bits(model), masks_of(model)
-    with tgd.TGD(model, masks) as layer:
-        train(model, layer, torch.optim.Adam(list(layer.parameters()), lr=0.01), bad=True)
-    assert frozen_bits_kept(model, before, masks)
+def model():
+    return small()
 
 
 def test_gradients_of_useful_kernels_are_zero_even_for_nan(model):
@@ -108,40 +26,14 @@ def test_gradients_of_useful_kernels_are_zero_even_for_nan(model):
             assert bool(gradient[mask].isnan().any())
 
 
-def test_phi_zero_changes_nothing_at_all(model):
-    before = bits(model)
-    with tgd.TGD(model, masks_of(model, 0.0)) as layer:
-        assert list(layer.parameters()) == []
-        layer.train_mode()
-        model(torch.randn(4, 3, 16, 16))
-    after = bits(model)
-    assert all(torch.equal(before[n], after[n]) for n in before)
-
-
-def test_phi_above_one_moves_all_but_the_last(model):
-    before, masks = bits(model), masks_of(model, 1.1)
-    with tgd.TGD(model, masks) as layer:
-        train(model, layer, torch.optim.Adam(list(layer.parameters()), lr=0.01))
-    after = bits(model)
-    assert torch.equal(after["blocks.7.conv.weight"], before["blocks.7.conv.weight"])
-    assert not torch.equal(after["blocks.0.conv.weight"], before["blocks.0.conv.weight"])
-
-
-def test_forward_is_bitwise_the_same(model):
-    x = torch.randn(2, 3, 16, 16)
-    model.eval()
-    plain = model(x)
-    for flow in tgd.FLOWS:
-        with tgd.TGD(model, masks_of(model), flow=flow):
-            assert torch.equal(model(x), plain)
-
-
 def test_detaching_leaves_no_trace(model):
+    before = [set(vars(m)) for m in model.modules()]
     for batchnorm in tgd.BATCHNORMS:
-        with tgd.TGD(model, masks_of(model), flow="layer", batchnorm=batchnorm):
-            pass
-    assert all(p.requires_grad for p in model.parameters())
-    assert not any(m._forward_hooks or "forward" in m.__dict__ for m in model.modules())
+        with tgd.TGD(model, masks_of(model), flow="layer", batchnorm=batchnorm, gather="always"):
+            model(torch.randn(2, 3, 16, 16))
+    assert all(p.requires_grad and not p._backward_hooks for p in model.parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert [set(vars(m)) for m in model.modules()] == before
 
 
 @pytest.mark.parametrize("batchnorm", tgd.BATCHNORMS)
@@ -173,17 +65,6 @@ def test_layer_flow_cuts_the_gradient_of_earlier_layers(model):
     assert float(gradients["layer"].abs().max()) == 0  # every later layer stops it
 
 
-def test_a_second_round_scores_the_adapted_network(model):
-    first = masks_of(model)
-    with tgd.TGD(model, first) as layer:
-        train(model, layer, torch.optim.Adam(list(layer.parameters()), lr=0.05), steps=5)
-    middle, second = bits(model), masks_of(model)
-    assert any(not torch.equal(first[n], second[n]) for n in first)
-    with tgd.TGD(model, second) as layer:
-        train(model, layer, torch.optim.Adam(list(layer.parameters()), lr=0.05))
-    assert frozen_bits_kept(model, middle, second)
-
-
 @pytest.mark.parametrize(
     ("masks", "options", "word"),
     [
@@ -192,6 +73,7 @@ def test_a_second_round_scores_the_adapted_network(model):
         ({"blocks.0.conv": torch.ones(8)}, {}, "booleans"),
         ({}, {"flow": "lyer"}, "flow"),
         ({}, {"batchnorm": "evil"}, "batchnorm"),
+        ({}, {"gather": "alway"}, "gather"),
     ],
 )
 def test_errors_name_what_is_wrong(model, masks, options, word):

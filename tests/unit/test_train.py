@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from training import SETTINGS, network, parts, same, state, stop_at, write_index
 
-from tgdpet import adapt, tgd
-from tgdpet.config import NetworkEntry, Training
-from tgdpet.dncnn import DnCNN
-from tgdpet.patches import PatchData
+from tgdpet import adapt, baselines, tgd
+from tgdpet.config import NetworkEntry
 from tgdpet.train import Run, TrainingError, fit
-
-CPU = torch.device("cpu")
-SETTINGS = Training(epochs=6, batch=4, patch=16, learning_rate=3e-3, l2=1e-4)
 
 
 @pytest.fixture(autouse=True)
@@ -31,38 +25,7 @@ def one_thread():
 
 @pytest.fixture
 def index(tmp_path):
-    """Two studies of one noisy and one clean volume, one for training and one held out."""
-    rows = []
-    for number, (study, split) in enumerate([("a", "train"), ("b", "val")]):
-        rng = np.random.default_rng(number)
-        clean = np.zeros((8, 24, 24), np.float32)
-        clean[:, 3:21, 3:21] = 1000 + 300 * np.sin(np.arange(18) / 2)
-        noisy = clean * rng.gamma(8, 1 / 8, clean.shape).astype(np.float32)
-        np.save(tmp_path / f"{study}.npy", np.stack([noisy, clean]))
-        rows += [(study, split, f"{study}.npy", "60s", 0, 1, z, 0.5) for z in range(8)]
-    path = tmp_path / "index.tsv"
-    columns = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
-    pd.DataFrame(rows, columns=columns).to_csv(path, sep="\t", index=False)
-    return path
-
-
-def parts(index, settings=SETTINGS):
-    return [
-        PatchData(index, split, scale=1000.0, patch=settings.patch, air_fraction=0.05, seed=1, device=CPU)
-        for split in ("train", "val")
-    ]
-
-
-def network(seed=0):
-    return DnCNN(0.0625, torch.Generator().manual_seed(seed))
-
-
-def state(model):
-    return {n: t.detach().clone().contiguous() for n, t in model.state_dict().items()}
-
-
-def same(a, b):
-    return all(torch.equal(a[n].reshape(-1).view(torch.uint8), b[n].reshape(-1).view(torch.uint8)) for n in a)
+    return write_index(tmp_path)
 
 
 def test_it_learns_and_logs(index, tmp_path):
@@ -91,19 +54,11 @@ def test_same_seed_same_bits(index, tmp_path):
 
 @pytest.mark.parametrize("adapting", [False, True])
 def test_a_stopped_run_ends_in_the_same_bits(index, tmp_path, adapting):
-    def go(name, stop_at=None):
+    def go(name, stop=None):
         model = network()
         data, held_out = parts(index)
-        if stop_at is not None:
-            draw, calls = data.batch, []
-
-            def batch(*args, **options):
-                calls.append(1)
-                if len(calls) == stop_at:
-                    os.kill(os.getpid(), signal.SIGTERM)
-                return draw(*args, **options)
-
-            data.batch = batch
+        if stop is not None:
+            stop_at(data, stop)
         run = Run("net", tmp_path / f"{name}.csv", tmp_path / f"{name}.ckpt", "same")
         masks = tgd.select(tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)), fraction=0.5)
         if adapting:
@@ -113,7 +68,7 @@ def test_a_stopped_run_ends_in_the_same_bits(index, tmp_path, adapting):
 
     whole, rows = go("whole")
     with pytest.raises(SystemExit) as stopped:
-        go("cut", stop_at=5)
+        go("cut", stop=5)
     assert stopped.value.code == 143
     assert (tmp_path / "cut.ckpt").exists()
     resumed, rows_after = go("cut")
@@ -197,7 +152,7 @@ def test_finetuning_notices_a_frozen_bit(index, tmp_path, what, monkeypatch):
             value.neg_()
         return []
 
-    monkeypatch.setattr(adapt, "fit", flip)
+    monkeypatch.setattr(baselines, "fit", flip)
     entry = NetworkEntry(method="finetune", data="adapt", base="x")
     done = adapt.adapt(model, entry, None, *parts(index), SETTINGS, Run("ft", tmp_path / "log.csv"))
     assert not done.numbers["useful_unchanged"]

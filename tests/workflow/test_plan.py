@@ -13,6 +13,22 @@ def test_default_plan_names_every_stage(snakemake, tmp_path):
         assert f"{rule} " in done.stdout or f"{rule}\n" in done.stdout, rule
 
 
+def test_baselines_plan_with_the_old_data_that_they_need(snakemake, tmp_path):
+    done = snakemake("-n", "-p", "--configfile", "config/baselines.yaml", "--config", f"results={tmp_path}")
+    assert done.returncode == 0, done.stdout
+    jobs = {line.split(" --name ")[1].split()[0]: line for line in done.stdout.splitlines() if " --name " in line}
+    for network in ("EWC", "replay", "joint"):
+        assert f"--old {tmp_path}/dataset/v1/index.tsv" in jobs[network], network
+    for network in ("FT-all", "LwF", "L2-SP", "TGD-random", "N2N-FT", "FT-net", "TGD-net"):
+        assert "--old" not in jobs[network], network
+    for network, words in {
+        "LwF": "--penalty lwf --strength 1", "EWC": "--penalty ewc", "joint": "--replay 1", "TGD-L1": "--mask l1",
+        "N2N-scratch": "05_train.py", "FT-all-BN": "--batchnorm train", "TGD-layer": "--flow layer",
+    }.items():  # fmt: skip
+        assert words in jobs[network], network
+    assert f"{tmp_path}/dataset/n2n-" in jobs["N2N-scratch"] and "/models/N2N-scratch/" in jobs["N2N-scratch"]
+
+
 def test_paper_scale_plans_and_prints_its_bill(snakemake, tmp_path):
     done = snakemake(
         "-n", "--quiet", "rules", "--configfile", "config/paper.yaml", "--config", f"results={tmp_path / 'none'}"

@@ -2,13 +2,18 @@
 
 
 def adapt_options(network):
-    """Command-line words of a network's entry."""
+    """Command-line words of a network's entry: those that belong to its method."""
     e = NETWORKS[network]
-    words = f"--method {e.method} --batchnorm {e.batchnorm}"
-    if e.method == "finetune":
-        return f"{words} --blocks {e.blocks}"
-    share = f" --fraction {cli.word(e.fraction)}" if e.fraction is not None else ""
-    return f"{words} --phi {cli.word(e.phi)}{share} --flow {e.flow}"
+    others = [k for k, methods in checks.BELONGS.items() if e.method not in methods]
+    return cli.to_options(e, skip=["data", "base", *others])
+
+
+def old_data(network):
+    """What the start of a network's chain was trained on, if the network needs it."""
+    if not tgd_config.needs_old_data(NETWORKS[network]):
+        return []
+    task = tgd_config.old_task(network, NETWORKS)
+    return [f"{R}/dataset/{task}/{f}" for f in task_files(task)]
 
 
 def scores_of(network):
@@ -24,7 +29,12 @@ ADAPT_JOBS = [
         "adapted/{network}",
         "{network}",
     ),
-    ("adapt_online", N2N, "adapted/{network}/{study}", "{network}_{study}"),
+    (
+        "adapt_online",
+        [n for n in N2N if NETWORKS[n].method != "train"],
+        "adapted/{network}/{study}",
+        "{network}_{study}",
+    ),
 ]
 
 for _name, _networks, _path, _job in ADAPT_JOBS:
@@ -37,6 +47,8 @@ for _name, _networks, _path, _job in ADAPT_JOBS:
             script="scripts/07_adapt.py",
             base=lambda w: model(NETWORKS[w.network].base),
             scores=lambda w: scores_of(w.network),
+            old=lambda w: old_data(w.network)[:1],
+            old_volumes=lambda w: old_data(w.network)[1:],
             index=(
                 f"{R}/dataset/n2n-{{study}}/index.tsv"
                 if _online
@@ -68,6 +80,7 @@ for _name, _networks, _path, _job in ADAPT_JOBS:
             gpu=GPU,
         params:
             scores=lambda w, input: f"--scores {input.scores}" if input.scores else "",
+            old=lambda w, input: f"--old {input.old}" if input.old else "",
             entry=lambda w: adapt_options(w.network),
             seed=CONFIG.seed,
             device=CONFIG.device,
@@ -77,5 +90,5 @@ for _name, _networks, _path, _job in ADAPT_JOBS:
             options=cli.to_options(CONFIG.online if _online else CONFIG.adapt),
         shell:
             "python {input.script} --dataset {input.index} --name {wildcards.network} --base {input.base}"
-            " {params.scores} {params.entry} --seed {params.seed} --device {params.device} --threads {threads}"
+            " {params.scores} {params.old} {params.entry} --seed {params.seed} --device {params.device} --threads {threads}"
             " --checkpoint {params.checkpoint} --out {output.model} {params.options} 2>&1 | tee {log}"

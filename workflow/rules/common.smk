@@ -1,4 +1,5 @@
 # Names and paths that the rules share. Nothing here reads results.
+import dataclasses
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ from pathlib import Path
 ROOT = Path(workflow.current_basedir).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from tgdpet import cli, costs, studies
+from tgdpet import checks, cli, costs, studies
 from tgdpet import config as tgd_config
 from tgdpet.images import image_name
 from tgdpet.subsample import level_name, samples_of
@@ -81,13 +82,9 @@ def networks_of(study):
 def model(network, study=None):
     """Path of a network's weights."""
     entry = NETWORKS[network]
-    if entry.method == "train":
-        return f"{R}/models/{network}.safetensors"
-    return (
-        f"{R}/adapted/{network}/{study}.safetensors"
-        if entry.data == "n2n"
-        else f"{R}/adapted/{network}.safetensors"
-    )
+    folder = "models" if entry.method == "train" else "adapted"
+    name = f"{network}/{study}" if entry.data == "n2n" else network
+    return f"{R}/{folder}/{name}.safetensors"
 
 
 def names(words):

@@ -21,6 +21,11 @@ def task_pairs(task):
     ]
 
 
+def task_files(task):
+    """The index table, then the volumes of a task's studies."""
+    return ["index.tsv", *(f"{s}.npy" for s in TASKS[task][1])]
+
+
 for _task, (_protocol, _studies) in TASKS.items():
 
     rule:

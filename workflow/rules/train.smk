@@ -1,98 +1,75 @@
-# Stages 5 and 6: networks from scratch; KSE of their kernels; the drop experiment.
+# Stage 5: networks from scratch, of a protocol's studies or (data: n2n) of a single study's halves.
+SCRATCH_JOBS = [
+    (
+        "train",
+        [n for n in POPULATION if NETWORKS[n].method == "train"],
+        "{network}",
+        "{network}",
+    ),
+    (
+        "train_online",
+        [n for n in N2N if NETWORKS[n].method == "train"],
+        "{network}/{study}",
+        "{network}_{study}",
+    ),
+]
 
 
-rule train:
-    input:
-        script="scripts/05_train.py",
-        index=lambda w: f"{R}/dataset/{NETWORKS[w.network].data}/index.tsv",
-        volumes=lambda w: [
-            f"{R}/dataset/{NETWORKS[w.network].data}/{s}.npy"
-            for s in ROLE_STUDIES["train_v1v2"]
-        ],
-    output:
-        table=f"{R}/models/{{network}}_log.csv",
-        sidecar=f"{R}/models/{{network}}.json",
-        model=f"{R}/models/{{network}}.safetensors",
-    log:
-        f"{R}/logs/train/{{network}}.log",
-    benchmark:
-        f"{R}/benchmarks/train/{{network}}.tsv"
-    wildcard_constraints:
-        network=names(n for n, e in NETWORKS.items() if e.method == "train"),
-    threads: CONFIG.resources.train
-    resources:
-        mem_mb=mem(
-            2500,
-            per_voxel_bytes=8
-            * len(ROLE_STUDIES["train_v1v2"])
-            * (len(CONFIG.sampling.levels_s) + 1),
-        ),
-        runtime=minutes(3600),
-        gpu=GPU,
-    params:
-        width=cli.word(CONFIG.network.width),
-        seed=CONFIG.seed,
-        device=CONFIG.device,
-        checkpoint=lambda w: f"{R}/checkpoints/{w.network}.safetensors",
-        options=cli.to_options(CONFIG.train),
-    shell:
-        "python {input.script} --dataset {input.index} --name {wildcards.network} --width {params.width}"
-        " --seed {params.seed} --device {params.device} --threads {threads} --checkpoint {params.checkpoint}"
-        " --out {output.model} {params.options} 2>&1 | tee {log}"
+def scratch_data(network, study=None):
+    """The index table and the volumes that a network is trained on from scratch."""
+    data = NETWORKS[network].data
+    task = f"n2n-{study}" if data == "n2n" else data
+    return [f"{R}/dataset/{task}/{f}" for f in task_files(task)]
 
 
-rule score:
-    input:
-        script="scripts/06_score.py",
-        model=lambda w: model(w.network),
-    output:
-        f"{R}/kse/{{network}}.csv",
-    log:
-        f"{R}/logs/score/{{network}}.log",
-    benchmark:
-        f"{R}/benchmarks/score/{{network}}.tsv"
-    wildcard_constraints:
-        network=names(BASES),
-    threads: 1
-    resources:
-        mem_mb=mem(1500),
-        runtime=minutes(30),
-    params:
-        k=CONFIG.score.k,
-        alpha=cli.word(CONFIG.score.alpha),
-    shell:
-        "python {input.script} --network {input.model} --k {params.k} --alpha {params.alpha} --out {output}"
-        " 2>&1 | tee {log}"
+def scratch_settings(network):
+    """Online learning from scratch takes the step size of training from scratch, and the rest as online learning."""
+    if NETWORKS[network].data == "n2n":
+        return dataclasses.replace(
+            CONFIG.online, learning_rate=CONFIG.train.learning_rate
+        )
+    return CONFIG.train
 
 
-DROP_STUDY = ROLE_STUDIES["test_lesion"][0]
-DROP_PROTOCOL = "v2" if NETWORKS[CONFIG.score.network].data != "v1" else "v1"
+for _name, _networks, _path, _job in SCRATCH_JOBS:
 
-
-rule drop:
-    input:
-        script="scripts/06_drop.py",
-        model=model(CONFIG.score.network),
-        scores=f"{R}/kse/{CONFIG.score.network}.csv",
-        image=recon(DROP_STUDY, DROP_PROTOCOL, "real01"),
-        reference=recon(DROP_STUDY, DROP_PROTOCOL, WHOLE),
-    output:
-        table=f"{R}/kse/drop.csv",
-        images=[f"{R}/kse/drop/phi-{p:g}.nii.gz" for p in (0, *CONFIG.score.drop_phi)],
-    log:
-        f"{R}/logs/score/drop.log",
-    benchmark:
-        f"{R}/benchmarks/score/drop.tsv"
-    threads: CONFIG.resources.denoise
-    resources:
-        mem_mb=mem(2000, per_voxel_bytes=100),
-        runtime=minutes(300),
-        gpu=GPU,
-    params:
-        phi=" ".join(map(cli.word, CONFIG.score.drop_phi)),
-        dir=lambda w, output: os.path.dirname(output.images[0]),
-        device=CONFIG.device,
-    shell:
-        "python {input.script} --network {input.model} --scores {input.scores} --image {input.image}"
-        " --reference {input.reference} --drop-phi {params.phi} --out-table {output.table} --out-dir {params.dir}"
-        " --device {params.device} --threads {threads} 2>&1 | tee {log}"
+    rule:
+        name:
+            _name
+        input:
+            script="scripts/05_train.py",
+            index=lambda w: scratch_data(w.network, w.get("study"))[0],
+            volumes=lambda w: scratch_data(w.network, w.get("study"))[1:],
+        output:
+            table=f"{R}/models/{_path}_log.csv",
+            sidecar=f"{R}/models/{_path}.json",
+            model=f"{R}/models/{_path}.safetensors",
+        log:
+            f"{R}/logs/{_name}/{_job}.log",
+        benchmark:
+            f"{R}/benchmarks/{_name}/{_job}.tsv"
+        wildcard_constraints:
+            network=names(_networks),
+            study=names(ONLINE),
+        threads: CONFIG.resources.train
+        resources:
+            mem_mb=mem(
+                2500,
+                per_voxel_bytes=8
+                * len(ROLE_STUDIES["train_v1v2"])
+                * (len(CONFIG.sampling.levels_s) + 1),
+            ),
+            runtime=minutes(3600),
+            gpu=GPU,
+        params:
+            width=cli.word(CONFIG.network.width),
+            seed=CONFIG.seed,
+            device=CONFIG.device,
+            checkpoint=lambda w, output: (
+                output.model.replace(f"{R}/models/", f"{R}/checkpoints/", 1)
+            ),
+            options=lambda w: cli.to_options(scratch_settings(w.network)),
+        shell:
+            "python {input.script} --dataset {input.index} --name {wildcards.network} --width {params.width}"
+            " --seed {params.seed} --device {params.device} --threads {threads} --checkpoint {params.checkpoint}"
+            " --out {output.model} {params.options} 2>&1 | tee {log}"

@@ -54,7 +54,7 @@ class Results:
         return {n: networks[n] for n in (*first, *(n for n in networks if n not in first))}
 
     def population(self, order: Sequence[str] = PAPER_NETWORKS) -> list[str]:
-        """Networks for any study: the paper's in `order`; all of the configuration if it has none of them."""
+        """Networks for any study: those in `order`; all if it names none, or none of the configuration."""
         names = [n for n, e in self.ordered().items() if e.data != "n2n"]
         return [n for n in order if n in names] or names
 

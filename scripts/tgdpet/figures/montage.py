@@ -17,6 +17,8 @@ from .style import WIDTH_IN, Window, arrow, bar, blank, coronal, difference, sho
 
 Arrow = tuple[tuple[float, float], str, tuple[float, float]]  # tip in mm on the plane, colour, where it comes from
 
+TITLE_PT, PANELS = 8.0, 6
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -80,9 +82,10 @@ def montage(rows: Sequence[Row]) -> tuple[Figure, pd.DataFrame]:
 
 
 def _activity(axes: np.ndarray, row: Row) -> Any:
+    size = TITLE_PT * min(1.0, PANELS / len(row.panels))  # titles of many panels would run into one another
     for ax, panel in zip(axes, row.panels, strict=False):
         shown = show(ax, coronal(panel.volume, row.y, row.window), row.voxel_mm[[0, 2]], row.limit)
-        ax.set_title(panel.title, pad=3)
+        ax.set_title(panel.title, pad=3, fontsize=size)
         for tip, colour, direction in panel.arrows:
             arrow(ax, tip, colour, direction)
     sides(axes[0])

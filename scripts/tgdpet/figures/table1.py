@@ -18,7 +18,7 @@ HEADS = ["", "lesion\nbias (%)", "liver\nCoV (%)", "paper:\nbias (%)", "paper:\n
 def table(results: Results) -> pd.DataFrame:
     """Columns network, lesion_bias, liver_cov, paper_lesion_bias, paper_liver_cov, all in %; the input comes first."""
     rows = []
-    for network in (INPUT, *results.population()):
+    for network in (INPUT, *results.population(())):
         paper = PAPER_TABLE1.get(network, (float("nan"),) * 2)
         ours = (results.measured(name, ROLE, network) for name in ("lesion_bias", "liver_cov"))
         rows.append((network, *ours, *paper))
@@ -28,7 +28,8 @@ def table(results: Results) -> pd.DataFrame:
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """The table, and the same numbers as points: right and up is less bias and more noise."""
     rows = table(results)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH_IN, 2.5), width_ratios=(1.5, 1), layout="constrained")
+    size = (WIDTH_IN, max(2.5, 0.25 * len(rows)))
+    figure, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=(1.5, 1), layout="constrained")
     _grid(left, rows)
     _points(right, rows)
     return figure, rows
@@ -61,10 +62,11 @@ def _grid(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _points(ax: Axes, rows: pd.DataFrame) -> None:
-    for colour, row in zip((GREY, *PALETTE * 3), records(rows), strict=False):
+    looks = [(GREY, "o"), *((colour, marker) for marker in "osD^v" for colour in PALETTE)]
+    for (colour, marker), row in zip(looks, records(rows), strict=False):
         label = "noisy input" if row.network == INPUT else row.network
-        ax.plot(row.liver_cov, row.lesion_bias, "o", color=colour, ms=6, label=label)
-        ax.plot(row.paper_liver_cov, row.paper_lesion_bias, "o", mfc="none", mec=colour, ms=6)
+        ax.plot(row.liver_cov, row.lesion_bias, marker, color=colour, ms=6, label=label)
+        ax.plot(row.paper_liver_cov, row.paper_lesion_bias, marker, mfc="none", mec=colour, ms=6)
     ax.axhline(0, color="#bbbbbb", lw=0.7, zorder=0)
     ax.set_xlabel("liver CoV (%), ensemble")
     ax.set_ylabel("lesion bias (%)")

@@ -70,7 +70,8 @@ def _parts(results: Results) -> dict[str, dict[str, Sequence[Path]]]:
         return [p for s in results.studies if s.role == role for p in _reconstruction(folder, s.study)]
 
     scratch = next((n for n, e in entries.items() if e.method == "train" and e.data == "v2"), "v2-net")
-    tgd = next((n for n, e in entries.items() if e.method == "tgd" and e.data == "adapt"), "TGD-net")
+    own = [n for n, e in entries.items() if e.method == "tgd" and e.data == "adapt" and e.mask == "kse"]
+    tgd = next(iter(own), "TGD-net")
     return {
         "from scratch": {
             "reconstruction": reconstructions("train_v1v2"),

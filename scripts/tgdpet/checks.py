@@ -1,0 +1,115 @@
+"""What a whole configuration has to satisfy beyond each key's own limits. No torch in here."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .schema import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from .config import Config, NetworkEntry
+
+PATH = re.compile(r"[\w./][\w./+@=-]*")  # what shell, Snakemake's patterns and --pairs all take as it is
+# The methods that a key of a network belongs to; method, data and base belong to all.
+BELONGS = {
+    "phi": ("tgd",),
+    "fraction": ("tgd",),
+    "flow": ("tgd",),
+    "mask": ("tgd",),
+    "batchnorm": ("finetune", "tgd"),
+    "blocks": ("finetune",),
+    "penalty": ("finetune",),
+    "strength": ("finetune",),
+    "replay": ("finetune",),
+}
+
+
+def check_whole(config: Config, source: str) -> None:
+    """Raise ConfigError naming the source, the dotted key, the value and what is allowed."""
+    _check_sampling(config, source)
+    for key in ("results", "studies"):
+        if not PATH.fullmatch(text := getattr(config, key)):
+            raise ConfigError(f"{source}: {key}: {text!r} is not allowed; a path of letters, digits and . _ / + @ = -")
+    for name in ("v1", "v2"):
+        if name not in config.protocols:
+            raise ConfigError(f"{source}: protocols: {name!r} is missing; v1 and v2 are both needed")
+    for name in config.protocols:
+        if name not in ("v1", "v2"):
+            raise ConfigError(f"{source}: protocols.{name}: unknown protocol; allowed are v1 and v2")
+    for stage in ("train", "adapt", "online"):
+        patch = getattr(config, stage).patch
+        if patch > min(config.grid.shape[:2]):
+            raise ConfigError(f"{source}: {stage}.patch: {patch} voxels do not fit in grid.shape = {config.grid.shape}")
+    for name, entry in config.networks.items():
+        if name == "input":
+            raise ConfigError(f"{source}: networks.input: this name is taken by the noisy image in the tables")
+        if (same := [n for n in config.networks if n.lower() == name.lower()]) != [name]:
+            raise ConfigError(f"{source}: networks: {' and '.join(same)} would share files on some disks; rename one")
+        _check_network(name, entry, config.networks, source)
+    _check_score(config, source)
+
+
+def _check_sampling(config: Config, source: str) -> None:
+    scan_s, sampling = config.simulation.scan_s, config.sampling
+    for key, seconds in [
+        *((f"sampling.levels_s[{i}]", s) for i, s in enumerate(sampling.levels_s)),
+        ("sampling.online_s", sampling.online_s),
+        ("sampling.test_s", sampling.test_s),
+    ]:
+        if seconds >= scan_s:
+            raise ConfigError(f"{source}: {key}: {seconds:g} s; allowed is less than simulation.scan_s = {scan_s:g} s")
+    if len({f"{s:g}" for s in sampling.levels_s}) != len(sampling.levels_s):
+        raise ConfigError(f"{source}: sampling.levels_s: a level is named twice: {sampling.levels_s}")
+
+
+def check_entry(start: str, entry: NetworkEntry) -> None:
+    """Refuse keys that do not belong to the entry's method, or to each other; `start` begins the ConfigError."""
+    for field in dataclasses.fields(entry):
+        value, methods = getattr(entry, field.name), BELONGS.get(field.name)
+        if methods is not None and entry.method not in methods and value != field.default:
+            allowed = f"it belongs to {' and '.join(methods)}: remove it"
+            raise ConfigError(f"{start}{field.name}: {value!r} is not allowed for method {entry.method!r}; {allowed}")
+    if entry.method == "finetune" and entry.batchnorm == "per_channel":
+        raise ConfigError(f"{start}batchnorm: 'per_channel' belongs to tgd; allowed here is eval or train")
+    if entry.strength is not None and entry.penalty == "none":
+        raise ConfigError(f"{start}strength: {entry.strength:g}, but penalty is 'none'; allowed with ewc, l2sp or lwf")
+    if entry.penalty != "none" and entry.strength is None and entry.data == "n2n":
+        raise ConfigError(f"{start}strength: missing; a single study (data: n2n) holds nothing out to choose it on")
+
+
+def _check_network(name: str, entry: NetworkEntry, networks: Mapping[str, NetworkEntry], source: str) -> None:
+    key, method = f"{source}: networks.{name}", entry.method
+    check_entry(f"{key}.", entry)
+    if method == "train":
+        if entry.base is not None:
+            raise ConfigError(f"{key}.base: {entry.base!r}, but method 'train' starts from scratch: remove it")
+        if entry.data == "adapt":
+            raise ConfigError(f"{key}.data: 'adapt' is not allowed for method 'train'; allowed is v1 or v2 or n2n")
+        return
+    if entry.base is None:
+        raise ConfigError(f"{key}.base: missing; method {method!r} needs the network to start from")
+    if entry.base not in networks:
+        raise ConfigError(f"{key}.base: unknown network {entry.base!r}; {nearest(entry.base, networks)}")
+    if entry.data in ("v1", "v2"):
+        raise ConfigError(f"{key}.data: {entry.data!r} is not allowed for method {method!r}; allowed is adapt or n2n")
+    chain = [name]
+    while (base := networks[chain[-1]].base) is not None and base in networks:
+        if base in chain:
+            raise ConfigError(f"{key}.base: the chain runs in a circle: {' <- '.join([*chain, base])}")
+        chain.append(base)
+    if networks[entry.base].data == "n2n":
+        raise ConfigError(f"{key}.base: {entry.base!r} belongs to one study (data: n2n); name another network")
+
+
+def _check_score(config: Config, source: str) -> None:
+    name, networks = config.score.network, config.networks
+    shown = [f"{phi:g}" for phi in (0.0, *config.score.drop_phi)]
+    if len(set(shown)) < len(shown):
+        raise ConfigError(f"{source}: score.drop_phi: {config.score.drop_phi}: each once, and not 0 (always there)")
+    if networks and name not in networks:
+        raise ConfigError(f"{source}: score.network: unknown network {name!r}; {nearest(name, networks)}")
+    if networks and networks[name].data == "n2n":
+        raise ConfigError(f"{source}: score.network: {name!r} belongs to one study (data: n2n); name another network")

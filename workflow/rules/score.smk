@@ -1,0 +1,58 @@
+# Stage 6: KSE of the networks' kernels; the drop experiment.
+
+
+rule score:
+    input:
+        script="scripts/06_score.py",
+        model=lambda w: model(w.network),
+    output:
+        f"{R}/kse/{{network}}.csv",
+    log:
+        f"{R}/logs/score/{{network}}.log",
+    benchmark:
+        f"{R}/benchmarks/score/{{network}}.tsv"
+    wildcard_constraints:
+        network=names(BASES),
+    threads: 1
+    resources:
+        mem_mb=mem(1500),
+        runtime=minutes(30),
+    params:
+        k=CONFIG.score.k,
+        alpha=cli.word(CONFIG.score.alpha),
+    shell:
+        "python {input.script} --network {input.model} --k {params.k} --alpha {params.alpha} --out {output}"
+        " 2>&1 | tee {log}"
+
+
+DROP_STUDY = ROLE_STUDIES["test_lesion"][0]
+DROP_PROTOCOL = "v2" if NETWORKS[CONFIG.score.network].data != "v1" else "v1"
+
+
+rule drop:
+    input:
+        script="scripts/06_drop.py",
+        model=model(CONFIG.score.network),
+        scores=f"{R}/kse/{CONFIG.score.network}.csv",
+        image=recon(DROP_STUDY, DROP_PROTOCOL, "real01"),
+        reference=recon(DROP_STUDY, DROP_PROTOCOL, WHOLE),
+    output:
+        table=f"{R}/kse/drop.csv",
+        images=[f"{R}/kse/drop/phi-{p:g}.nii.gz" for p in (0, *CONFIG.score.drop_phi)],
+    log:
+        f"{R}/logs/score/drop.log",
+    benchmark:
+        f"{R}/benchmarks/score/drop.tsv"
+    threads: CONFIG.resources.denoise
+    resources:
+        mem_mb=mem(2000, per_voxel_bytes=100),
+        runtime=minutes(300),
+        gpu=GPU,
+    params:
+        phi=" ".join(map(cli.word, CONFIG.score.drop_phi)),
+        dir=lambda w, output: os.path.dirname(output.images[0]),
+        device=CONFIG.device,
+    shell:
+        "python {input.script} --network {input.model} --scores {input.scores} --image {input.image}"
+        " --reference {input.reference} --drop-phi {params.phi} --out-table {output.table} --out-dir {params.dir}"
+        " --device {params.device} --threads {threads} 2>&1 | tee {log}"
