@@ -8,6 +8,7 @@ sums in another order. On other scanners all pairs of detectors are summed if th
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 import math
@@ -20,6 +21,7 @@ import numba as nb
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from . import joseph
 from .files import atomic
 from .projector import N_PARTS, Projector
 from .scanner import FWHM_PER_SIGMA, AnyScanner
@@ -71,16 +73,15 @@ def cached(projector: Projector, mu_per_cm: np.ndarray, folder: Path | None, ste
 
 
 def key(projector: Projector, mu_per_cm: np.ndarray) -> str:
-    """Hash of all that the sensitivity image depends on."""
+    """Hash of all that the sensitivity image depends on: the scanner, field by field, grid, attenuation and code."""
     scanner, content = projector.scanner, hashlib.sha256()
-    for part in (sys.modules[__name__], type(scanner)):
-        content.update(inspect.getsource(part).encode())
-    content.update(repr((projector.grid.shape, projector.grid.voxel_mm, scanner.n_detectors)).encode())
-    content.update(scanner.detector_mm().tobytes())
-    n = scanner.n_detectors
-    det0 = np.arange(n).repeat(16)  # every detector's weight with 16 others, spread over the scanner
-    det1 = (det0 + 1 + (np.arange(16 * n) * 2_654_435_761) % (n - 1)) % n
-    content.update(scanner.lor_weights(det0, det1).tobytes())
+    for code in (sys.modules[__name__], joseph, type(scanner)):
+        content.update(inspect.getsource(code).encode())
+    content.update(repr((projector.grid.shape, projector.grid.voxel_mm)).encode())
+    for field in dataclasses.fields(scanner):  # type: ignore[arg-type]
+        value = getattr(scanner, field.name)
+        content.update(field.name.encode())
+        content.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
     content.update(np.ascontiguousarray(mu_per_cm, np.float32).tobytes())
     return content.hexdigest()[:24]
 

@@ -147,6 +147,19 @@ def test_central_sensitivity_is_the_solid_angle_of_the_detectors():
     assert at == pytest.approx(scanner.efficiency**2 * both_hit * 0.256, rel=0.03)  # 0.256 mL a voxel
 
 
+def test_the_cache_knows_every_efficiency():
+    @dataclass(frozen=True, eq=False)
+    class Table(Scanner):
+        gain: np.ndarray
+
+    def key(gain: np.ndarray) -> str:
+        return sensitivity.key(Projector(Table(**asdict(SMALL), gain=gain), GRID), np.zeros(GRID.shape, np.float32))
+
+    gain, other = np.ones(10_000), np.ones(10_000)
+    other[1234] = 0.5
+    assert key(gain) == key(gain.copy()) != key(other)
+
+
 def test_sensitivity_tells_its_progress():
     for scanner in (SMALL, Ringless(**asdict(SMALL))):
         seen: list[int] = []
