@@ -15,15 +15,9 @@ from tgdpet.baselines import Old
 from tgdpet.config import NetworkEntry
 from tgdpet.train import Run, fit, task_loss
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PLAIN = NetworkEntry(method="finetune", data="adapt", base="x", blocks=8)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

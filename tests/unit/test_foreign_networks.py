@@ -11,17 +11,10 @@ from torch import nn
 
 from tgdpet import probe, tgd
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 nets = pytest.importorskip("monai.networks.nets", reason="monai is in the extra 'test'")
 SAMPLE = 2  # kernels a module that brute force checks
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def image(*shape: int) -> torch.Tensor:

@@ -18,16 +18,10 @@ from tgdpet.patches import PatchData
 from tgdpet.replay import Mixed
 from tgdpet.train import Run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 REPLAY = NetworkEntry(method="finetune", data="adapt", base="x", blocks=8, replay=0.5)
 TGD = NetworkEntry(method="tgd", data="adapt", base="x", phi=0.5)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -11,14 +11,7 @@ from zoo import ZOO, Net, c2, deep_supervision, dynamic, functional_norms, image
 from tgdpet import kse, probe, tgd
 from tgdpet.scoring import consumer_weight
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def by_kernel(found: probe.Connections) -> dict[tuple[str, int], set[tuple[str, int]]]:

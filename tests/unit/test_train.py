@@ -14,13 +14,7 @@ from tgdpet import adapt, baselines, tgd
 from tgdpet.config import NetworkEntry
 from tgdpet.train import Run, TrainingError, fit
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
