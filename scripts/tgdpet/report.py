@@ -124,7 +124,8 @@ def _networks(sidecars: Sequence[tuple[str, dict[str, Any]]]) -> str:
         for i, what in enumerate(("kernels", "parameters")):
             if side.get(f"{what}_total"):
                 share[i] = f"{100 * side[f'{what}_retrained'] / side[f'{what}_total']:.1f} %"
-        same = {True: "yes", False: "NO", None: "–"}[side.get("useful_unchanged")]
+        all_move = side.get("parameters_total") and side.get("parameters_retrained") == side["parameters_total"]
+        same = {True: "yes", False: "NO", None: "–"}[None if all_move else side.get("useful_unchanged")]
         rows.append((name, *share, same, number(float(side.get("wall_s", "nan")), 0)))
     heads = [
         "network",

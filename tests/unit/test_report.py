@@ -13,7 +13,7 @@ from tgdpet.figures.common import Results
 from tgdpet.figures.make import make
 from tgdpet.figures.table1 import table
 from tgdpet.figures.timing import times
-from tgdpet.report import build, caption_html
+from tgdpet.report import _networks, build, caption_html
 from tgdpet.studies import read_studies
 from tgdpet.summary import retention, screen
 
@@ -71,3 +71,10 @@ def test_tables_show_every_network_and_the_time_is_that_of_kse(results: Results)
     for rows in (table(more), retention(more)):
         assert list(rows.network) == ["input", "v1-net", "v2-net", "FT-net", "TGD-net", "A-random", "EWC"]
     assert times(more).equals(times(results))
+
+
+def test_a_network_retrained_whole_has_no_useful_kernels_to_keep() -> None:
+    side = {"kernels_total": 4, "kernels_retrained": 4, "parameters_total": 40, "useful_unchanged": True, "wall_s": 1}
+    whole = _networks([("all", {**side, "parameters_retrained": 40})])
+    part = _networks([("some", {**side, "parameters_retrained": 30})])
+    assert "yes" not in whole and "yes" in part
