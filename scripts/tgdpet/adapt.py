@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .baselines import Old, choose_kernels, fit_held
 from .config import NetworkEntry, Training
 from .dncnn import SLICES
-from .masks import bits_equal
+from .masks import accumulate, bits_equal
 from .patches import PatchData
 from .replay import Mixed
 from .tgd import TGD
@@ -41,11 +41,13 @@ def adapt(
     sparsity: Mapping[str, np.ndarray] | None = None,
     old: Old | None = None,
     seed: int = 0,
+    previous: Mapping[str, Tensor] | None = None,
 ) -> Adapted:
     """Adapt `model` in place as `entry` says.
 
-    `scores` (KSE) are for tgd, with `sparsity` for its mask l1; `old` for replay and penalties; `seed` decides random
-    masks and which old slices are replayed. Raises ValueError where one is needed and missing, or does not fit.
+    `scores` (KSE) are for tgd, with `sparsity` for its mask l1 and `previous`, the base's own mask, for accumulate;
+    `old` for replay and penalties; `seed` decides random masks and which old slices are replayed. Raises ValueError
+    where one is needed and missing, or does not fit.
     """
     if entry.method == "finetune":
         return finetune(model, entry, data, validation, settings, run, old, seed)
@@ -54,6 +56,8 @@ def adapt(
     if scores is None:
         raise ValueError(f"{run.name}: method tgd needs the kernels' scores (--scores)")
     masks = choose_kernels(scores, sparsity, entry, seed)
+    if entry.accumulate:
+        masks = accumulate(previous or {}, masks)
     model.to(data.device)
     example = torch.zeros(1, SLICES, 16, 16, device=data.device)
     with TGD(model, masks, flow=entry.flow, batchnorm=entry.batchnorm, example_input=example) as tgd:
@@ -61,6 +65,7 @@ def adapt(
         numbers = {
             **tgd.counts(), "useful_unchanged": tgd.unchanged(), "mask": entry.mask,
             "phi": entry.phi, "fraction": entry.fraction, "flow": entry.flow, "batchnorm": entry.batchnorm,
+            "accumulate": entry.accumulate,
         }  # fmt: skip
     if not numbers["useful_unchanged"]:
         raise RuntimeError(f"{run.name}: useful kernels changed during training; this is a defect of TGD")

@@ -19,7 +19,7 @@ from .seeds import torch_generator
 from .train import Patches, Penalty, Run, fit, task_loss, write_log
 
 FISHER_PATCHES = 256
-OLD_LOSS_GROWTH = 0.05  # of the base's loss on old data held out: what a chosen strength may give up
+FORGETTING_ALLOWED = 0.5  # of what plain fine-tuning forgets: what a chosen strength may forget
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,8 @@ def fit_held(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Train `moving` under the entry's penalty; the log's rows and, for the sidecar, what was used.
 
-    A strength that is not given is chosen of `PENALTIES`: all are trained with; of those that let the loss on old data
-    held out grow by `OLD_LOSS_GROWTH` at most over the base's, the one with the least loss on new data held out is
-    kept (on training data where none are held out). If none holds the old loss, the one with the least old loss is.
+    A strength that is not given is chosen of `PENALTIES`: all are trained with, and the one that `chosen` names is
+    kept, by the losses on old and new data held out (on training data where none are held out).
     """
     if entry.penalty == "none":
         return fit(model, data, validation, settings, run, parameters=moving, batchnorm=entry.batchnorm), {}
@@ -144,7 +143,7 @@ def _best(
     write_log(run.log, rows)
     return rows, {
         "strength": tried[best]["strength"], "strengths_tried": tried,
-        "old_loss_of_base": base_loss, "old_loss_growth_allowed": OLD_LOSS_GROWTH,
+        "old_loss_of_base": base_loss, "forgetting_allowed": FORGETTING_ALLOWED,
     }  # fmt: skip
 
 
@@ -153,10 +152,15 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 
 
 def chosen(tried: Sequence[Mapping[str, float]], base_loss: float) -> int:
-    """Index of the least `new_loss` among those whose `old_loss` is at most 5 % over `base_loss`, else of the least
-    `old_loss`; the first of equals.
+    """Index of the best trade: the least `new_loss` among those that forget at most half of what plain training does.
+
+    What one forgets is its `old_loss` less the base's; plain training is the weakest strength tried (0). Where plain
+    training forgets nothing, nothing may be forgotten; where none stays within, the least `old_loss` is taken. The
+    first of equals.
     """
-    kept = [i for i, t in enumerate(tried) if t["old_loss"] <= (1 + OLD_LOSS_GROWTH) * base_loss]
+    plain = min(tried, key=lambda t: t["strength"])["old_loss"]
+    limit = base_loss + FORGETTING_ALLOWED * max(0.0, plain - base_loss)
+    kept = [i for i, t in enumerate(tried) if t["old_loss"] <= limit]
     if kept:
         return min(kept, key=lambda i: tried[i]["new_loss"])
     return min(range(len(tried)), key=lambda i: tried[i]["old_loss"])

@@ -19,6 +19,7 @@ BELONGS = {
     "fraction": ("tgd",),
     "flow": ("tgd",),
     "mask": ("tgd",),
+    "accumulate": ("tgd",),
     "batchnorm": ("finetune", "tgd"),
     "blocks": ("finetune",),
     "penalty": ("finetune",),
@@ -100,6 +101,8 @@ def _check_network(name: str, entry: NetworkEntry, networks: Mapping[str, Networ
         if base in chain:
             raise ConfigError(f"{key}.base: the chain runs in a circle: {' <- '.join([*chain, base])}")
         chain.append(base)
+    if entry.accumulate and networks[entry.base].method != "tgd":
+        raise ConfigError(f"{key}.accumulate: true, but {entry.base!r} is no network made by tgd: remove it")
     if networks[entry.base].data == "n2n":
         raise ConfigError(f"{key}.base: {entry.base!r} belongs to one study (data: n2n); name another network")
 

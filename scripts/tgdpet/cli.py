@@ -32,6 +32,13 @@ def add_options(
         if field.name in skip:
             continue
         hint, _ = strip_optional(hints[field.name])
+        text = (field.metadata.get("help") or field.name).replace("%", "%%")
+        if hint is bool:
+            group.add_argument(
+                _flag(field.name), action=argparse.BooleanOptionalAction, default=getattr(defaults, field.name),
+                help=text,
+            )  # fmt: skip
+            continue
         many = typing.get_origin(hint) is list
         kind = typing.get_args(hint)[0] if many else hint
         group.add_argument(
@@ -40,7 +47,7 @@ def add_options(
             nargs="+" if many else None,
             default=getattr(defaults, field.name),
             metavar="{" + ",".join(choices) + "}" if (choices := field.metadata.get("choices")) else kind.__name__,
-            help=(field.metadata.get("help") or field.name).replace("%", "%%"),
+            help=text,
         )
 
 
@@ -55,7 +62,11 @@ def to_options(section: Any, skip: Container[str] = ()) -> str:
     words: list[str] = []
     for field in dataclasses.fields(section):
         value = getattr(section, field.name)
-        if value is not None and field.name not in skip:
+        if value is None or field.name in skip:
+            continue
+        if isinstance(value, bool):
+            words.append(_flag(field.name if value else f"no_{field.name}"))
+        else:
             many = isinstance(value, list)
             words += [_flag(field.name), *(word(v) for v in (value if many else [value]))]
     return " ".join(words)

@@ -19,7 +19,8 @@ METHODS = ("train", "finetune", "tgd")
 DATASETS = ("v1", "v2", "adapt", "n2n")
 MASKS = ("kse", "l1", "random")
 # The penalties and the strengths that are tried where none is given.
-PENALTIES = {"none": (), "ewc": (0.01, 0.1, 1.0, 10.0), "l2sp": (0.01, 0.1, 1.0, 10.0), "lwf": (0.3, 1.0, 3.0, 10.0)}
+# Each with the strengths to choose from; 0, plain fine-tuning, is what forgetting is compared with.
+PENALTIES = {"none": (), "ewc": (0.0, 0.1, 1.0, 10.0), "l2sp": (0.0, 0.1, 1.0, 10.0), "lwf": (0.0, 0.3, 1.0, 3.0)}
 
 __all__ = [
     "DATASETS",
@@ -136,6 +137,7 @@ class NetworkEntry:
     batchnorm: str = limits("eval", choices=("eval", "per_channel", "train"), help="batch statistics while adapting")
     blocks: int = limits(3, low=1, high=8, help="convolution blocks to retrain, counted from the end (finetune)")
     mask: str = limits("kse", choices=MASKS, help="kernels by KSE, or as many a layer by L1 norm or chance (tgd)")
+    accumulate: bool = limits(False, help="also retrain what the base's own adaptation did: TGD^n (tgd)")
     penalty: str = limits("none", choices=tuple(PENALTIES), help="what holds the network to its base (finetune)")
     strength: float | None = limits(None, low=0, help="weight of the penalty; empty: chosen on old data (finetune)")
     replay: float = limits(0.0, low=0, high=1, help="share of the old slices trained on too; 1: joint (finetune)")

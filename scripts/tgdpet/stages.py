@@ -60,8 +60,9 @@ def adapt(
     sparsity = read_scores(scores, model.scored, "sparsity") if scores is not None and entry.mask == "l1" else None
     seed = derive(job.seed, job.name, "adapt")
     done = adaptation.adapt(
-        model, entry, kernels, data, validation, settings, run, sparsity=sparsity, old=past, seed=seed
-    )
+        model, entry, kernels, data, validation, settings, run, sparsity=sparsity, old=past, seed=seed,
+        previous=weights.masks(model, parent),
+    )  # fmt: skip
     card = weights.Card(
         job.name, parent.width, parent.intensity_scale_bqml, [*parent.parents, parent.network], done.mask,
         asdict(settings) | asdict(entry), _provenance(job),

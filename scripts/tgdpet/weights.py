@@ -76,6 +76,22 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[DnCNN, C
     return model.to(device).eval(), card
 
 
+def masks(model: DnCNN, card: Card) -> dict[str, torch.Tensor]:
+    """The card's mask of scored modules as booleans (out channels,): True where the last adaptation could move it.
+
+    Raises ValueError where the mask names a channel that the network lacks.
+    """
+    out = {}
+    for name, channels in card.mask.items():
+        if name not in (scored := model.scored):
+            continue
+        if not all(isinstance(c, int) and 0 <= c < scored[name] for c in channels):
+            raise ValueError(f"{card.network}: mask of {name}: expected channels from 0 to {scored[name] - 1}")
+        out[name] = torch.zeros(scored[name], dtype=torch.bool)
+        out[name][channels] = True
+    return out
+
+
 def _check_finite(path: str | Path, tensors: dict[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):

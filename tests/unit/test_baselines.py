@@ -181,14 +181,18 @@ def test_without_studies_held_out_the_training_patches_judge(new, old, tmp_path,
 @pytest.mark.parametrize(
     ("losses", "best"),
     [
-        ([(1.2, 0.1), (1.04, 0.3), (1.0, 0.5)], 1),  # old, new: the best new one of those that keep the old
-        ([(1.2, 0.1), (1.05, 0.3), (1.0, 0.2)], 2),
-        ([(1.3, 0.1), (1.2, 0.3), (1.1, 0.5)], 2),  # none keeps it
+        ([(1.2, 0.1), (1.05, 0.3), (1.0, 0.5)], 1),  # old, new: the best new one of those that keep the old
+        ([(1.2, 0.1), (1.1, 0.3), (1.0, 0.2)], 2),
+        ([(1.2, 0.1), (1.15, 0.2), (1.11, 0.5)], 2),  # none forgets half as little
         ([(0.9, 0.1), (0.8, 0.1)], 0),
+        ([(0.9, 0.1), (1.01, 0.05)], 0),  # plain training forgets nothing, so nothing may be
     ],
 )
-def test_the_chosen_strength_keeps_the_old_loss_and_is_best_on_the_new(losses, best):
-    assert baselines.chosen([{"old_loss": o, "new_loss": n} for o, n in losses], 1.0) == best
+def test_the_chosen_strength_forgets_half_at_most_and_is_best_on_the_new(losses, best):
+    tried = [{"strength": float(i), "old_loss": o, "new_loss": n} for i, (o, n) in enumerate(losses)]
+    assert baselines.chosen(tried, 1.0) == best
+    turned = [{**t} for t in tried[::-1]]  # the order of the list does not matter
+    assert turned[baselines.chosen(turned, 1.0)]["new_loss"] == tried[best]["new_loss"]
 
 
 @pytest.mark.parametrize("stop", [5, 15])  # in the first candidate, and in the second

@@ -23,6 +23,7 @@ SECTIONS = [
     Protocol([14.0, 10.0, 10.0], 6, 4),
     Training(learning_rate=1e-4, l2=1.23456789e-5),
     NetworkEntry(method="tgd", base="v1-net", data="adapt", fraction=0.3),
+    NetworkEntry(method="tgd", base="v1-net", data="adapt", accumulate=True),
 ]
 
 

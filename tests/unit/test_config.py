@@ -89,6 +89,9 @@ WRONG = [
     (finetune(penalty="l2sp", strength=-1.0), ["networks.n.strength", "-1.0", ">= 0"]),
     (finetune(penalty="ewc", data="n2n"), ["networks.n.strength", "missing", "n2n"]),
     ({"networks": {"n": {"method": "tgd", "data": "adapt"}}}, ["networks.n.base", "missing"]),
+    ({"networks": {**NETWORKS, "n": {"method": "tgd", "data": "adapt", "base": "v1-net", "accumulate": True}}},
+     ["networks.n.accumulate", "true", "'v1-net'", "made by tgd"]),
+    (finetune(accumulate=True), ["networks.n.accumulate", "belongs to tgd"]),
     (tgd(data="v1", base="v1-net"), ["networks.n.data", "adapt or n2n"]),
     (tgd(data="adapt", base="v1net"), ["networks.n.base", "'v1net'", "did you mean 'v1-net'"]),
     (tgd(data="n2n", base="TGD-N2N"), ["networks.n.base", "'TGD-N2N'", "one study"]),
@@ -202,8 +205,9 @@ def reference_rows(cls: type, prefix: str = "") -> list[str]:
             rows += reference_rows(typing.get_args(hint)[1], f"{key}.NAME.")
         else:
             default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            shown = "" if default is None else str(default)
-            rows.append(f"| `{key}` | {shown} | {_range_text(field.metadata)} | {field.metadata['help']} |")
+            shown = "" if default is None else str(default).lower() if hint is bool else str(default)
+            allowed = "true or false" if hint is bool else _range_text(field.metadata)
+            rows.append(f"| `{key}` | {shown} | {allowed} | {field.metadata['help']} |")
     return rows
 
 

@@ -181,6 +181,28 @@ def test_jobs_read_old_data_and_sparsity_and_say_so(new, old, tmp_path, scored):
     assert json.loads((tmp_path / "L1.json").read_text())["mask"] == "l1"
 
 
+def test_accumulated_masks_keep_open_what_the_base_retrained(new, tmp_path):
+    start, table = base(tmp_path), tmp_path / "kse.csv"
+    stages.score_table(network(), 5, 1.0).to_csv(table, index=False)
+    settings = replace(SETTINGS, epochs=1)
+    first, second = (replace(TGD, fraction=f, mask="random") for f in (0.5, 0.25))
+    stages.adapt(job(tmp_path, "one", new), settings, first, start, table)
+    masks = {}
+    for name, entry in [("plain", second), ("both", replace(second, accumulate=True))]:
+        stages.adapt(job(tmp_path, name, new), settings, entry, tmp_path / "one.safetensors", table)
+    for name in ("one", "plain", "both"):
+        masks[name] = {(n, c) for n, m in weights.load(tmp_path / f"{name}.safetensors")[1].mask.items() for c in m}
+    # the random channels of a second round depend on its name, so only what "both" adds to "one" is its own
+    assert masks["one"] < masks["both"] and not masks["one"] <= masks["plain"]
+    assert len(masks["both"]) <= len(masks["one"]) + len(masks["plain"])
+
+
+def test_a_card_whose_mask_names_a_channel_too_many_is_refused():
+    card = weights.Card("net", 0.0625, 1000.0, mask={"blocks.0.conv": [0, 4], "blocks.7.conv": [99]})
+    with pytest.raises(ValueError, match=r"net: mask of blocks\.0\.conv: expected channels from 0 to 3"):
+        weights.masks(network(), card)
+
+
 def test_a_checkpoint_with_other_old_data_is_left_aside(new, old, tmp_path):
     def identity():
         return stages._run(job(tmp_path, "n", new), [new], {}, old).identity
