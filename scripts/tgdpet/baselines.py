@@ -16,7 +16,8 @@ from .config import PENALTIES, NetworkEntry, Training
 from .patches import Batch, PatchData
 from .scoring import select
 from .seeds import torch_generator
-from .train import Patches, Penalty, Run, fit, task_loss, write_log
+from .train import Patches, Penalty, Run, fit, task_loss
+from .watch import write_log
 
 FISHER_PATCHES = 256
 FORGETTING_ALLOWED = 0.5  # of what plain fine-tuning forgets: what a chosen strength may forget
@@ -140,7 +141,8 @@ def _best(
     best = chosen(tried, base_loss)
     weights, rows = ends[best]
     model.load_state_dict(weights)
-    write_log(run.log, rows)
+    if run.world.first:
+        write_log(run.log, rows)
     return rows, {
         "strength": tried[best]["strength"], "strengths_tried": tried,
         "old_loss_of_base": base_loss, "forgetting_allowed": FORGETTING_ALLOWED,
@@ -207,7 +209,8 @@ def _importance(
 def _candidate(run: Run, strength: float) -> Run:
     """The run of one strength: with a checkpoint of its own, which stays until the whole is done."""
     checkpoint = run.checkpoint and run.checkpoint.with_name(candidate_name(run.checkpoint.stem, f"{strength:g}"))
-    return replace(run, name=f"{run.name}, strength {strength:g}", checkpoint=checkpoint)
+    board = run.tensorboard and run.tensorboard / f"strength-{strength:g}"
+    return replace(run, name=f"{run.name}, strength {strength:g}", checkpoint=checkpoint, tensorboard=board)
 
 
 def candidate_name(stem: str, strength: str = "*") -> str:

@@ -20,6 +20,7 @@ def save(path: Path, identity: str, model: nn.Module, optimizer: torch.optim.Opt
     tensors = {f"model.{n}": t.detach().cpu().contiguous() for n, t in model.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v.detach().cpu().contiguous() for k, v in values.items()}
+    tensors |= {f"generator.{n}": s for n, s in _generators().items()}
     write_tensors(path, tensors, {KEY: json.dumps({"identity": identity, **state})})
 
 
@@ -51,4 +52,15 @@ def load(path: Path, identity: str, model: nn.Module, optimizer: torch.optim.Opt
         for key, value in values.items():
             if value.shape == parameter.shape:
                 values[key] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+    for name in _generators():
+        if (key := f"generator.{name}") in tensors:
+            (torch.set_rng_state if name == "cpu" else torch.cuda.set_rng_state)(tensors[key])
     return state
+
+
+def _generators() -> dict[str, torch.Tensor]:
+    """torch's own generators, which a network may use (dropout); the pipeline's own depend on seed and step alone."""
+    found = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        found["cuda"] = torch.cuda.get_rng_state()
+    return found

@@ -18,8 +18,7 @@ from .schema import NAME, ConfigError, build, limits, object_schema, strip_optio
 METHODS = ("train", "finetune", "tgd")
 DATASETS = ("v1", "v2", "adapt", "n2n")
 MASKS = ("kse", "l1", "random")
-# The penalties and the strengths that are tried where none is given.
-# Each with the strengths to choose from; 0, plain fine-tuning, is what forgetting is compared with.
+# The penalties and the strengths that are tried where none is given; 0 is plain fine-tuning.
 PENALTIES = {"none": (), "ewc": (0.0, 0.1, 1.0, 10.0), "l2sp": (0.0, 0.1, 1.0, 10.0), "lwf": (0.0, 0.3, 1.0, 3.0)}
 
 __all__ = [
@@ -125,6 +124,22 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """How training uses the hardware; the method is the same."""
+
+    precision: str = limits(
+        "auto", choices=("auto", "float32", "tf32", "bf16"), help="of training; auto: bf16 on a GPU that has it"
+    )
+    compile: str = limits("auto", choices=("auto", "always", "never"), help="torch.compile; auto: on a GPU")
+    deterministic: bool = limits(False, help="the same bits every time on a GPU too, at a cost in speed")
+    volumes: str = limits(
+        "auto", choices=("auto", "memory", "mapped"), help="training volumes: on the device, memory-mapped, what fits"
+    )
+    checkpoint_minutes: float = limits(1.0, low=0, help="time from one checkpoint to the next")
+    tensorboard: bool = limits(False, help="TensorBoard events beside the weights, in NAME_tensorboard/")
+
+
+@dataclass(frozen=True)
 class NetworkEntry:
     """A node of the chain of networks: how it is made, from what, with which data."""
 
@@ -160,6 +175,7 @@ class Resources:
     simulate: int = limits(1, low=1, help="threads of a simulation job")
     reconstruct: int = limits(1, low=1, help="threads of a reconstruction job")
     train: int = limits(1, low=1, help="threads of a training or adaptation job")
+    gpus: int = limits(1, low=1, high=64, help="GPUs of a training job, where there are GPUs (torchrun)")
     denoise: int = limits(1, low=1, help="threads of a denoising job")
     recon_jobs: str = limits("study", choices=("study", "image"), help="one job per study and protocol, or per image")
 
@@ -183,6 +199,7 @@ class Config:
     online: Training = field(default_factory=Training)
     networks: dict[str, NetworkEntry] = field(default_factory=dict)
     score: Score = field(default_factory=Score)
+    compute: Compute = field(default_factory=Compute)
     resources: Resources = field(default_factory=Resources)
 
 

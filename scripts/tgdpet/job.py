@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import cli
+from .config import Compute
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Job:
     device: str
     threads: int
     checkpoint: Path | None
+    compute: Compute = field(default_factory=Compute)
     options: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
 
@@ -36,10 +38,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--checkpoint", type=Path, help="where to keep the state of an unfinished run")
     parser.add_argument("--out", type=Path, required=True, help="weights to write (.safetensors)")
+    cli.add_options(parser, Compute)
 
 
 def from_options(args: argparse.Namespace) -> Job:
     """The job that the parsed options describe."""
     return Job(
-        args.name, args.dataset, args.out, args.seed, args.device, args.threads, args.checkpoint, cli.as_settings(args)
-    )
+        args.name, args.dataset, args.out, args.seed, args.device, args.threads, args.checkpoint,
+        cli.from_options(args, Compute), cli.as_settings(args),
+    )  # fmt: skip

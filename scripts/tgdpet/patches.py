@@ -1,9 +1,11 @@
-"""Training patches cut on the device that trains: volumes go there once, a batch is one gather."""
+"""Training patches cut on the device that trains: volumes go there once (or stay mapped), a batch is one gather."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from .dataset import BODY_SHARE, COLUMNS
 from .files import read_csv
 from .listmode import map_array
 from .seeds import torch_generator
+from .volumes import place
 
 TRIES = 64  # patch centres drawn to find one in the body; a slice with a tenth of body misses one in a thousand
 
@@ -26,12 +29,28 @@ class Batch:
     target: Tensor
     rows: Tensor
 
+    def __getitem__(self, part: slice) -> Batch:
+        """The patches of a part of the batch."""
+        return Batch(self.noisy[part], self.target[part], self.rows[part])
+
+
+class Patches(Protocol):
+    """What is trained on: PatchData, or a mixture of two."""
+
+    device: torch.device
+
+    def __len__(self) -> int: ...
+    def epoch_order(self, epoch: int, count: int) -> Tensor: ...  # noqa: D102
+    def batch(self, rows: Tensor, step: int, augment: bool = True) -> Batch: ...  # noqa: D102
+    def describe(self, rows: Tensor) -> str: ...  # noqa: D102
+
 
 class PatchData:
     """The slices of one split of a data set, cut into patches of three neighbouring slices.
 
     Every random draw depends on (seed, epoch or step) alone, so training can resume at any step. Patches lie
-    uniformly over the valid slices; at most `air_fraction` of them are centred on air.
+    uniformly over the valid slices; at most `air_fraction` of them are centred on air. `volumes` says where the
+    volumes lie: `memory` (of the device), `mapped` (on the disk) or `auto` (by what is free).
     """
 
     def __init__(
@@ -44,31 +63,25 @@ class PatchData:
         air_fraction: float,
         seed: int,
         device: torch.device,
+        volumes: str = "auto",
     ) -> None:
         table = read_index(index)
         self.table = table[table["split"] == split].reset_index(drop=True)
         self.patch, self.air_fraction, self.seed, self.device = patch, air_fraction, seed, device
         folder = Path(index).parent
         self._base: dict[str, int] = {}
-        volumes: list[Tensor] = []
+        arrays: list[np.ndarray] = []
         offset = 0
         self.shape: tuple[int, int, int] | None = None
         for name in self.table["file"].unique():
             array = _volumes(folder / name)
             self._check(array, folder / name)
             self._base[name] = offset
-            offset += array.shape[0] * int(np.prod(array.shape[1:]))
-            volumes.append(torch.from_numpy(np.array(array, np.float32)) / scale)
-        flat = torch.cat([v.flatten() for v in volumes]) if volumes else torch.zeros(0)
-        body = [
-            v > BODY_SHARE * torch.quantile(v.flatten(1)[:, ::7].float(), 0.99, dim=1)[:, None, None, None]
-            for v in volumes
-        ]
-        self._body_flat = (torch.cat([b.flatten() for b in body]) if body else torch.zeros(0, dtype=torch.bool)).to(
-            device
-        )
-        self._flat = flat.to(device)
-        self._prepare()
+            offset += array.size
+            arrays.append(array)
+        self._volumes = place(arrays, scale, device, where=volumes, name=f"{Path(index).parent.name} ({split})")
+        if arrays:
+            self._prepare(_body_limits(arrays, scale))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -82,13 +95,11 @@ class PatchData:
     def batch(self, rows: Tensor, step: int, augment: bool = True) -> Batch:
         """Cut one patch for each of `rows` (B,); `step` numbers the draw."""
         generator = torch_generator(self.seed, "step", step)
-        n = len(rows)
-        y, x = self._places(rows, generator)
-        turn = torch.randint(8 if augment else 1, (n,), generator=generator)
-        at = (y * self.shape[2] + x).to(self.device)[:, None, None, None] + self._turned[turn.to(self.device)][:, None]  # type: ignore[index]
         rows_on = rows.to(self.device)
-        noisy = self._flat[self._input[rows_on][:, :, None, None] + at]
-        target = self._flat[self._target[rows_on][:, :, None, None] + at]
+        corner = self._corners(rows_on, generator)
+        turn = torch.randint(8 if augment else 1, (len(rows),), generator=generator).to(self.device)
+        at = corner[:, None, None, None] + self._turned[turn][:, None]
+        noisy, target = (self._volumes.take(s[rows_on][:, :, None, None] + at) for s in (self._input, self._target))
         return Batch(noisy, target, rows)
 
     def describe(self, rows: Tensor) -> str:
@@ -112,34 +123,44 @@ class PatchData:
         if min(array.shape[2:]) < self.patch:
             raise ValueError(f"{path}: slices of {array.shape[2:]} are smaller than a patch of {self.patch}")
 
-    def _prepare(self) -> None:
-        if self.shape is None:
-            return
-        nz, ny, nx = self.shape
-        base = self.table["file"].map(self._base).to_numpy()
+    def _prepare(self, limits: Tensor) -> None:
+        nz, ny, nx = self.shape  # type: ignore[misc]
         slices = np.clip(self.table["slice"].to_numpy()[:, None] + np.array([-1, 0, 1]), 0, nz - 1)
-
-        def starts(column: str) -> Tensor:
-            volume = base + self.table[column].to_numpy() * nz * ny * nx
-            return torch.from_numpy(volume[:, None] + slices * ny * nx).to(self.device)
-
-        self._input, self._target = starts("input"), starts("target")
+        base = self.table["file"].map(self._base).to_numpy()
+        volume = {c: base + self.table[c].to_numpy() * nz * ny * nx for c in ("input", "target")}
+        self._input, self._target = (
+            torch.from_numpy(volume[c][:, None] + slices * ny * nx).to(self.device) for c in ("input", "target")
+        )
+        self._limit = limits[torch.from_numpy(volume["target"] // (nz * ny * nx))].to(self.device)
         p = self.patch
         grid = torch.arange(p)[:, None] * nx + torch.arange(p)
         flips = [torch.rot90(g, k) for g in (grid, grid.flip(1)) for k in range(4)]
         self._turned = torch.stack(flips).to(self.device)
 
-    def _places(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Top-left corners (B,), (B,): of `TRIES` draws the first whose centre is in the body, or the first at all."""
+    def _corners(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Top-left corners (B,) as offsets in a slice: of `TRIES` draws the first centred in the body, or the first.
+
+        Everything after the draws happens on the device, which never has to wait for an answer.
+        """
         _, ny, nx = self.shape  # type: ignore[misc]
         n, half = len(rows), self.patch // 2
         y = torch.randint(ny - self.patch + 1, (n, TRIES), generator=generator)
         x = torch.randint(nx - self.patch + 1, (n, TRIES), generator=generator)
         free = torch.rand(n, generator=generator) < self.air_fraction
-        centre = self._target[rows.to(self.device), 1].cpu()[:, None] + (y + half) * nx + x + half
-        inside = self._body_flat[centre.to(self.device)].cpu()
-        pick = torch.where(free, 0, inside.to(torch.uint8).argmax(dim=1))
-        return y.gather(1, pick[:, None])[:, 0], x.gather(1, pick[:, None])[:, 0]
+        corner = (y * nx + x).to(self.device)
+        values = self._volumes.take(self._target[rows, 1][:, None] + corner + (half * nx + half))
+        inside = values > self._limit[rows][:, None]
+        pick = torch.where(free.to(self.device), 0, inside.to(torch.uint8).argmax(dim=1))
+        return corner.gather(1, pick[:, None])[:, 0]
+
+
+def _body_limits(arrays: Sequence[np.ndarray], scale: float) -> Tensor:
+    """What a voxel of each volume has to exceed to be of the body, in units of the scale."""
+    limits = []
+    for volume in (v for array in arrays for v in array):
+        some = torch.from_numpy(np.array(volume.reshape(-1)[::7], np.float32)) / scale
+        limits.append(BODY_SHARE * torch.quantile(some, 0.99))
+    return torch.stack(limits)
 
 
 def read_index(path: str | Path) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""One progress display: a bar on a terminal, a line with rate and time left every 10 s in a log."""
+"""One progress display: a bar on a terminal; in a log, lines with rate and time left, every 10 s, then every minute."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from types import TracebackType
 from typing import Any
 
 LOG_EVERY_S = 10.0
+OFTEN_FOR_S = 60.0  # a long job's log gets a line a minute after its first
+LATER_EVERY_S = 60.0
 
 
 class Progress:
-    """Count up to `total` units of work; use as a context manager and call `update`."""
+    """Count up to `total` units of work; use as a context manager and call `update`. Silent without `show`."""
 
-    def __init__(self, total: float, desc: str, unit: str = "it") -> None:
+    def __init__(self, total: float, desc: str, unit: str = "it", *, show: bool = True) -> None:
         self.total, self.desc, self.unit = total, desc, unit
         self.done = 0.0
         self._bar: Any = None
         self._start = self._last = time.monotonic()
-        if sys.stderr.isatty():
+        self._show = show
+        if show and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(total=total, desc=desc, unit=unit, unit_scale=True, dynamic_ncols=True, leave=False)
@@ -31,7 +34,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif kind is None and time.monotonic() - self._start > LOG_EVERY_S:
+        elif self._show and kind is None and time.monotonic() - self._start > LOG_EVERY_S:
             self._line({})
 
     def update(self, n: float = 1, **shown: Any) -> None:
@@ -41,8 +44,12 @@ class Progress:
             self._bar.update(n)
             if shown:
                 self._bar.set_postfix({k: _text(v) for k, v in shown.items()}, refresh=False)
-        elif time.monotonic() - self._last >= LOG_EVERY_S:
+        elif self._show and time.monotonic() - self._last >= self._pause():
             self._line(shown)
+
+    def _pause(self) -> float:
+        """Seconds from one line of a log to the next."""
+        return LOG_EVERY_S if time.monotonic() - self._start <= OFTEN_FOR_S else LATER_EVERY_S
 
     def _line(self, shown: dict[str, Any]) -> None:
         self._last = now = time.monotonic()

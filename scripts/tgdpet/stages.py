@@ -14,12 +14,13 @@ import torch
 from torch import nn
 
 from . import adapt as adaptation
-from . import device, weights
+from . import device, parallel, weights
 from .baselines import Old, candidate_name
 from .config import NetworkEntry, Training
 from .dncnn import SLICES, DnCNN
 from .files import sha256, sidecar, write_json
 from .job import Job
+from .parallel import World
 from .patches import PatchData, intensity_scale, read_index
 from .scores import COLUMNS, read_scores
 from .seeds import derive, torch_generator
@@ -30,10 +31,17 @@ from .train import Run, fit
 def train(job: Job, settings: Training, width: float) -> None:
     """Train a network from scratch; writes weights, log and sidecar."""
     place = device.pick(job.device, job.threads)
+    with parallel.joined(place) as world:
+        _train(job, settings, width, place, world)
+
+
+def _train(job: Job, settings: Training, width: float, place: torch.device, world: World) -> None:
     scale = intensity_scale(job.dataset)
     data, validation = _data(job, job.dataset, "patches", settings, scale, place)
     model = DnCNN(width, torch_generator(job.seed, job.name, "weights"))
-    rows = fit(model, data, validation, settings, _run(job, [job.dataset], {"width": width, **asdict(settings)}))
+    rows = fit(model, data, validation, settings, _run(job, [job.dataset], {"width": width, **asdict(settings)}, world))
+    if not world.first:
+        return
     card = weights.Card(job.name, width, scale, settings=asdict(settings), provenance=_provenance(job))
     parameters = sum(p.numel() for p in model.parameters())
     numbers = {
@@ -50,12 +58,20 @@ def adapt(
 ) -> None:
     """Adapt the network in `base`; `old` is the index of the old task's data set. Writes weights, log and sidecar."""
     place = device.pick(job.device, job.threads)
+    with parallel.joined(place) as world:
+        _adapt(job, settings, entry, base, scores, old, place, world)
+
+
+def _adapt(
+    job: Job, settings: Training, entry: NetworkEntry, base: Path, scores: Path | None, old: Path | None,
+    place: torch.device, world: World,
+) -> None:  # fmt: skip
     model, parent = weights.load(base, place)
     scale = parent.intensity_scale_bqml
     data, validation = _data(job, job.dataset, "patches", settings, scale, place)
     past = Old(*_data(job, old, "old patches", settings, scale, place)) if old is not None else None
     inputs = [job.dataset, base, *(p for p in (scores, old) if p is not None)]
-    run = _run(job, inputs, {**asdict(entry), **asdict(settings)}, old)
+    run = _run(job, inputs, {**asdict(entry), **asdict(settings)}, world, old)
     kernels = read_scores(scores, model.scored) if scores is not None else None
     sparsity = read_scores(scores, model.scored, "sparsity") if scores is not None and entry.mask == "l1" else None
     seed = derive(job.seed, job.name, "adapt")
@@ -63,6 +79,8 @@ def adapt(
         model, entry, kernels, data, validation, settings, run, sparsity=sparsity, old=past, seed=seed,
         previous=weights.masks(model, parent),
     )  # fmt: skip
+    if not world.first:
+        return
     card = weights.Card(
         job.name, parent.width, parent.intensity_scale_bqml, [*parent.parents, parent.network], done.mask,
         asdict(settings) | asdict(entry), _provenance(job),
@@ -94,19 +112,23 @@ def _data(
             air_fraction=settings.air_fraction,
             seed=seed,
             device=place,
+            volumes=job.compute.volumes,
         )
         for split in ("train", "val")
     )
     return train_part, val_part
 
 
-def _run(job: Job, inputs: list[Path], settings: Mapping[str, Any], old: Path | None = None) -> Run:
+def _run(job: Job, inputs: list[Path], settings: Mapping[str, Any], world: World, old: Path | None = None) -> Run:
     """The run, with an identity made of all that decides its result."""
     tables = [path for path in (job.dataset, old) if path is not None]
     volumes = [path.parent / name for path in tables for name in sorted(read_index(path)["file"].unique())]
     hashes = [sha256(path) for path in [*inputs, *volumes]]
-    text = json.dumps([job.name, job.seed, job.threads, hashes, settings], sort_keys=True)
-    return Run(job.name, _log_path(job.out), job.checkpoint, hashlib.sha256(text.encode()).hexdigest())
+    compute = {k: getattr(job.compute, k) for k in ("precision", "compile", "deterministic")}
+    text = json.dumps([job.name, job.seed, job.threads, world.size, hashes, settings, compute], sort_keys=True)
+    board = job.out.with_name(f"{job.out.stem}_tensorboard") if job.compute.tensorboard else None
+    identity = hashlib.sha256(text.encode()).hexdigest()
+    return Run(job.name, _log_path(job.out), job.checkpoint, identity, job.compute, world, board)
 
 
 def _provenance(job: Job) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Progress: a line with share, rate and time left every ten seconds in a log, a bar on a terminal."""
+"""Progress: lines with share, rate and time left in a log, a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -38,6 +38,21 @@ def test_a_log_gets_a_line_every_ten_seconds(clock: Clock, capsys: pytest.Captur
         assert lines[0] == "reconstruct a:  10 % of 200 events, 2 events/s, 90 s left, loss 0.1235"
         assert "50 % of 200" in lines[-1] and "50 s left" in lines[-1]
     assert len(capsys.readouterr().err.splitlines()) == 1, "the last line says that it is done"
+
+
+def test_after_a_minute_a_log_gets_a_line_a_minute(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(10_000, "train a", "steps") as bar:
+        for _ in range(300):
+            clock.now += 1
+            bar.update(1)
+    assert len(capsys.readouterr().err.splitlines()) == 6 + 4 + 1  # of the first minute, the later ones, the end
+
+
+def test_a_process_that_is_not_the_first_shows_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(10, "x", show=False) as bar:
+        clock.now += 30
+        bar.update(10)
+    assert capsys.readouterr().err == ""
 
 
 def test_quick_work_says_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

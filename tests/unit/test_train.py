@@ -75,7 +75,7 @@ def test_a_stopped_run_ends_in_the_same_bits(index, tmp_path, adapting):
 def test_a_checkpoint_of_another_run_is_left_aside(index, tmp_path, spoil, capsys):
     fresh, reused = network(), network()
     checkpoint = tmp_path / "x.ckpt"
-    fit(fresh, *parts(index), SETTINGS, Run("net", tmp_path / "a.csv", checkpoint, "old", checkpoint_s=0.0))
+    fit(fresh, *parts(index), SETTINGS, Run("net", tmp_path / "a.csv", checkpoint, "old"))
     assert checkpoint.exists()
     if spoil == "content":
         checkpoint.write_bytes(b"\x00" * 100)

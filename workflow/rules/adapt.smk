@@ -77,18 +77,20 @@ for _name, _networks, _path, _job in ADAPT_JOBS:
                 per_voxel_bytes=8 * len(STUDIES) * (len(CONFIG.sampling.levels_s) + 1),
             ),
             runtime=minutes(1800),
-            gpu=GPU,
+            gpu=GPU * CONFIG.resources.gpus,
         params:
             scores=lambda w, input: f"--scores {input.scores}" if input.scores else "",
             old=lambda w, input: f"--old {input.old}" if input.old else "",
             entry=lambda w: adapt_options(w.network),
             seed=CONFIG.seed,
             device=CONFIG.device,
+            compute=COMPUTE,
             checkpoint=lambda w, output: output.model.replace(
                 f"{R}/", f"{R}/checkpoints/", 1
             ),
             options=cli.to_options(CONFIG.online if _online else CONFIG.adapt),
         shell:
-            "python {input.script} --dataset {input.index} --name {wildcards.network} --base {input.base}"
+            "{LAUNCH} {input.script} --dataset {input.index} --name {wildcards.network} --base {input.base}"
             " {params.scores} {params.old} {params.entry} --seed {params.seed} --device {params.device} --threads {threads}"
-            " --checkpoint {params.checkpoint} --out {output.model} {params.options} 2>&1 | tee {log}"
+            " --checkpoint {params.checkpoint} --out {output.model} {params.options}"
+            " {params.compute} {WATCH} 2>&1 | tee {log}"

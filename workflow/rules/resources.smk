@@ -4,6 +4,16 @@ GPU = int(
     CONFIG.device == "cuda"
     or (CONFIG.device == "auto" and shutil.which("nvidia-smi") is not None)
 )
+# What decides a training's result is a parameter, so that a change retrains; how it is run and watched is not.
+WATCHED = ["compile", "volumes", "checkpoint_minutes", "tensorboard"]
+COMPUTE = cli.to_options(CONFIG.compute, skip=WATCHED)
+WATCH = cli.to_options(CONFIG.compute, skip=["precision", "deterministic"])
+# Several GPUs are several processes, each with a part of every batch.
+LAUNCH = (
+    f"python -m torch.distributed.run --standalone --nproc-per-node {CONFIG.resources.gpus}"
+    if GPU and CONFIG.resources.gpus > 1
+    else "python"
+)
 VOXELS = CONFIG.grid.shape[0] * CONFIG.grid.shape[1] * CONFIG.grid.shape[2]
 EVENTS = costs.events_per_study(CONFIG)
 

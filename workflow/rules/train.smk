@@ -60,16 +60,18 @@ for _name, _networks, _path, _job in SCRATCH_JOBS:
                 * (len(CONFIG.sampling.levels_s) + 1),
             ),
             runtime=minutes(3600),
-            gpu=GPU,
+            gpu=GPU * CONFIG.resources.gpus,
         params:
             width=cli.word(CONFIG.network.width),
             seed=CONFIG.seed,
             device=CONFIG.device,
+            compute=COMPUTE,
             checkpoint=lambda w, output: (
                 output.model.replace(f"{R}/models/", f"{R}/checkpoints/", 1)
             ),
             options=lambda w: cli.to_options(scratch_settings(w.network)),
         shell:
-            "python {input.script} --dataset {input.index} --name {wildcards.network} --width {params.width}"
+            "{LAUNCH} {input.script} --dataset {input.index} --name {wildcards.network} --width {params.width}"
             " --seed {params.seed} --device {params.device} --threads {threads} --checkpoint {params.checkpoint}"
-            " --out {output.model} {params.options} 2>&1 | tee {log}"
+            " --out {output.model} {params.options}"
+            " {params.compute} {WATCH} 2>&1 | tee {log}"
