@@ -104,7 +104,7 @@ def bare(model: nn.Module, batch: int, place: torch.device, steps: int) -> Calla
 
 
 def ours(
-    model: nn.Module, batch: int, place: torch.device, steps: int, index: Path, judged: bool
+    model: nn.Module, batch: int, place: torch.device, steps: int, index: Path, judged: bool, compute: Compute
 ) -> Callable[[], float]:
     """Seconds a step of `fit`, with or without held-out studies."""
     model.to(place)
@@ -127,7 +127,8 @@ def ours(
         parts[0].batch = batch_of  # type: ignore[method-assign]
         checkpoint = index.parent / "checkpoint.safetensors"
         checkpoint.unlink(missing_ok=True)
-        fit(model, parts[0], parts[1] if judged else None, settings, Run("fit", index.parent / "log.csv", checkpoint))
+        run = Run("fit", index.parent / "log.csv", checkpoint, compute=compute)
+        fit(model, parts[0], parts[1] if judged else None, settings, run)
         parts[0].batch = draw  # type: ignore[method-assign]
         return (wait(place) - times[WARM]) / steps
 
@@ -202,8 +203,9 @@ def compare(width: float, place: torch.device, folder: Path, index: Path, args: 
     common = (args.batch, place, args.steps)
     ways = {
         "bare": bare(model(), *common),
-        "fit": ours(model(), *common, index, False),
-        "fit, validating": ours(model(), *common, index, True),
+        "fit": ours(model(), *common, index, False, Compute()),
+        "fit, validating": ours(model(), *common, index, True, Compute()),
+        "fit, deterministic": ours(model(), *common, index, False, Compute(deterministic=True)),
     } | {
         f"plain, {suffix}, {workers} workers": plain(model(), *common, folder, suffix, workers)
         for suffix in (".nii", ".nii.gz") for workers in (0, 2)

@@ -85,12 +85,14 @@ for _name, _networks, _path, _job in ADAPT_JOBS:
             seed=CONFIG.seed,
             device=CONFIG.device,
             compute=COMPUTE,
+            launch=untracked(LAUNCH),
+            watch=untracked(WATCH),
             checkpoint=lambda w, output: output.model.replace(
                 f"{R}/", f"{R}/checkpoints/", 1
             ),
             options=cli.to_options(CONFIG.online if _online else CONFIG.adapt),
         shell:
-            "{LAUNCH} {input.script} --dataset {input.index} --name {wildcards.network} --base {input.base}"
+            "{params.launch} {input.script} --dataset {input.index} --name {wildcards.network} --base {input.base}"
             " {params.scores} {params.old} {params.entry} --seed {params.seed} --device {params.device} --threads {threads}"
             " --checkpoint {params.checkpoint} --out {output.model} {params.options}"
-            " {params.compute} {WATCH} 2>&1 | tee {log}"
+            " {params.compute} {params.watch} 2>&1 | tee {log}"

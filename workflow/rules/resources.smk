@@ -4,7 +4,7 @@ GPU = int(
     CONFIG.device == "cuda"
     or (CONFIG.device == "auto" and shutil.which("nvidia-smi") is not None)
 )
-# What decides a training's result is a parameter, so that a change retrains; how it is run and watched is not.
+# What decides a training's result is a parameter as usual, so that a change retrains; how it runs and is watched is not.
 WATCHED = ["compile", "volumes", "checkpoint_minutes", "tensorboard"]
 COMPUTE = cli.to_options(CONFIG.compute, skip=WATCHED)
 WATCH = cli.to_options(CONFIG.compute, skip=["precision", "deterministic"])
@@ -16,6 +16,11 @@ LAUNCH = (
 )
 VOXELS = CONFIG.grid.shape[0] * CONFIG.grid.shape[1] * CONFIG.grid.shape[2]
 EVENTS = costs.events_per_study(CONFIG)
+
+
+def untracked(text):
+    """A parameter whose change reruns nothing: Snakemake keeps no record of functions of a job's threads."""
+    return lambda wildcards, threads: text
 
 
 def mem(base_mb, per_voxel_bytes=0.0, per_event_bytes=0.0):

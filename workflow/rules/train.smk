@@ -66,12 +66,14 @@ for _name, _networks, _path, _job in SCRATCH_JOBS:
             seed=CONFIG.seed,
             device=CONFIG.device,
             compute=COMPUTE,
+            launch=untracked(LAUNCH),
+            watch=untracked(WATCH),
             checkpoint=lambda w, output: (
                 output.model.replace(f"{R}/models/", f"{R}/checkpoints/", 1)
             ),
             options=lambda w: cli.to_options(scratch_settings(w.network)),
         shell:
-            "{LAUNCH} {input.script} --dataset {input.index} --name {wildcards.network} --width {params.width}"
+            "{params.launch} {input.script} --dataset {input.index} --name {wildcards.network} --width {params.width}"
             " --seed {params.seed} --device {params.device} --threads {threads} --checkpoint {params.checkpoint}"
             " --out {output.model} {params.options}"
-            " {params.compute} {WATCH} 2>&1 | tee {log}"
+            " {params.compute} {params.watch} 2>&1 | tee {log}"
