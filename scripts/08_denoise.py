@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Denoise images with a trained network; names, affine and sidecar are carried over."""
 
-import time
 from pathlib import Path
 
 from tgdpet import cli
@@ -18,25 +17,20 @@ def main() -> None:
     args = parser.parse_args()
 
     from tgdpet import device, images, weights
-    from tgdpet.denoise import denoise
-    from tgdpet.files import sidecar
+    from tgdpet.denoise import write_denoised
     from tgdpet.progress import Progress
 
     names = [path.name for path in args.images]
     if len(set(names)) < len(names):
         raise ValueError(f"--images: {max(names, key=names.count)} comes twice; one would overwrite the other")
     place = device.pick(args.device, args.threads)
-    model, card = weights.load(args.network, place)
-    with Progress(len(args.images), f"denoise {card.network}", "images") as bar:
+    network = weights.load(args.network, place)
+    with Progress(len(args.images), f"denoise {network[1].network}", "images") as bar:
         for path in args.images:
-            started = time.time()
             if path.resolve().parent == args.out_dir.resolve():
                 raise ValueError(f"--out-dir: {args.out_dir} is the folder of {path.name}, which would be overwritten")
-            noisy = images.read_image(path)
-            clean = denoise(model, noisy.data, card.intensity_scale_bqml, place)
-            provenance = sidecar([path, args.network], cli.as_settings(args), None, device.describe(place), started)
-            beside = {**noisy.sidecar, "Network": card.network, "provenance": provenance}
-            images.write_image(args.out_dir / path.name, clean, noisy.affine, beside)
+            noisy, inputs = images.read_image(path), [path, args.network]
+            write_denoised(args.out_dir / path.name, noisy, network, place, inputs, cli.as_settings(args))
             bar.update(1)
 
 

@@ -18,6 +18,12 @@ import numpy as np
 from .files import atomic, read_json, write_json
 
 UNITS = "Bq/mL"
+BQML = {"bq/ml": 1.0, "bqml": 1.0, "kbq/ml": 1e3, "kbqml": 1e3}  # of one unit, by its name in small letters
+MM = 2  # NIfTI's code
+UNREADABLE = (
+    nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, EOFError, OSError, OverflowError,
+    ValueError, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,20 +65,33 @@ def read_image(path: str | Path) -> Image:
     not finite, without an affine, or when its sidecar is missing or says other units than Bq/mL.
     """
     data, affine = _read(path)
-    beside = sidecar_path(path)
-    if not beside.exists():
-        raise FileNotFoundError(f'{path}: its sidecar {beside.name} is missing; it has to say "Units": "{UNITS}"')
-    sidecar = read_json(beside)
-    if not isinstance(sidecar, dict):
-        raise ValueError(f"{beside}: expected a JSON object, got a {type(sidecar).__name__}")
+    sidecar = _sidecar(path)
     if sidecar.get("Units") != UNITS:
-        raise ValueError(f"{beside}: Units: expected {UNITS!r}, got {sidecar.get('Units')!r}")
+        raise ValueError(f"{sidecar_path(path)}: Units: expected {UNITS!r}, got {sidecar.get('Units')!r}")
+    return Image(_finite(path, data), affine, sidecar)
+
+
+def read_converted(path: str | Path, units: str | None = None) -> Image:
+    """Read an activity image of another program as Bq/mL; kBq/mL is converted.
+
+    `units` says what the sidecar does not, where it is missing or lacks `Units`. Raises what `read_image` raises, and
+    ValueError where the units are not known, are SUV, or differ between `units` and the sidecar.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such image")
+    beside = sidecar_path(path)
+    sidecar = _sidecar(path) if beside.exists() else {}
+    own = sidecar.get("Units")
+    said = units if own is None else own
+    if said is None:
+        raise ValueError(f"{path}: no sidecar {beside.name} says the units; give them: --units Bq/mL or --units kBq/mL")
+    factor = _bqml(path if own is None else beside, said)
+    if units is not None and _bqml("--units", units) != factor:
+        raise ValueError(f"{beside}: Units: the sidecar says {said!r}, --units {units!r}; one of them is wrong")
+    data, affine = _read(path)
     with np.errstate(over="ignore"):
-        data = data.astype(np.float32, copy=False)
-    bad = int(np.count_nonzero(~np.isfinite(data)))
-    if bad:
-        raise ValueError(f"{path}: {bad} of {data.size} voxels are NaN or infinite")
-    return Image(data, affine, sidecar)
+        data = data if factor == 1 else data * np.float32(factor)
+    return Image(_finite(path, data), affine, {**sidecar, "Units": UNITS})
 
 
 def write_image(path: str | Path, data: np.ndarray, affine: np.ndarray, sidecar: Mapping[str, Any]) -> None:
@@ -119,22 +138,71 @@ def suv_factor(sidecar: Mapping[str, Any]) -> float:
     return float(sidecar["InjectedRadioactivity"] * 1e6 * decay / (sidecar["BodyWeight"] * 1e3))
 
 
+def _sidecar(path: str | Path) -> dict[str, Any]:
+    beside = sidecar_path(path)
+    if not beside.exists():
+        raise FileNotFoundError(f'{path}: its sidecar {beside.name} is missing; it has to say "Units": "{UNITS}"')
+    sidecar = read_json(beside)
+    if not isinstance(sidecar, dict):
+        raise ValueError(f"{beside}: expected a JSON object, got a {type(sidecar).__name__}")
+    return sidecar
+
+
+def _bqml(source: str | Path, units: Any) -> float:
+    """Bq/mL of one unit; ValueError naming `source`, which says the unit."""
+    name = str(units).lower()
+    if name.startswith("suv") or name == "g/ml":
+        raise ValueError(
+            f"{source}: Units: expected Bq/mL or kBq/mL, got {units!r}; the network needs activity, "
+            "which SUV gives only with injected dose, body weight and times: export the image in Bq/mL"
+        )
+    if name not in BQML:
+        raise ValueError(f"{source}: Units: expected Bq/mL or kBq/mL, got {units!r}")
+    return BQML[name]
+
+
+def _finite(path: str | Path, data: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        data = data.astype(np.float32, copy=False)
+    bad = int(np.count_nonzero(~np.isfinite(data)))
+    if bad:
+        raise ValueError(f"{path}: {bad} of {data.size} voxels are NaN or infinite")
+    return data
+
+
 def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such image")
     try:
         _check_gzip(path)
         image: Any = nib.load(path)
-        data = np.asarray(image.dataobj)
-    except (nib.filebasedimages.ImageFileError, EOFError, OSError, ValueError, zlib.error) as error:
+        fault = _fault(image)
+        data = np.asarray(image.dataobj) if fault is None else None
+    except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable NIfTI file (truncated?): {error}") from error
-    if data.ndim != 3:
-        raise ValueError(f"{path}: expected a 3-D image, got shape {data.shape}")
+    if data is None:
+        raise ValueError(f"{path}: {fault}")
     if data.dtype.kind not in "iuf":
         raise ValueError(f"{path}: expected one real number a voxel, got {data.dtype}")
-    if image.affine is None or (image.header["sform_code"] == 0 and image.header["qform_code"] == 0):
-        raise ValueError(f"{path}: no affine (sform and qform codes are 0); position and orientation are unknown")
     return data, np.asarray(image.affine, float)
+
+
+def _fault(image: Any) -> str | None:
+    """What the header alone says against an image, before its voxels are read; None where nothing does."""
+    if not isinstance(image, nib.Nifti1Pair):
+        return f"not a NIfTI file but {type(image).__name__}"
+    if len(image.shape) != 3:
+        frames = f": {image.shape[3]} frame(s); take out a single one first" if len(image.shape) == 4 else ""
+        return f"expected a 3-D image, got shape {image.shape}{frames}"
+    if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
+        return "no affine (sform and qform codes are 0); position and orientation are unknown"
+    affine = np.asarray(image.affine, float)
+    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 0:
+        return f"expected an affine with three axes, mm, got {affine[:3].tolist()}"
+    code = int(image.header["xyzt_units"]) % 8  # the lowest three bits are the unit of space; 0 is unknown, taken as mm
+    if code not in (0, MM):
+        return f"xyzt_units: expected mm, got {({1: 'metre', 3: 'micron'}).get(code, f'code {code}')}"
+    return None
 
 
 def _check_gzip(path: str | Path) -> None:

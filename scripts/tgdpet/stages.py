@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from . import adapt as adaptation
-from . import device, parallel, weights
+from . import device, model_card, parallel, weights
 from .baselines import Old, candidate_name
 from .config import NetworkEntry, Training
 from .dncnn import SLICES, DnCNN
@@ -145,6 +145,7 @@ def _finish(
     provenance = sidecar([job.dataset, *inputs], job.options, job.seed, device.describe(place), job.started)
     content = {"network": job.name, "intensity_scale_bqml": card.intensity_scale_bqml, **numbers, **final}
     write_json(job.out.with_suffix(".json"), {**content, "provenance": provenance})
+    model_card.write(job.out, card, content, job.dataset)
     if job.checkpoint is not None:
         for path in [job.checkpoint, *job.checkpoint.parent.glob(candidate_name(job.checkpoint.stem))]:
             path.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from . import __version__
 from .dncnn import DnCNN
 from .files import atomic
 
 KEY = "tgdpet"
+FORMAT = 1  # of the card and the tensors' names; files without the key are the first ones, and are format 1
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ def save(path: str | Path, model: nn.Module, card: Card) -> None:
     """Write weights, running statistics and card, whole or not at all; ValueError where one is NaN or infinite."""
     tensors = {n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}
     _check_finite(path, tensors)
-    write_tensors(path, tensors, {KEY: json.dumps(dataclasses.asdict(card), sort_keys=True)})
+    content = {"format": FORMAT, **dataclasses.asdict(card)}
+    write_tensors(path, tensors, {KEY: json.dumps(content, sort_keys=True)})
 
 
 def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
@@ -51,12 +55,15 @@ def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: 
             save_file(tensors, temporary, metadata=metadata)
         except SafetensorError as error:  # its own exception, for a full disk too
             raise OSError(str(error)) from error
+        if temporary.exists():  # safetensors writes for its owner's eyes only, whatever the umask
+            os.umask(mask := os.umask(0))
+            temporary.chmod(0o666 & ~mask)
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[DnCNN, Card]:
     """Read a network in eval mode and its card.
 
-    Raises FileNotFoundError, or ValueError naming the file when it is damaged or not one of ours.
+    Raises FileNotFoundError, or ValueError naming the file when it is damaged, not one of ours or of a newer format.
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such network")
@@ -105,6 +112,15 @@ def _card(path: str | Path, metadata: dict[str, str]) -> Card:
         content = json.loads(metadata[KEY])
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: the metadata are not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: the metadata: expected a JSON object, got a {type(content).__name__}")
+    form = content.get("format", 1)
+    if type(form) is not int or form < 1:
+        raise ValueError(f"{path}: the metadata's format: expected a whole number >= 1, got {form!r}")
+    if form > FORMAT:
+        raise ValueError(
+            f"{path}: format {form} is newer than what tgdpet {__version__} reads (up to {FORMAT}): update tgdpet"
+        )
     names = {f.name for f in dataclasses.fields(Card)}
     missing = {"network", "width", "intensity_scale_bqml"} - set(content)
     if missing:

@@ -1,4 +1,4 @@
-"""Denoising whole volumes, and dropping kernels."""
+"""Networks that see no noise, and dropping kernels; denoising itself: test_denoise_slices.py."""
 
 from __future__ import annotations
 
@@ -23,27 +23,9 @@ def image(depth=19):
     return np.random.default_rng(0).gamma(2, 500, (14, 12, depth)).astype(np.float32)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 8, 19])
-def test_batches_of_slices_equal_slice_by_slice(model, depth):
-    noisy, scale = image(depth), 1000.0
-    out = denoise(model, noisy, scale)
-    assert out.shape == noisy.shape and out.dtype == np.float32
-    for z in range(depth):
-        around = [max(z - 1, 0), z, min(z + 1, depth - 1)]
-        stack = torch.from_numpy(np.stack([noisy[:, :, i].T for i in around])[None] / scale)
-        with torch.no_grad():
-            expected = model(stack)[0, 1].numpy().T * scale
-        np.testing.assert_allclose(out[:, :, z], expected, atol=1e-5 * scale)
-
-
 def test_a_network_that_sees_no_noise_returns_the_image(model):
     nn.init.zeros_(model.blocks[-1].conv.weight)
     np.testing.assert_allclose(denoise(model, image(), 1234.0), image(), rtol=1e-6)
-
-
-def test_only_volumes_are_taken(model):
-    with pytest.raises(ValueError, match=r"\(X, Y, Z\)"):
-        denoise(model, np.zeros((4, 4), np.float32), 1.0)
 
 
 def test_dropped_kernels_are_silent_and_the_others_as_before(model):

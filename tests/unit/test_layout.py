@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -51,13 +52,45 @@ def test_every_rule_declares_what_it_needs(root):
             assert word in body, f"{file}: rule {name} lacks {word}"
 
 
+def test_trained_networks_have_a_card(root):
+    files = [path.read_text() for path in (root / "workflow/rules").glob("*.smk")]
+    outputs = [text for file in files for text in re.findall(r"^ +output:\n(.*?)^ +log:", file, re.M | re.S)]
+    networks = [text for text in outputs if ".safetensors" in text]
+    assert len(networks) == 2  # training and adaptation
+    for text in networks:
+        (stem,) = re.findall(r'model=f"(.*)\.safetensors"', text)
+        assert f'card=f"{stem}.md"' in text
+
+
+def test_nothing_is_unpickled(root):
+    found = [
+        f"{path.relative_to(root)}: {words}"
+        for path in (root / "scripts").rglob("*.py")
+        for words in re.findall(
+            r"torch\.load\b|\b(?:import|from) (?:pickle|dill|joblib|shelve)\b|allow_pickle ?= ?True|read_pickle",
+            path.read_text(),
+        )
+    ]
+    assert not found
+
+
+def test_the_console_script_exists(root):
+    module, name = tomllib.loads((root / "pyproject.toml").read_text())["project"]["scripts"]["tgdpet"].split(":")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_the_extra_onnx_is_part_of_dev(root):
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {r for r in extras["onnx"] if not r.startswith("torch")} <= set(extras["dev"])
+
+
 def test_rules_name_scripts_that_exist(root):
     for path in (root / "workflow/rules").glob("*.smk"):
         for name in re.findall(r"scripts/(\w+\.py)", path.read_text()):
             assert (root / "scripts" / name).exists(), f"{path.name}: scripts/{name}"
 
 
-@pytest.mark.parametrize("module", ["config", "studies", "costs", "cli"])
+@pytest.mark.parametrize("module", ["config", "studies", "costs", "cli", "command"])
 def test_what_the_snakefile_imports_is_light(root, module):
     heavy = ("torch", "numba", "matplotlib", "pandas")
     code = f"import sys, tgdpet.{module}; print([m for m in {heavy} if m in sys.modules])"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -84,3 +85,12 @@ def test_a_full_disk_is_an_os_error_that_names_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "save_file", full)
     with pytest.raises(OSError, match=r"x\.safetensors: cannot be written: .*No space left"):
         weights.save(tmp_path / "x.safetensors", DnCNN(0.125), weights.Card("net", 0.125, 1.0))
+
+
+def test_what_is_written_can_be_read_by_whom_the_umask_allows(tmp_path):
+    before = os.umask(0o027)
+    try:
+        weights.save(tmp_path / "net.safetensors", DnCNN(0.0625), weights.Card("net", 0.0625, 1000.0))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "net.safetensors").stat().st_mode & 0o777 == 0o640

@@ -17,12 +17,12 @@ def test_baselines_plan_with_the_old_data_that_they_need(snakemake, tmp_path):
     done = snakemake("-n", "-p", "--configfile", "config/baselines.yaml", "--config", f"results={tmp_path}")
     assert done.returncode == 0, done.stdout
     jobs = {line.split(" --name ")[1].split()[0]: line for line in done.stdout.splitlines() if " --name " in line}
-    for network in ("EWC", "replay", "joint"):
+    for network in ("EWC", "LwF", "L2-SP", "replay", "joint"):
         assert f"--old {tmp_path}/dataset/v1/index.tsv" in jobs[network], network
-    for network in ("FT-all", "LwF", "L2-SP", "TGD-random", "N2N-FT", "FT-net", "TGD-net"):
+    for network in ("FT-all", "TGD-random", "N2N-FT", "FT-net", "TGD-net"):
         assert "--old" not in jobs[network], network
     for network, words in {
-        "LwF": "--penalty lwf --strength 1", "EWC": "--penalty ewc", "joint": "--replay 1", "TGD-L1": "--mask l1",
+        "LwF": "--penalty lwf", "EWC": "--penalty ewc", "joint": "--replay 1", "TGD-L1": "--mask l1",
         "N2N-scratch": "05_train.py", "FT-all-BN": "--batchnorm train", "TGD-layer": "--flow layer",
     }.items():  # fmt: skip
         assert words in jobs[network], network

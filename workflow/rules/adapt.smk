@@ -62,6 +62,7 @@ for _name, _networks, _path, _job in ADAPT_JOBS:
         output:
             table=f"{R}/{_path}_log.csv",
             sidecar=f"{R}/{_path}.json",
+            card=f"{R}/{_path}.md",
             model=f"{R}/{_path}.safetensors",
         log:
             f"{R}/logs/{_name}/{_job}.log",

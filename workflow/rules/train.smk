@@ -43,6 +43,7 @@ for _name, _networks, _path, _job in SCRATCH_JOBS:
         output:
             table=f"{R}/models/{_path}_log.csv",
             sidecar=f"{R}/models/{_path}.json",
+            card=f"{R}/models/{_path}.md",
             model=f"{R}/models/{_path}.safetensors",
         log:
             f"{R}/logs/{_name}/{_job}.log",

@@ -1,0 +1,63 @@
+"""Slices a second that a study is denoised at, and the largest difference between CPU and GPU where there is one.
+
+Run by hand: python benchmarks/denoise.py [--threads 1] [--slices 256] [--size 192] [--widths 0.25 1.0] [--repeats 3].
+Medians of the repeats, transfers included, after one short call to warm up; a GPU is used where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+
+from tgdpet import device
+from tgdpet.denoise import denoise
+from tgdpet.dncnn import DnCNN
+
+SCALE = 5000.0  # Bq/mL
+
+
+def seconds(model: DnCNN, image: np.ndarray, place: torch.device, repeats: int) -> float:
+    """Median time of `denoise`; it waits for the GPU at its end."""
+    denoise(model, image[:, :, :4], SCALE, place)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        denoise(model, image, SCALE, place)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--slices", type=int, default=256)
+    parser.add_argument("--size", type=int, default=192, help="voxels along x and y")
+    parser.add_argument("--widths", type=float, nargs="+", default=[0.25, 1.0])
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    place = device.pick(args.device, args.threads)
+    print(f"{device.describe(place)}; {args.size} x {args.size} voxels, {args.slices} slices")
+    shape = (args.size, args.size, args.slices)
+    image = np.random.default_rng(0).gamma(2, SCALE / 2, shape).astype(np.float32)
+    for width in args.widths:
+        model = DnCNN(width, torch.Generator().manual_seed(0))
+        taken = seconds(model, image, place, args.repeats)
+        line = f"width {width:g}: {taken:8.2f} s, {args.slices / taken:8.2f} slices/s"
+        if place.type == "cuda":
+            few = image[:, :, :4]
+            apart = np.abs(denoise(model, few, SCALE, place) - denoise(model, few, SCALE, "cpu")).max() / SCALE
+            line += f", {apart:.1e} of the scale apart from the CPU"
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

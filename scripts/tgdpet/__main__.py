@@ -1,0 +1,5 @@
+"""`python -m tgdpet` is the command `tgdpet`."""
+
+from .command import main
+
+main()
