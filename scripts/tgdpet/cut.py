@@ -165,7 +165,7 @@ class CutNetwork:
         values = _normal(shape, 1_000_003 * draw.seed + call)
         if draw.module == name and draw.channels is not None:
             over = draw.channels.reshape(-1, *[1] * (-1 - axis))
-            values = torch.where(over, _normal(shape, -1 - call), values)
+            values = torch.where(over, _normal(shape, -1 - 1_000_003 * draw.seed - call), values)
         return (draw.sign * values).to(x.device, dtype)
 
     def _note_norm(self, name: str) -> Any:

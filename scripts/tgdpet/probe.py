@@ -128,18 +128,22 @@ def _modes(net: CutNetwork, unused: Collection[str]) -> Iterator[None]:
 
 
 def _until_stable(net: CutNetwork, found: _Found) -> None:
-    """Add runs until a pair of opposite signs finds no new link and redrawn kernels show no hidden one."""
-    hidden: str | None = None
+    """Add runs until a pair of opposite signs finds no new link and redrawn kernels show no hidden one.
+
+    What redrawn kernels changed without a link stays in doubt until links explain that very draw.
+    """
+    doubts: dict[int, str] = {}
     for turn in range(TURNS):
         before = found.size
         for sign in (1, -1):
             _merge(found, net.run(Draw(turn, sign)))
         if found.size > before:
             continue
-        hidden = _hidden(net, found, turn)
-        if hidden is None and found.size == before:
+        doubts = {seed: why for seed in (*doubts, turn) if (why := _hidden(net, found, seed)) is not None}
+        if not doubts and found.size == before:
             return
-    raise TraceError(hidden or f"{found.news}: differs from run to run; links that change with the data cannot be used")
+    why = next(iter(doubts.values()), None)
+    raise TraceError(why or f"{found.news}: differs from run to run; links that change with the data cannot be used")
 
 
 def _merge(found: _Found, record: Record) -> None:
@@ -249,11 +253,12 @@ def _touched(target: Tensor, record: Record) -> list[Tensor]:
 
 
 def _hidden(net: CutNetwork, found: _Found, seed: int) -> str | None:
-    """Redraw each module's kernels, all and by halves; the first input that changes though no link says so."""
+    """Redraw each module's kernels, all and by halves that part any two; the first input changed without a link."""
     base = net.run(Draw(seed))
-    for name, n in found.kernels.items():
-        half = torch.randperm(n, generator=torch.Generator().manual_seed(seed)) < n / 2
-        for channels in (torch.ones(n, dtype=torch.bool), half, ~half):
+    for name, n in list(found.kernels.items()):
+        place = torch.arange(n)
+        sides = [(place >> bit & 1).bool() for bit in range((n - 1).bit_length())]  # any two kernels differ in a bit
+        for channels in (torch.ones(n, dtype=torch.bool), *sides, *(~side for side in sides)):
             other = net.run(Draw(seed, 1, name, channels))
             if other.calls != base.calls:  # the control flow follows the data: one more run to learn from
                 _merge(found, other)
@@ -272,5 +277,6 @@ def _hidden(net: CutNetwork, found: _Found, seed: int) -> str | None:
 def _changed(x: Tensor, y: Tensor, axis: int) -> Tensor:
     """Boolean (channels,): where two inputs differ by more than rounding."""
     a, b = (t.detach().movedim(axis, 0).flatten(1) for t in (x, y))
-    same = (a - b).abs() <= TOLERANCE * torch.nan_to_num(a.abs().max())
+    largest = torch.where(a.isfinite(), a.abs(), 0.0).max()
+    same = (a == b) | ((a - b).abs() <= TOLERANCE * largest)
     return ~(same | (a.isnan() & b.isnan())).all(dim=1).cpu()

@@ -183,9 +183,12 @@ def test_without_studies_held_out_the_training_patches_judge(new, old, tmp_path,
     [
         ([(1.2, 0.1), (1.05, 0.3), (1.0, 0.5)], 1),  # old, new: the best new one of those that keep the old
         ([(1.2, 0.1), (1.1, 0.3), (1.0, 0.2)], 2),
-        ([(1.2, 0.1), (1.15, 0.2), (1.11, 0.5)], 2),  # none forgets half as little
+        ([(1.5, 0.1), (1.25, 0.2), (1.0, 0.5)], 1),  # just half
+        ([(1.2, 0.1), (1.11, 0.2), (1.105, 0.5)], 2),  # none forgets half as little
+        ([(1.1, 0.3), (1.4, 0.1), (1.04, 0.5)], 2),  # half of what plain training does, not of the most
         ([(0.9, 0.1), (0.8, 0.1)], 0),
         ([(0.9, 0.1), (1.01, 0.05)], 0),  # plain training forgets nothing, so nothing may be
+        ([(0.9, 0.3), (0.97, 0.1)], 1),  # nor need it do better than the base
     ],
 )
 def test_the_chosen_strength_forgets_half_at_most_and_is_best_on_the_new(losses, best):
@@ -232,6 +235,15 @@ def test_a_finished_candidate_is_not_trained_again(new, old, tmp_path, monkeypat
 def test_what_lacks_its_data_is_refused(new, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         adapted(replace(PLAIN, **change), new, None, tmp_path)
+
+
+def test_a_strength_of_ewc_means_the_same_whatever_the_losss_scale(new, old, tmp_path, monkeypatch):
+    entry, fisher = replace(PLAIN, penalty="ewc", strength=1.0), baselines.fisher
+    plain, done = adapted(entry, new, old, tmp_path)
+    monkeypatch.setattr(baselines, "fisher", lambda *given: [2.0**20 * f for f in fisher(*given)])
+    scaled, other = adapted(entry, new, old, tmp_path)
+    assert same(state(plain), state(scaled))
+    assert other.numbers["fisher_mean"] == 2**20 * done.numbers["fisher_mean"]
 
 
 def test_a_network_without_gradients_has_no_fisher_information(new, old, tmp_path, monkeypatch):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
 from tgdpet import cli, config
 from tgdpet.config import ConfigError, Grid, NetworkEntry, Protocol, Sampling, ScannerChoice, Simulation, Training
+from tgdpet.schema import limits
 
 SECTIONS = [
     Grid([104, 103, 56], [4.0, 4.07283, 2.0371512345]),
@@ -49,6 +52,23 @@ def test_options_give_the_section_back_exactly(section: object) -> None:
 @pytest.mark.parametrize("section", [Grid, ScannerChoice, Simulation, Sampling, Protocol, Training])
 def test_no_options_mean_the_defaults(section: type) -> None:
     assert cli.from_options(parse(section, ""), section) == section()
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Switches that are on, and off, where nothing is said."""
+
+    warm_up: bool = limits(True, help="on unless switched off")
+    plot: bool = limits(False, help="off unless switched on")
+
+
+def test_switches_are_switched_on_and_off() -> None:
+    for warm_up, plot in itertools.product((True, False), repeat=2):
+        section = Switches(warm_up, plot)
+        text = cli.to_options(section)
+        assert text == f"--{'' if warm_up else 'no-'}warm-up --{'' if plot else 'no-'}plot"
+        assert cli.from_options(parse(Switches, text), Switches) == section
+    assert cli.from_options(parse(Switches, ""), Switches) == Switches(True, False)
 
 
 def test_short_numbers_stay_short() -> None:

@@ -22,8 +22,9 @@ NETWORKS = {
 }
 
 
-def tgd(data: str, base: str, **more: dict[str, str]) -> dict[str, dict[str, dict[str, str]]]:
-    return {"networks": {**NETWORKS, "n": {"method": "tgd", "data": data, "base": base}, **more}}
+def tgd(data: str, base: str, accumulate: bool = False, **more: dict[str, str]) -> dict[str, dict[str, object]]:
+    entry = {"method": "tgd", "data": data, "base": base, "accumulate": accumulate}
+    return {"networks": {**NETWORKS, "n": entry, **more}}
 
 
 def finetune(**keys: object) -> dict[str, dict[str, dict[str, object]]]:
@@ -89,8 +90,9 @@ WRONG = [
     (finetune(penalty="l2sp", strength=-1.0), ["networks.n.strength", "-1.0", ">= 0"]),
     (finetune(penalty="ewc", data="n2n"), ["networks.n.strength", "missing", "n2n"]),
     ({"networks": {"n": {"method": "tgd", "data": "adapt"}}}, ["networks.n.base", "missing"]),
-    ({"networks": {**NETWORKS, "n": {"method": "tgd", "data": "adapt", "base": "v1-net", "accumulate": True}}},
-     ["networks.n.accumulate", "true", "'v1-net'", "made by tgd"]),
+    (tgd(data="adapt", base="v1-net", accumulate=True), ["networks.n.accumulate", "true", "'v1-net'", "made by tgd"]),
+    (tgd(data="adapt", base="FT", FT={"method": "finetune", "data": "adapt", "base": "v1-net"}, accumulate=True),
+     ["networks.n.accumulate", "true", "'FT'", "made by tgd"]),
     (finetune(accumulate=True), ["networks.n.accumulate", "belongs to tgd"]),
     (tgd(data="v1", base="v1-net"), ["networks.n.data", "adapt or n2n"]),
     (tgd(data="adapt", base="v1net"), ["networks.n.base", "'v1net'", "did you mean 'v1-net'"]),

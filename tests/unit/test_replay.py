@@ -133,6 +133,8 @@ def test_random_masks_have_the_counts_of_kse_and_differ_by_seed(scored):
     first, again, other = ([m.tolist() for m in mask.values()] for mask in masks)
     assert first == again != other
     assert first != [m.tolist() for m in kse.values()]
+    twins = choose_kernels({n: np.arange(32) / 32 for n in "ab"}, None, replace(TGD, mask="random"), 1)
+    assert not torch.equal(twins["a"], twins["b"])  # every module draws its own
 
 
 def test_l1_masks_are_the_kernels_of_least_sparsity():
@@ -195,6 +197,16 @@ def test_accumulated_masks_keep_open_what_the_base_retrained(new, tmp_path):
     # the random channels of a second round depend on its name, so only what "both" adds to "one" is its own
     assert masks["one"] < masks["both"] and not masks["one"] <= masks["plain"]
     assert len(masks["both"]) <= len(masks["one"]) + len(masks["plain"])
+    said = [json.loads((tmp_path / f"{name}.json").read_text())["accumulate"] for name in ("one", "plain", "both")]
+    assert said == [False, False, True]
+
+
+def test_the_first_round_has_no_mask_to_accumulate(new, tmp_path, scored):
+    settings, done = replace(SETTINGS, epochs=1), []
+    for entry in (TGD, replace(TGD, accumulate=True)):
+        run = Run("net", tmp_path / "log.csv")
+        done.append(adapt.adapt(network(), entry, scored[0], *parts(new), settings, run))
+    assert done[0].mask == done[1].mask
 
 
 def test_a_card_whose_mask_names_a_channel_too_many_is_refused():

@@ -94,3 +94,19 @@ def test_what_is_written_can_be_read_by_whom_the_umask_allows(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "net.safetensors").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_cards_mask_becomes_booleans_of_the_scored_modules():
+    model, last = DnCNN(0.0625), "blocks.7.conv"  # the last is read by nothing: never scored, so in no mask
+    card = weights.Card("net", 0.0625, 1.0, mask={"blocks.0.conv": [3, 1], "blocks.3.conv": [], last: [0, 2]})
+    found = weights.masks(model, card)
+    assert last in dict(model.named_modules()) and list(found) == ["blocks.0.conv", "blocks.3.conv"]
+    assert found["blocks.0.conv"].tolist() == [False, True, False, True]
+    assert found["blocks.3.conv"].dtype == torch.bool and not found["blocks.3.conv"].any()
+
+
+@pytest.mark.parametrize("channel", [4, -1, 0.5, "1", None])
+def test_a_mask_of_channels_that_the_network_lacks_is_refused(channel):
+    card = weights.Card("net", 0.0625, 1.0, mask={"blocks.0.conv": [0, channel]})
+    with pytest.raises(ValueError, match=r"net: mask of blocks\.0\.conv: expected channels from 0 to 3"):
+        weights.masks(DnCNN(0.0625), card)
