@@ -39,7 +39,9 @@ def _train(job: Job, settings: Training, width: float, place: torch.device, worl
     scale = intensity_scale(job.dataset)
     data, validation = _data(job, job.dataset, "patches", settings, scale, place)
     model = DnCNN(width, torch_generator(job.seed, job.name, "weights"))
-    rows = fit(model, data, validation, settings, _run(job, [job.dataset], {"width": width, **asdict(settings)}, world))
+    rows = fit(
+        model, data, validation, settings, _run(job, [job.dataset], {"width": width, **asdict(settings)}, world=world)
+    )
     if not world.first:
         return
     card = weights.Card(job.name, width, scale, settings=asdict(settings), provenance=_provenance(job))
@@ -71,7 +73,7 @@ def _adapt(
     data, validation = _data(job, job.dataset, "patches", settings, scale, place)
     past = Old(*_data(job, old, "old patches", settings, scale, place)) if old is not None else None
     inputs = [job.dataset, base, *(p for p in (scores, old) if p is not None)]
-    run = _run(job, inputs, {**asdict(entry), **asdict(settings)}, world, old)
+    run = _run(job, inputs, {**asdict(entry), **asdict(settings)}, old, world=world)
     kernels = read_scores(scores, model.scored) if scores is not None else None
     sparsity = read_scores(scores, model.scored, "sparsity") if scores is not None and entry.mask == "l1" else None
     seed = derive(job.seed, job.name, "adapt")
@@ -119,11 +121,14 @@ def _data(
     return train_part, val_part
 
 
-def _run(job: Job, inputs: list[Path], settings: Mapping[str, Any], world: World, old: Path | None = None) -> Run:
+def _run(
+    job: Job, inputs: list[Path], settings: Mapping[str, Any], old: Path | None = None, *, world: World | None = None
+) -> Run:
     """The run, with an identity made of all that decides its result."""
     tables = [path for path in (job.dataset, old) if path is not None]
     volumes = [path.parent / name for path in tables for name in sorted(read_index(path)["file"].unique())]
     hashes = [sha256(path) for path in [*inputs, *volumes]]
+    world = world or World()
     compute = {k: getattr(job.compute, k) for k in ("precision", "compile", "deterministic")}
     text = json.dumps([job.name, job.seed, job.threads, world.size, hashes, settings, compute], sort_keys=True)
     board = job.out.with_name(f"{job.out.stem}_tensorboard") if job.compute.tensorboard else None
