@@ -1,6 +1,15 @@
 # What users run; the workflow itself lies where the workflow catalog looks for it.
-include: "workflow/Snakefile"
+configfile: "config/config.yaml"
+
+
+if config.get("seeds"):
+
+    include: "workflow/study.smk"
+
+else:
+
+    include: "workflow/Snakefile"
 
 
 # An include restores the includer's default target, which is none.
-workflow.default_target = "all"
+workflow.default_target = "study" if config.get("seeds") else "all"

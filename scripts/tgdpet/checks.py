@@ -66,6 +66,15 @@ def _check_sampling(config: Config, source: str) -> None:
         raise ConfigError(f"{source}: sampling.levels_s: a level is named twice: {sampling.levels_s}")
 
 
+def check_seeds(seeds: object, source: str) -> list[int]:
+    """The seeds of a study as they came; ConfigError where they are no list of different whole numbers >= 0."""
+    if not isinstance(seeds, list) or not all(type(s) is int and s >= 0 for s in seeds):
+        raise ConfigError(f"{source}: seeds: expected a list of whole numbers >= 0, got {seeds!r}")
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"{source}: seeds: {seeds}: each once")
+    return seeds
+
+
 def check_entry(start: str, entry: NetworkEntry) -> None:
     """Refuse keys that do not belong to the entry's method, or to each other; `start` begins the ConfigError."""
     for field in dataclasses.fields(entry):

@@ -29,6 +29,28 @@ def test_baselines_plan_with_the_old_data_that_they_need(snakemake, tmp_path):
     assert f"{tmp_path}/dataset/n2n-" in jobs["N2N-scratch"] and "/models/N2N-scratch/" in jobs["N2N-scratch"]
 
 
+def test_a_study_plans_every_stage_for_every_seed(snakemake, tmp_path):
+    seeds = tmp_path / "seeds.yaml"
+    seeds.write_text(yaml.safe_dump({"seeds": [5, 6], "results": str(tmp_path / "study")}))
+    done = snakemake("-n", "-p", "--configfile", "config/smoke.yaml", str(seeds))
+    assert done.returncode == 0, done.stdout
+    for seed in (5, 6):
+        assert f"seed{seed}adapt_online" in done.stdout
+        trained = [
+            line for line in done.stdout.splitlines() if f"{tmp_path}/study/seed-{seed}/models/v1-net.saf" in line
+        ]
+        assert any(f" --seed {seed} " in line for line in trained)
+    assert "localrules" not in done.stdout, "a warning of Snakemake's"
+
+
+@pytest.mark.parametrize("seeds", [[1, 1], [-1], ["a"], 3])
+def test_seeds_that_cannot_be_are_named(snakemake, tmp_path, seeds):
+    config = tmp_path / "seeds.yaml"
+    config.write_text(yaml.safe_dump({"seeds": seeds}))
+    done = snakemake("-n", "--configfile", str(config))
+    assert done.returncode != 0 and "seeds.yaml" in done.stdout and ": seeds: " in done.stdout, done.stdout
+
+
 def test_paper_scale_plans_and_prints_its_bill(snakemake, tmp_path):
     done = snakemake(
         "-n", "--quiet", "rules", "--configfile", "config/paper.yaml", "--config", f"results={tmp_path / 'none'}"

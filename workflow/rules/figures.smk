@@ -25,6 +25,7 @@ rule resolved_config:
         f"{R}/logs/resolved_config.log",
     benchmark:
         f"{R}/benchmarks/figures/resolved_config.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=200,
