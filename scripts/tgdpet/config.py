@@ -185,7 +185,9 @@ class Config:
     """The whole configuration."""
 
     seed: int = limits(2021, low=0, help="every generator derives from it")
-    seeds: list[int] | None = limits(None, low=0, help="a study: the whole run once for each of these instead of `seed`")
+    seeds: list[int] | None = limits(
+        None, low=0, help="a study: the whole run once for each of these instead of `seed`"
+    )
     device: str = limits("auto", choices=("auto", "cpu", "cuda"), help="where networks run")
     results: str = limits("results", help="folder that everything is written under")
     studies: str = limits("config/studies.tsv", help="table of studies")

@@ -104,7 +104,8 @@ def score_table(model: nn.Module, k: int, alpha: float) -> pd.DataFrame:
 def _data(
     job: Job, index: Path, purpose: str, settings: Training, scale: float, place: torch.device
 ) -> tuple[PatchData, PatchData]:
-    seed = derive(job.seed, job.name, purpose)
+    # Held-out patches are the same for every network, so that their losses can be compared.
+    seeds = {"train": derive(job.seed, job.name, purpose), "val": derive(job.seed, "held out")}
     train_part, val_part = (
         PatchData(
             index,
@@ -112,7 +113,7 @@ def _data(
             scale=scale,
             patch=settings.patch,
             air_fraction=settings.air_fraction,
-            seed=seed,
+            seed=seeds[split],
             device=place,
             volumes=job.compute.volumes,
         )

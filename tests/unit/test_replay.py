@@ -215,6 +215,15 @@ def test_a_card_whose_mask_names_a_channel_too_many_is_refused():
         weights.masks(network(), card)
 
 
+def test_held_out_patches_are_the_same_for_every_network_and_training_ones_are_not(new, tmp_path):
+    def batches(name):
+        data = stages._data(job(tmp_path, name, new), new, "patches", SETTINGS, 1000.0, CPU)
+        return [part.batch(part.epoch_order(0, 4), 0).noisy for part in data]
+
+    (train_a, held_a), (train_b, held_b) = batches("a"), batches("b")
+    assert torch.equal(held_a, held_b) and not torch.equal(train_a, train_b)
+
+
 def test_a_checkpoint_with_other_old_data_is_left_aside(new, old, tmp_path):
     def identity():
         return stages._run(job(tmp_path, "n", new), [new], {}, old).identity
