@@ -1,4 +1,7 @@
-"""Stage 9: bias, noise and error of one study, for its noisy images and every network, as a tidy CSV."""
+"""Stage 9: bias, noise and error of one study, for its noisy images and every network, as a tidy CSV.
+
+Beside it, the values in the volumes of interest that intervals are computed from, as {study}_voi.npz.
+"""
 
 from pathlib import Path
 
@@ -16,15 +19,18 @@ def main() -> None:
     parser.add_argument("--denoised", required=True, type=Path, help="folder of denoised images, by network")
     parser.add_argument("--networks", nargs="*", default=[], help="networks to measure besides the noisy input")
     parser.add_argument("--out", required=True, type=Path, help="table to write, .csv")
+    parser.add_argument("--out-voi", required=True, type=Path, help="values in volumes of interest to write, .npz")
     args = parser.parse_args()
 
+    from tgdpet import voi
     from tgdpet.evaluate import evaluate_study
     from tgdpet.files import write_csv
     from tgdpet.phantom import ORGANS
 
-    table = evaluate_study(
+    table, values = evaluate_study(
         args.study, args.role, args.reference_sample, args.organs, ORGANS, args.recon, args.denoised, args.networks
     )
+    voi.write(args.out_voi, values)
     write_csv(args.out, table)
 
 

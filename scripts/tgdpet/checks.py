@@ -67,12 +67,16 @@ def _check_sampling(config: Config, source: str) -> None:
 
 
 def check_seeds(seeds: object, source: str) -> list[int]:
-    """The seeds of a study as they came; ConfigError where they are no list of different whole numbers >= 0."""
-    if not isinstance(seeds, list) or not all(type(s) is int and s >= 0 for s in seeds):
+    """The seeds of a study; ConfigError where they are no list of different whole numbers >= 0.
+
+    Snakemake hands over lists of the command line (`--config seeds='[1,2]'`) as texts.
+    """
+    if not isinstance(seeds, list) or not all(type(s) in (int, str) and str(s).isdecimal() for s in seeds):
         raise ConfigError(f"{source}: seeds: expected a list of whole numbers >= 0, got {seeds!r}")
-    if len(set(seeds)) < len(seeds):
+    numbers = [int(s) for s in seeds]
+    if len(set(numbers)) < len(numbers):
         raise ConfigError(f"{source}: seeds: {seeds}: each once")
-    return seeds
+    return numbers
 
 
 def check_entry(start: str, entry: NetworkEntry) -> None:

@@ -32,7 +32,7 @@ FIGURE_S = 4.0
 
 EVENT_BYTES = 12
 GZIP_SHARE = 0.9  # size of a compressed float32 image over its raw size (noise hardly compresses)
-FIGURES = 9
+FIGURES = 11
 PAPER_CHANNELS = (64, 64, 128, 128, 128, 256, 256)
 
 
@@ -65,7 +65,7 @@ def estimate(config: Config, studies: Sequence[Study]) -> list[Cost]:
         _dataset(config, studies),
         *_networks(config, studies),
         _denoise(config, tests, image_gb),
-        Cost("evaluate", len(tests) + 1, measured_h),
+        Cost("evaluate", len(tests) + 2, measured_h),
         Cost("figures", FIGURES + 1, (FIGURES + 1) * FIGURE_S / 3600),
     ]
 

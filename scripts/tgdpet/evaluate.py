@@ -1,7 +1,8 @@
 """Every measure of one study, for the noisy images and every network, as one tidy table.
 
 Columns: study, role, protocol, network ("input" = the noisy image), sample ("ensemble" = over the
-realisations), measure, value, unit, n (voxels of the VOI; realisations for ensemble measures).
+realisations), measure, value, unit, n (voxels of the VOI; realisations for ensemble measures). Beside it, what
+intervals are computed from later (voi.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from . import measures as m
+from . import voi as saved
 from .images import image_name, read_image, read_labels
 from .progress import Progress
 
@@ -80,8 +82,10 @@ def evaluate_study(
     recon: Path,
     denoised: Path,
     networks: Sequence[str],
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, saved.StudyValues]:
     """Measure a study's noisy images and every network's output against the whole scan, per protocol.
+
+    Returns the table, and the values in the volumes of interest that a bootstrap needs.
 
     Raises FileNotFoundError when a network lacks an image that the input has, or no reference exists;
     ValueError (MeasureError) when grids differ or an organ is absent, naming the file.
@@ -95,16 +99,23 @@ def evaluate_study(
     if not jobs:
         raise FileNotFoundError(f"{recon}: no image of study {study!r} beside its reference {reference_sample!r}")
     rows: list[Row] = []
+    protocols: dict[str, saved.Protocol] = {}
     with Progress(len(jobs) * (len(networks) + 1), f"evaluate {study}", "network") as progress:
         for protocol, samples in jobs:
             reference = _read(image_path(recon, study, protocol, reference_sample), labels.shape, affine)
+            values: dict[str, saved.Values] = {}
             for network in (INPUT, *networks):
                 root = recon if network == INPUT else denoised / network
                 images = np.stack([_read(image_path(root, study, protocol, s), labels.shape, affine) for s in samples])
                 head: Row = {"study": study, "role": role, "protocol": protocol, "network": network}
-                rows += [{**head, **row} for row in measure(images, samples, reference, voi)]
+                measured = list(measure(images, samples, reference, voi))
+                rows += [{**head, **row} for row in measured]
+                values[network] = _values(images, voi, measured)
                 progress.update(1)
-    return pd.DataFrame(rows, columns=COLUMNS)
+            liver = None if voi.liver is None else reference[voi.liver].astype(np.float32)
+            lesion = None if voi.lesion is None else float(reference[voi.lesion].mean(dtype=np.float64))
+            protocols[protocol] = saved.Protocol(tuple(samples), liver, lesion, values)
+    return pd.DataFrame(rows, columns=COLUMNS), saved.StudyValues(study, role, protocols)
 
 
 def measure(images: m.Array, samples: Sequence[str], reference: m.Array, voi: Volumes) -> Iterator[Row]:
@@ -129,6 +140,19 @@ def measure(images: m.Array, samples: Sequence[str], reference: m.Array, voi: Vo
         yield _row(ENSEMBLE, "liver_cov", m.ensemble_cov(chosen, voi.liver), "%", len(chosen))
         if voi.lesion is not None:
             yield _row(ENSEMBLE, "lesion_bias", m.lesion_bias(chosen, voi.lesion, reference), "%", len(chosen))
+
+
+def _values(images: m.Array, voi: Volumes, rows: Sequence[Row]) -> saved.Values:
+    """One network's values in the volumes of interest; `rows` are what `measure` found in the same images."""
+    errors: dict[str, list[object]] = {}
+    for row in rows:
+        if row["sample"] != ENSEMBLE and row["measure"] in saved.ERRORS:
+            errors.setdefault(str(row["measure"]), []).append(row["value"])
+    return saved.Values(
+        None if voi.liver is None else images[:, voi.liver].astype(np.float32),
+        None if voi.lesion is None else images[:, voi.lesion].mean(axis=1, dtype=np.float64),
+        {name: np.array(values, np.float64) for name, values in errors.items()},
+    )
 
 
 def collect(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -11,14 +11,17 @@ from typing import Any
 
 import pandas as pd
 
+from .claims import POINTS
 from .config import as_dict
 from .evaluate import INPUT
 from .figures import FIGURES
 from .figures.common import Results, records
 from .files import read_json, software
+from .findings import read as read_findings
 from .summary import number, online, retention
 
 TITLES = {
+    "findings": "The paper's findings",
     "table1": "Table 1: lesion bias and liver noise",
     "fig3": "Fig. 3: the two reconstructions",
     "training": "Training",
@@ -28,8 +31,18 @@ TITLES = {
     "fig6": "Fig. 6: online learning, bladder",
     "figS1": "Supplement: online learning, catheter",
     "timing": "Time saved",
+    "gain": "Gain against forgetting",
 }
-ORDER = ("fig3", "training", "kse", "fig4", "fig5", "fig6", "figS1", "timing")  # the pipeline's; Table 1 comes first
+ORDER = (
+    "fig3",
+    "training",
+    "kse",
+    "fig4",
+    "fig5",
+    "fig6",
+    "figS1",
+    "timing",
+)  # the pipeline's; findings and tables come first
 WARNING = "Simulated data from a research program. Not for diagnosis, and not a medical device."
 STYLE = """
 :root { color-scheme: light; }
@@ -43,6 +56,9 @@ table { border-collapse: collapse; margin: 0.6rem 0; font-variant-numeric: tabul
 th, td { padding: 0.2rem 0.9rem 0.2rem 0; text-align: right; border-bottom: 1px solid #eee; vertical-align: top; }
 th { border-bottom: 1.5px solid #333; font-weight: 600; }
 th:first-child, td:first-child, table.words td { text-align: left; }
+table.findings { font-size: 0.8rem; line-height: 1.35; }
+table.findings :is(th, td):is(:nth-child(2), :nth-child(3)) { text-align: left; }
+table.findings :is(th, td):is(:nth-child(4), :nth-child(5), :nth-child(8)) { white-space: nowrap; }
 figure { margin: 0.8rem 0 0.4rem; break-inside: avoid; }
 img { width: 100%; height: auto; }
 figcaption { font-size: 0.9rem; }
@@ -59,9 +75,11 @@ def build(results: Results, captions: Path) -> str:
 
     A figure that was not drawn is named as missing; a missing caption raises FileNotFoundError.
     """
-    sections = [("run", "What was run", _run(results))]
+    sections = [("findings", TITLES["findings"], _findings(results) + _figure(results, "findings", captions))]
+    sections.append(("run", "What was run", _run(results)))
     sections.append(("table1", TITLES["table1"], _figure(results, "table1", captions)))
     sections.append(("retention", "Old task and new task", _retention(results)))
+    sections.append(("gain", TITLES["gain"], _figure(results, "gain", captions)))
     sections += [(name, TITLES[name], _figure(results, name, captions)) for name in ORDER]
     sections.append(("config", "Configuration", _config(results)))
     links = "".join(f'<a href="#{key}">{html.escape(title)}</a>' for key, title, _ in sections)
@@ -135,6 +153,33 @@ def _networks(sidecars: Sequence[tuple[str, dict[str, Any]]]) -> str:
         "time (s)",
     ]
     return _table(heads, rows)
+
+
+def _findings(results: Results) -> str:
+    path = results.root / "metrics" / "findings.csv"
+    if not path.exists():
+        return "<p>Not judged: metrics/findings.csv is missing.</p>"
+    rows = []
+    notes: dict[str, int] = {}  # many rows share one: numbered below the table
+    for r in records(read_findings(path)):
+        values = [float(v) for v in (r.effect, r.low, r.high)]
+        digits = 2 if max(abs(v) for v in values if v == v) < 10 else 1
+        effect, low, high = (number(v, digits) for v in values)
+        interval = "–" if low == "-" else f"{low} to {high}"
+        marks = [str(notes.setdefault(part, len(notes) + 1)) for part in filter(None, r.note.split("; "))]
+        paper = "–" if pd.isna(r.paper) else f"{r.paper:g}"
+        unit = "pp" if r.unit == POINTS else "%"
+        words = (str(r.finding), r.claim, r.measure, f"{effect} {unit}", interval)
+        rows.append((*words, r.holds, paper, ", ".join(marks)))
+    heads = ["", "claim", "measure", "effect", "95 % interval", "holds", "paper", "notes"]
+    text = (
+        "<p>A claim holds (yes) or does not (no) where its 95 % interval lies on the claimed side of zero or on the "
+        "other; where the interval holds zero, or nothing was repeated, it is unclear. pp: percentage points; errors "
+        "of finding 6 in % of v1-net's.</p>"
+    )
+    below = "; ".join(f"{mark}: {html.escape(note)}" for note, mark in notes.items())
+    link = f'<p class="files">Notes: {below}.<br><a href="metrics/findings.csv">findings (CSV)</a></p>'
+    return text + _table(heads, rows).replace("<table>", '<table class="findings">', 1) + link
 
 
 def _retention(results: Results) -> str:

@@ -57,7 +57,7 @@ def screen(results: Results) -> str:
         "",
         f"Report   {results.root}/report.html",
         f"Figures  {results.root}/figures/: {len(made)} of {len(FIGURES)}, .png .pdf .csv",
-        f"Numbers  {results.root}/metrics/metrics.csv",
+        f"Numbers  {results.root}/metrics/: metrics.csv; findings.csv, what was found again and what not",
         "Next     snakemake --configfile config/paper.yaml -n    what the paper's scale would cost",
         "         snakemake figures                              draw again, nothing retrained",
         "Simulated data; not for diagnosis.",

@@ -15,10 +15,13 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
+from tgdpet import voi
 from tgdpet.evaluate import COLUMNS, evaluate_study, image_path
 from tgdpet.files import write_csv, write_json
+from tgdpet.findings import findings, standing
 from tgdpet.images import grid_affine, read_image, write_image, write_labels
 from tgdpet.phantom import ORGANS
+from tgdpet.runs import load
 
 STUDIES = [
     ("train01", "train_v1v2", 21), ("train02", "train_v1v2", 31), ("adapt01", "adapt", 21),
@@ -108,7 +111,15 @@ def fabricate(root: Path, shape: tuple[int, int, int] = (40, 40, 24), voxel_mm: 
     _networks(results, generator)
     _drop(results, affine)
     _benchmarks(results)
+    judge(results)
     return results
+
+
+def judge(results: Path) -> None:
+    """The findings of what is there."""
+    runs = load([results])
+    write_csv(results / "metrics" / "findings.csv", findings(runs)[0])
+    write_csv(results / "metrics" / "gain.csv", standing(runs)[0])
 
 
 def _study(results: Path, study: str, role: str, bmi: float, shape: tuple[int, int, int], affine: np.ndarray,
@@ -128,7 +139,10 @@ def _study(results: Path, study: str, role: str, bmi: float, shape: tuple[int, i
                 if network in ("v2-net", "TGD-net"):  # the artefact that online learning is to remove
                     out[np.roll(organs == ORGANS["bladder"], 3, axis=0)] += 1.5 * BQML_PER_SUV
                 write_image(image_path(results / "denoised" / network, study, protocol, sample), out, affine, SIDECAR)
-    return evaluate_study(study, role, "600s", organs_path, ORGANS, results / "recon", results / "denoised", own)
+    recon, denoised = results / "recon", results / "denoised"
+    table, values = evaluate_study(study, role, "600s", organs_path, ORGANS, recon, denoised, own)
+    voi.write(results / "metrics" / voi.file_name(study), values)
+    return table
 
 
 def _networks(results: Path, generator: np.random.Generator) -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tgdpet import voi
 from tgdpet.evaluate import COLUMNS, collect, evaluate_study, image_path, samples_of
 from tgdpet.images import read_image, read_labels, write_image, write_labels
-from tgdpet.measures import MeasureError
+from tgdpet.measures import MeasureError, ensemble_cov
 from tgdpet.phantom import ORGANS
 
 
@@ -20,7 +21,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluate(results: Path, study: str, role: str, networks: list[str], organs: Path | None = None) -> pd.DataFrame:
     organs = organs or results / "listmode" / study / "organs.nii.gz"
-    return evaluate_study(study, role, "600s", organs, ORGANS, results / "recon", results / "denoised", networks)
+    return evaluate_study(study, role, "600s", organs, ORGANS, results / "recon", results / "denoised", networks)[0]
 
 
 def test_lesion_study_has_every_measure_for_both_protocols(results: Path) -> None:
@@ -34,6 +35,32 @@ def test_lesion_study_has_every_measure_for_both_protocols(results: Path) -> Non
     one = ensemble[(ensemble.protocol == "v2") & (ensemble.network == "v1-net")].set_index("measure").value
     noisy = ensemble[(ensemble.protocol == "v2") & (ensemble.network == "input")].set_index("measure").value
     assert one.liver_cov < 0.5 * noisy.liver_cov and one.lesion_bias < noisy.lesion_bias
+
+
+def test_what_is_kept_for_intervals_is_what_the_table_was_measured_from(results: Path) -> None:
+    table = pd.read_csv(results / "metrics" / "metrics.csv")
+    for study, role in (("lesion", "test_lesion"), ("catheter", "test_catheter")):
+        values = voi.read(results / "metrics" / f"{study}_voi.npz")
+        own = table[table.study == study]
+        assert values.role == role and set(values.protocols) == set(own.protocol)
+        for protocol, images in values.protocols.items():
+            assert set(images.networks) == set(own.network)
+            of_protocol = own[(own.protocol == protocol) & (own["sample"] != "ensemble")]
+            for (network, measure), rows in of_protocol.groupby(["network", "measure"]):
+                if measure in voi.ERRORS:
+                    assert tuple(rows["sample"]) == images.samples
+                    np.testing.assert_allclose(images.networks[network].errors[measure], rows.value, rtol=1e-9)
+    images = values.protocols["v2"]
+    assert images.lesion is None and images.networks["v2-net"].lesion is None and images.liver is not None
+    images = voi.read(results / "metrics" / "lesion_voi.npz").protocols["v2"]
+    network, n = images.networks["TGD-net"], len(images.liver)
+    assert network.liver.shape == (4, n) and network.liver.dtype == images.liver.dtype == np.float32
+    own = table[(table.study == "lesion") & (table.protocol == "v2") & (table.network == "TGD-net")]
+    ensemble = own[own["sample"] == "ensemble"].set_index("measure").value
+    assert 100 * (network.lesion / images.lesion - 1).mean() == pytest.approx(ensemble.lesion_bias, rel=1e-5)
+    assert 100 * (network.liver.mean() / images.liver.mean() - 1) == pytest.approx(ensemble.liver_bias, rel=1e-4)
+    cov = ensemble_cov(network.liver.reshape(4, n, 1, 1), np.ones((n, 1, 1), bool))
+    assert cov == pytest.approx(ensemble.liver_cov, rel=1e-6)
 
 
 def test_online_studies_are_judged_at_bladder_and_catheter_but_not_on_their_halves(results: Path) -> None:

@@ -6,12 +6,14 @@ import fabricate
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
+from matplotlib.text import Annotation, Text
 
 from tgdpet.config import read
-from tgdpet.figures import FIGURES
+from tgdpet.figures import FIGURES, findings, gain
 from tgdpet.figures.common import Results
 from tgdpet.figures.make import make
-from tgdpet.figures.style import coronal
+from tgdpet.figures.style import coronal, styled
 from tgdpet.figures.timing import saved, times
 from tgdpet.studies import read_studies
 
@@ -58,6 +60,69 @@ def test_time_saved_counts_the_right_files(results: Results) -> None:
     assert ours["from scratch", "training"] == 80 and ours["TGD", "training"] == 25
     assert saved(table, "measured") == pytest.approx(100 * (1 - 57 / 142))
     assert saved(table, "paper") == pytest.approx(100 * (1 - 7.4 / 20.8))
+
+
+def standing(old: list[float], new: list[float]) -> pd.DataFrame:
+    names = [f"network-{i}" for i in range(len(old) - 1)]
+    kinds = ["base", "TGD", "fine-tuning", "penalty", *["old data"] * len(old)][: len(old)]
+    table = pd.DataFrame({"network": ["v1-net", *names], "kind": kinds, "old": old, "new": new})
+    for column in ("old", "new"):
+        table[f"{column}_low"], table[f"{column}_high"] = table[column] - 0.1, table[column] + 0.1
+    return table
+
+
+def test_tables_of_few_networks_or_no_claim_are_drawn_too(results: Results) -> None:
+    with styled():
+        for n in (1, 2, 3):
+            plt.close(gain.scatter(standing([0.0, 1.0, 2.0][:n], [0.0, 1.0, 1.0][:n])))
+        table = pd.read_csv(results.root / "metrics" / "findings.csv")
+        plt.close(findings.forest(table[:0]))
+        plt.close(findings.forest(table[table.finding == 3]))
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.02])
+def test_names_lie_beside_their_points_and_cover_nothing(spread: float) -> None:
+    generator = np.random.default_rng(2)
+    old, new = ([0.0, *generator.normal(1, spread, 12)] for _ in range(2))
+    with styled():
+        figure = gain.scatter(standing(old, new))
+        figure.canvas.draw()
+        for ax in figure.axes:
+            written = [
+                t for t in ax.texts if isinstance(t, Annotation) and t.get_text().startswith(("network", "v1-net"))
+            ]
+            boxes = [t.get_window_extent() if t.arrow_patch is None else Text.get_window_extent(t) for t in written]
+            assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+        named = {t.get_text() for ax in figure.axes for t in ax.texts if isinstance(t, Annotation)}
+        plt.close(figure)
+    assert {f"network-{i}" for i in range(12)} <= named
+
+
+def test_a_network_far_off_is_named_and_does_not_squeeze_the_others() -> None:
+    with styled():
+        figure = gain.scatter(standing([0, 1, 2, 1.5, 30], [0, -1, 0.5, -0.5, 45]))
+        texts = " ".join(t.get_text() for t in figure.axes[0].texts)
+        limits = figure.axes[0].get_xlim()
+        plt.close(figure)
+    assert "beyond: network-3 (+30 %, +45 %)" in texts and limits[1] < 5
+
+
+def test_the_forest_points_at_what_lies_beyond_and_says_how_clear_a_claim_is(results: Results) -> None:
+    table = pd.read_csv(results.root / "metrics" / "findings.csv")
+    sixth = table[table.finding == 6].iloc[[0] * 5].assign(effect=[1, -1, 0.5, 2, 90.0], low=[0, -2, 0, 1, 80])
+    sixth = sixth.assign(high=[2, 0, 1, 3, 99], holds=["unclear", "unclear", "unclear", "no", "no"])
+    with styled():
+        figure = findings.forest(pd.concat([table[table.finding != 6], sixth]))
+        limits = [ax.get_xlim() for ax in figure.axes]
+        plt.close(figure)
+    assert len(limits) == 7 and limits[5][1] < 10
+
+
+def test_effects_are_written_with_their_unit_and_interval() -> None:
+    row = pd.Series({"effect": -1.234, "low": -2.0, "high": 0.5, "unit": "percentage points"})
+    assert findings.effect_text(row) == "\N{MINUS SIGN}1.23 (\N{MINUS SIGN}2.00 to 0.50)"
+    once = pd.Series({"effect": 86.04, "low": np.nan, "high": np.nan, "unit": "%"})
+    assert findings.effect_text(once) == "86.0 %"
 
 
 def test_missing_benchmarks_leave_a_figure_that_says_so(results: Results, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tgdpet.figures.common import Results
 from tgdpet.figures.make import make
 from tgdpet.figures.table1 import table
 from tgdpet.figures.timing import times
-from tgdpet.report import _networks, build, caption_html
+from tgdpet.report import _findings, _networks, build, caption_html
 from tgdpet.studies import read_studies
 from tgdpet.summary import retention, screen
 
@@ -37,7 +37,20 @@ def test_report_is_self_contained_and_names_what_is_missing(results: Results) ->
     assert text.count("data:image/png;base64,") == 1
     assert text.count("Not drawn:") == len(FIGURES) - 1
     assert not re.search(r'(src|href)="(https?:|//|/)', text)
-    assert "Not for diagnosis" in text and "2021" in text and text.index('id="table1"') < text.index('id="fig3"')
+    assert (
+        "Not for diagnosis" in text
+        and "2021" in text
+        and text.index('id="findings"') < text.index('id="run"') < text.index('id="table1"') < text.index('id="fig3"')
+    )
+
+
+def test_the_findings_come_first_with_their_intervals(results: Results, tmp_path: Path) -> None:
+    text = build(results, CAPTIONS)
+    table = text[text.index('<table class="findings">') : text.index('id="run"')]
+    row = table[table.index("v1-net over-smooths v2 images: its liver CoV") :].split("</tr>")[0]
+    assert re.search(r"<td>-\d+\.\d+ pp</td><td>-\d+\.\d+ to -\d+\.\d+</td><td>yes</td><td>-2\.5\d?</td>", row), row
+    assert "<td>unclear</td>" in table and "measured once" in table
+    assert "Not judged: metrics/findings.csv is missing" in _findings(replace(results, root=tmp_path))
 
 
 def test_captions_become_html() -> None:

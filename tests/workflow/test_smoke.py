@@ -11,7 +11,7 @@ import pytest
 
 from tgdpet.images import read_image
 
-FIGURES = ("table1", "fig3", "fig4", "fig5", "fig6", "figS1", "timing", "kse", "training")
+FIGURES = ("table1", "fig3", "fig4", "fig5", "fig6", "figS1", "timing", "kse", "training", "findings", "gain")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,7 @@ def test_everything_a_user_gets_is_there(smoke):
     for name in FIGURES:
         for kind in ("png", "pdf", "csv"):
             assert (smoke / f"figures/{name}.{kind}").stat().st_size > 0
+    assert (smoke / "metrics/findings.csv").stat().st_size > 0
     page = (smoke / "report.html").read_text()
     assert page.count("data:image/png") >= len(FIGURES)
     assert "not for diagnosis" in page.lower()

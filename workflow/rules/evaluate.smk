@@ -17,7 +17,8 @@ rule evaluate:
             for x in noisy_names(STUDY[w.study].role)
         ],
     output:
-        f"{R}/metrics/{{study}}.csv",
+        table=f"{R}/metrics/{{study}}.csv",
+        voi=f"{R}/metrics/{{study}}_voi.npz",
     log:
         f"{R}/logs/evaluate/{{study}}.log",
     benchmark:
@@ -36,7 +37,7 @@ rule evaluate:
     shell:
         "python {input.script} --study {wildcards.study} --role {params.role} --reference-sample {params.whole}"
         " --organs {input.organs} --recon {params.results}/recon --denoised {params.results}/denoised"
-        " --networks {params.networks} --out {output} 2>&1 | tee {log}"
+        " --networks {params.networks} --out {output.table} --out-voi {output.voi} 2>&1 | tee {log}"
 
 
 rule collect:

@@ -11,11 +11,19 @@ FIGURES = [
     "timing",
     "kse",
     "training",
+    "findings",
+    "gain",
 ]
 FIGURE_FILES = expand(
     f"{R}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["png", "pdf", "csv"]
 )
-DROP = {"fig4", "kse"}  # figures that show the drop experiment
+# What a figure shows besides the metrics.
+TABLES = {
+    "fig4": ["kse/drop.csv"],
+    "kse": ["kse/drop.csv", *(f"kse/{b}.csv" for b in BASES)],
+    "findings": ["metrics/findings.csv"],
+    "gain": ["metrics/gain.csv"],
+}
 
 
 rule resolved_config:
@@ -46,10 +54,7 @@ rule figure:
         config=f"{R}/config.yaml",
         studies=CONFIG.studies,
         metrics=f"{R}/metrics/metrics.csv",
-        drop=lambda w: [f"{R}/kse/drop.csv"] if w.figure in DROP else [],
-        scores=lambda w: (
-            [f"{R}/kse/{b}.csv" for b in BASES] if w.figure == "kse" else []
-        ),
+        tables=lambda w: [f"{R}/{t}" for t in TABLES.get(w.figure, [])],
     output:
         multiext(f"{R}/figures/{{figure}}", ".png", ".pdf", ".csv"),
     log:
@@ -78,6 +83,7 @@ rule report:
         config=f"{R}/config.yaml",
         studies=CONFIG.studies,
         metrics=f"{R}/metrics/metrics.csv",
+        findings=f"{R}/metrics/findings.csv",
     output:
         f"{R}/report.html",
     log:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from ..files import read_csv
 from .common import Results
 from .style import PALETTE, WIDTH_IN
 
@@ -93,8 +94,11 @@ def _reconstruction(folder: Path, study: str) -> list[Path]:
 
 
 def _seconds(path: Path) -> float:
-    """Wall seconds of a job, the mean over its repeats."""
-    return float(pd.read_csv(path, sep="\t")["s"].mean())
+    """Wall seconds of a job, the mean over its repeats; ValueError naming the file where it holds no such number."""
+    seconds = pd.to_numeric(read_csv(path, ["s"])["s"], errors="coerce")
+    if not len(seconds) or seconds.isna().any():
+        raise ValueError(f"{path}: column 's': expected seconds, got no number")
+    return float(seconds.mean())
 
 
 def _headline(table: pd.DataFrame) -> str:

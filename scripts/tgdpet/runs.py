@@ -1,0 +1,118 @@
+"""Results folders as repetitions of one experiment: one a seed, with the values that findings are judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import config as tgd_config
+from . import voi
+from .bootstrap import Floats, cov_values
+from .evaluate import COLUMNS
+from .files import read_csv
+
+# Settings in which repetitions may differ.
+FREE = ("seed", "results", "studies", "device", "resources", "compute")
+MIN_REALISATIONS = 3
+
+Cell = tuple[str, str, str]  # network, protocol, measure
+
+
+class Missing(Exception):
+    """Why something cannot be judged in a results folder: what was not made or not measured there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One results folder: its configuration and its test studies' values."""
+
+    root: Path
+    config: tgd_config.Config
+    studies: Sequence[voi.StudyValues]
+
+    def columns(self, role: str, *cells: Cell) -> list[Floats]:
+        """One array (R, number of cells) for each study of a role: the cells' values of the same R images.
+
+        "liver_cov" and "lesion_bias" (%) are of the realisations, all other measures of every noisy image. Raises
+        Missing, saying what is not there.
+        """
+        studies = [study for study in self.studies if study.role == role]
+        if not studies:
+            raise Missing(f"there is no study of role {role}")
+        return [np.stack([_values(study, *cell) for cell in cells], axis=1) for study in studies]
+
+
+def load(roots: Sequence[Path]) -> list[Run]:
+    """The runs in these folders.
+
+    Raises ValueError when two have the same seed (they would count as independent and are not) or differ in more than
+    the seed, when a table or file is damaged or holds NaN; FileNotFoundError for what is missing; each names the file.
+    """
+    runs = [_load(root) for root in roots]
+    for number, run in enumerate(runs):
+        for other in runs[:number]:
+            if other.config.seed == run.config.seed:
+                raise ValueError(f"{run.root}: seed {run.config.seed} is that of {other.root}, so no repetition")
+        if key := _difference(_settings(runs[0]), _settings(run)):
+            raise ValueError(f"{run.root}/config.yaml: {key} differs from {runs[0].root}: no repetition of that run")
+    return runs
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table whose `columns` hold no NaN; ValueError naming file, column and row otherwise."""
+    table = read_csv(path, columns)
+    for column in columns:
+        if table[column].isna().any():
+            row = int(table[column].isna().to_numpy().argmax())
+            raise ValueError(f"{path}: column {column!r}, row {row + 2}: no value (NaN)")
+    return table
+
+
+def _load(root: Path) -> Run:
+    config = tgd_config.read(root / "config.yaml")
+    metrics = root / "metrics" / "metrics.csv"
+    # The table of all studies says which files belong to this run: a folder may hold those of a study taken out since.
+    names = read_table(metrics, COLUMNS)["study"].astype(str).unique()
+    return Run(root, config, [voi.read(metrics.with_name(voi.file_name(name))) for name in names])
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in tgd_config.as_dict(run.config).items() if key not in FREE}
+
+
+def _difference(ours: Any, theirs: Any, key: str = "") -> str:
+    """The first key whose values differ, dotted; empty where there is none."""
+    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
+        return "" if ours == theirs else key
+    for name in {**ours, **theirs}:
+        inner = f"{key}.{name}" if key else str(name)
+        if name not in ours or name not in theirs:
+            return inner
+        if found := _difference(ours[name], theirs[name], inner):
+            return found
+    return ""
+
+
+def _values(study: voi.StudyValues, network: str, protocol: str, measure: str) -> Floats:
+    where = f"study {study.study}, {protocol}"
+    if protocol not in study.protocols:
+        raise Missing(f"{where}: there are no such images")
+    images = study.protocols[protocol]
+    if network not in images.networks:
+        raise Missing(f"{where}: network {network} was not measured")
+    values, realised = images.networks[network], images.realised()
+    if measure in ("liver_cov", "lesion_bias"):
+        if len(realised) < MIN_REALISATIONS:
+            raise Missing(f"{where}: {len(realised)} realisations; an interval takes at least {MIN_REALISATIONS}")
+        if measure == "liver_cov" and values.liver is not None:
+            return cov_values(values.liver[realised])
+        if measure == "lesion_bias" and values.lesion is not None and images.lesion is not None:
+            return np.asarray((values.lesion[realised] / images.lesion - 1) * 100)
+    if measure not in values.errors:
+        raise Missing(f"{where}: {measure} was not measured (no such organ in the images)")
+    return np.asarray(values.errors[measure])

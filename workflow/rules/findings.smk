@@ -1,0 +1,28 @@
+# Stage 9: the paper's findings, judged. Also part of `snakemake figures`, as it reads tables only.
+
+
+rule findings:
+    input:
+        script="scripts/09_findings.py",
+        module="scripts/tgdpet/findings.py",
+        claims="scripts/tgdpet/claims.py",
+        config=f"{R}/config.yaml",
+        metrics=f"{R}/metrics/metrics.csv",
+        voi=[f"{R}/metrics/{s}_voi.npz" for s in TESTS],
+        drop=f"{R}/kse/drop.csv",
+    output:
+        table=f"{R}/metrics/findings.csv",
+        gain=f"{R}/metrics/gain.csv",
+    log:
+        f"{R}/logs/evaluate/findings.log",
+    benchmark:
+        f"{R}/benchmarks/evaluate/findings.tsv"
+    threads: 1
+    resources:
+        mem_mb=mem(1000, per_voxel_bytes=4 * CONFIG.sampling.realisations),
+        runtime=minutes(30),
+    params:
+        results=lambda w: R,
+    shell:
+        "python {input.script} --results {params.results} --out {output.table} --out-gain {output.gain}"
+        " 2>&1 | tee {log}"
