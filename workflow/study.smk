@@ -42,6 +42,10 @@ for seed in SEEDS:
     use rule * from _name as _name*
 
 
+# Used with --sdm apptainer only, as in the workflow itself.
+container: "envs/tgdpet.sif"
+
+
 resource_scopes:
     gpu="local",
 
