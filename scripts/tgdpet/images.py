@@ -197,7 +197,8 @@ def _fault(image: Any) -> str | None:
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
         return "no affine (sform and qform codes are 0); position and orientation are unknown"
     affine = np.asarray(image.affine, float)
-    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 0:
+    size = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    if not np.isfinite(affine).all() or size.min() < 1e-3 or abs(np.linalg.det(affine[:3, :3] / size)) < 1e-3:
         return f"expected an affine with three axes, mm, got {affine[:3].tolist()}"
     code = int(image.header["xyzt_units"]) % 8  # the lowest three bits are the unit of space; 0 is unknown, taken as mm
     if code not in (0, MM):

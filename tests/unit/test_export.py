@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +18,7 @@ runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is in the extra
 
 @pytest.fixture(scope="module")
 def network():
-    from conftest import ROOT
-
-    return weights.load(ROOT / "tests/data/network-0.1.safetensors")
+    return weights.load(Path(__file__).parent.parent / "data" / "network-0.1.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from training import SETTINGS, network, parts, same, state, stop_at, write_index
 
 from tgdpet import adapt, baselines, tgd
 from tgdpet.config import NetworkEntry
-from tgdpet.train import Run, TrainingError, fit
+from tgdpet.train import Run, TrainingError, fit, task_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -25,9 +25,11 @@ def index(tmp_path):
 def test_it_learns_and_logs(index, tmp_path):
     data, held_out = parts(index)
     settings = replace(SETTINGS, epochs=30, learning_rate=1e-2)
-    rows = fit(network(), data, held_out, settings, Run("net", tmp_path / "log.csv"))
+    model = network()
+    rows = fit(model, data, held_out, settings, Run("net", tmp_path / "log.csv"))
     log = pd.read_csv(tmp_path / "log.csv")
-    assert rows[-1]["validation_loss"] < 0.9 * rows[0]["validation_loss"]
+    assert task_loss(model, held_out, settings) < 0.9 * task_loss(network(), held_out, settings)
+    assert rows[-1]["validation_loss"] < rows[0]["validation_loss"]
     assert list(log["step"]) == [r["step"] for r in rows] and log["step"].iloc[-1] == 30 * 2
     assert log["learning_rate"].is_monotonic_decreasing
 

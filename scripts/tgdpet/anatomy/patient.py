@@ -66,7 +66,6 @@ def read(path: str | Path) -> Anatomy:
     folder = path if path.is_dir() else None
     label_path = _volume(folder, "labels") if folder else path
     labels, affine = images.read_labels(label_path)
-    _check_affine(affine, label_path)
     table = (folder or path.parent) / "labels.tsv"
     names = _names(labels, label_path, table if folder and table.exists() else None)
     ct_path = _volume(folder, "ct") if folder else None
@@ -74,7 +73,6 @@ def read(path: str | Path) -> Anatomy:
         body = from_labels(labels, affine)
         return Anatomy(label_path, labels, affine, names, None, None, body, affine)
     hu, hu_affine = images.read_plain(ct_path)
-    _check_affine(hu_affine, ct_path)
     _check_hu(hu, ct_path)
     _check_match(labels, affine, names, hu, hu_affine, (label_path, ct_path))
     body, body_affine = from_ct(hu, hu_affine, lambda a, s: sample(labels, affine, a, s) > 0)
@@ -244,12 +242,6 @@ def _table(path: Path) -> dict[int, str]:
             raise ValueError(f"{path}: row {row}: index {index!r}: expected whole numbers, each once")
         out[int(index)] = str(name).strip()
     return out
-
-
-def _check_affine(affine: np.ndarray, path: Path) -> None:
-    size = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-3 * np.prod(size) or size.min() < 1e-3:
-        raise ValueError(f"{path}: its affine has no inverse (voxel size {size} mm): position is unknown")
 
 
 def _check_hu(hu: np.ndarray, path: Path) -> None:
