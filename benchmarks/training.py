@@ -212,6 +212,11 @@ def compare(width: float, place: torch.device, folder: Path, index: Path, args: 
         f"plain, {suffix}, {workers} workers": plain(model(), *common, folder, suffix, workers)
         for suffix in (".nii", ".nii.gz") for workers in (0, 2)
     }  # fmt: skip
+    try:
+        device.precision("bf16", place)
+        ways["fit, bf16"] = ours(model(), *common, index, False, Compute(precision="bf16"))
+    except ValueError as error:
+        print(f"no bf16: {error}", file=sys.stderr)
     times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(args.rounds):
         for name, go in ways.items():
