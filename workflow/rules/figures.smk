@@ -1,19 +1,7 @@
 # Stage 10: tables, figures and the report.
 import yaml
+from tgdpet.figures import FIGURES
 
-FIGURES = [
-    "table1",
-    "fig3",
-    "fig4",
-    "fig5",
-    "fig6",
-    "figS1",
-    "timing",
-    "kse",
-    "training",
-    "findings",
-    "gain",
-]
 FIGURE_FILES = expand(
     f"{R}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["png", "pdf", "csv"]
 )
