@@ -3,6 +3,9 @@ PYTHON ?= python3
 CORES ?= all
 # More words for every `pip install`, such as an index that serves torch without CUDA.
 PIP_ARGS ?=
+# A folder of wheels (`make wheelhouse`) to install from, and from nowhere else.
+WHEELHOUSE ?=
+EXTRAS := workflow,cluster,dev
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +14,7 @@ STAMP := $(VENV)/.stamp
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check schema clean
+.PHONY: help venv wheelhouse demo test test-cluster test-wheelhouse check schema clean
 
 help:
 	@echo "make demo    simulate, reconstruct, train, adapt, evaluate; Table 1 and all figures in results/"
@@ -19,6 +22,9 @@ help:
 	@echo "make check   linters, formatters, types"
 	@echo "make venv    only make the environment .venv; then: . .venv/bin/activate && snakemake -n"
 	@echo "make schema  write workflow/schemas/config.schema.json anew after a change of scripts/tgdpet/config.py"
+	@echo "make wheelhouse       download every wheel once; then elsewhere, offline: make venv WHEELHOUSE=wheelhouse"
+	@echo "make test-cluster     run on a one-node SLURM and interrupt it in every way (as root, with slurm-wlm and munge)"
+	@echo "make test-wheelhouse  make a wheelhouse, and install from it with the network cut off"
 	@echo "make clean   remove .venv, caches and results/"
 	@echo "Options: CORES=4  PYTHON=python3.12  PIP_ARGS='--extra-index-url ...'"
 
@@ -30,8 +36,18 @@ $(STAMP): envs/constraints.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "error: $(PYTHON) cannot make an environment (Debian and Ubuntu: install python3-venv)" >&2; exit 1; }
 	@echo "Installing the pinned packages into $(VENV), once: minutes (PIP_ARGS=-vv shows the progress)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c envs/constraints.txt -e '.[workflow,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) \
+	  $(if $(WHEELHOUSE),--no-index --find-links '$(abspath $(WHEELHOUSE))') -c envs/constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
+
+# By an environment of its own, as the system's python may lack pip; setuptools builds the package there.
+wheelhouse:
+	@$(PYTHON) -m venv build/wheelhouse-venv
+	@echo "Collecting the pinned wheels in wheelhouse/: minutes"
+	@build/wheelhouse-venv/bin/python -m pip wheel -qq --disable-pip-version-check $(PIP_ARGS) --wheel-dir wheelhouse \
+	  -c envs/constraints.txt '.[$(EXTRAS)]' setuptools
+	@rm -rf build/wheelhouse-venv wheelhouse/tgdpet-*.whl
+	@du -sh wheelhouse
 
 demo: venv
 	@python scripts/run_alone.py snakemake --cores $(CORES) --quiet rules
@@ -39,6 +55,12 @@ demo: venv
 
 test: venv
 	python -m pytest -q
+
+test-cluster: venv
+	python -m pytest -q -s -rs tests/cluster
+
+test-wheelhouse:
+	tests/cluster/wheelhouse.sh
 
 check: venv
 	ruff check scripts tests benchmarks examples
@@ -51,5 +73,5 @@ schema: venv
 	python -m tgdpet.config > workflow/schemas/config.schema.json
 
 clean:
-	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache build scripts/*.egg-info results
+	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache build wheelhouse scripts/*.egg-info results
 	find scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,6 +33,7 @@ def main() -> None:
     projector = on_device(args.device, study.scanner, study.grid, args.threads)
     valid = osem.valid_slices(sensitivity)
     settings = cli.as_settings(args)
+    made_from = [args.samples, args.listmode / "listmode.json", args.sensitivity]
     total = sum(s.fraction for s in samples) * len(study.events) * protocol.iterations
     with Progress(total, f"reconstruct {name} {args.protocol}", "events") as bar:
         for sample in samples:
@@ -41,7 +42,7 @@ def main() -> None:
             seconds = study.meta["effective_s"] * sample.fraction
             image = osem.reconstruct(projector, events, background, sensitivity, seconds, protocol, bar.update)
             beside = acquisition.recon_sidecar(study.meta, sample, args.protocol, protocol, valid)
-            beside["provenance"] = sidecar([args.samples], settings, seed, args.device, started)
+            beside["provenance"] = sidecar(made_from, settings, seed, args.device, started)
             path = args.out_dir / images.image_name(name, args.protocol, sample.name)
             images.write_image(path, image, study.affine, beside)
 

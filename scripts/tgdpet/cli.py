@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Container
 from typing import Any
 
-from . import __version__
+from . import __version__, trace
 from .config import load_section, strip_optional
 
 
@@ -83,13 +83,25 @@ def run(main: Callable[[], None]) -> None:
     """Run a script; what is wrong with its input is one line on the screen and exit code 1."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files are removed
     try:
-        main()
+        with trace.recorded(sys.argv[1:]):
+            main()
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _lacks_memory(error)):
+            raise
+        words = " ".join(str(error).split()) or "no more could be had"
+        print(f"error: out of memory: {words}; run fewer jobs at once, or ask for more (mem_mb)", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _lacks_memory(error: RuntimeError) -> bool:
+    """Whether torch says that memory of the machine or the GPU is out; both are RuntimeErrors."""
+    return any(words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory"))
 
 
 def _flag(name: str) -> str:

@@ -29,6 +29,7 @@ TRAIN_FLOP_PER_GPU_S = 1.0e13  # not measured: a fraction of a data-centre GPU's
 START_S = 2.5  # a process that imports numba or torch
 EVALUATE_S_PER_VOXEL = 1.0e-7  # all measures of one image
 FIGURE_S = 4.0
+SCORE_CORE_S = 180.0  # KSE at the paper's width, from 2.8 s at a quarter of it
 
 EVENT_BYTES = 12
 GZIP_SHARE = 0.9  # size of a compressed float32 image over its raw size (noise hardly compresses)
@@ -84,6 +85,50 @@ def sensitivity_core_s(config: Config) -> float:
     return from_choice(config.scanner).n_lors * planes / SENSITIVITY_LORS_PER_CORE_S
 
 
+def additive_core_s(config: Config) -> float:
+    """Core seconds of one study's attenuation and background, event by event."""
+    return events_per_study(config) / ADDITIVE_EVENTS_PER_CORE_S * _detail(config)
+
+
+def recon_core_s(config: Config, protocol: str, shares: Sequence[float]) -> float:
+    """Core seconds of the images of one study and protocol that are made from these shares of its events."""
+    p, voxels = config.protocols[protocol], math.prod(config.grid.shape)
+    projections = sum(shares) * events_per_study(config) * p.iterations * _detail(config) / RECON_EVENTS_PER_CORE_S
+    return projections + len(shares) * p.iterations * p.subsets * voxels / RECON_VOXELS_PER_CORE_S
+
+
+def training_s(config: Config, studies: Sequence[Study], name: str, threads: int, gpus: int) -> float:
+    """Seconds of one training of the network `name` on so many GPUs, or (0) threads."""
+    rate = gpus * TRAIN_FLOP_PER_GPU_S if gpus else threads * TRAIN_FLOP_PER_CORE_S
+    return START_S + training_flop(config, studies, name) / rate
+
+
+def denoising_s(config: Config, images: int, threads: int, gpus: int) -> float:
+    """Seconds of so many images through a network on so many GPUs, or (0) threads."""
+    rate = gpus * TRAIN_FLOP_PER_GPU_S if gpus else threads * TRAIN_FLOP_PER_CORE_S
+    return START_S + images * math.prod(config.grid.shape) * 2 * _macs_per_pixel(config.network.width) / rate
+
+
+def scoring_core_s(config: Config) -> float:
+    """Core seconds of the KSE of one network: distances of kernels grow with the cube of the width."""
+    return START_S + SCORE_CORE_S * config.network.width**3
+
+
+def evaluation_core_s(config: Config, images: int) -> float:
+    """Core seconds of all measures of so many images."""
+    return START_S + images * math.prod(config.grid.shape) * EVALUATE_S_PER_VOXEL
+
+
+def weights_mb(config: Config) -> float:
+    """A network's weights, MB."""
+    return _macs_per_pixel(config.network.width) * 4 / 1e6
+
+
+def activations_mb(config: Config, training: Training) -> float:
+    """What a training step keeps of a batch, MB: each layer's output, normalised, rectified, and its gradient."""
+    return 16 * training.batch * training.patch**2 * sum(PAPER_CHANNELS) * config.network.width / 1e6
+
+
 def protocols(role: str) -> tuple[str, ...]:
     """The protocols that a study of this role is reconstructed with."""
     return ("v1", "v2") if role in ("train_v1v2", "test_lesion", "test_high_bmi") else ("v2",)
@@ -121,11 +166,15 @@ def bill_text(rows: Sequence[Cost]) -> str:
             f"{row.stage:<11}{row.jobs:>6}{_short(row.core_h):>9}{_short(row.gpu_h):>9}"
             f"{_short(row.kept_gb):>10}{_short(row.temporary_gb):>15}"
         )
-    peak = total.kept_gb + total.temporary_gb
     lines.append(
-        f"At most {_short(peak)} GB on disk at once. With a GPU, its hours replace the core hours of that row."
+        f"At most {_short(peak_gb(rows))} GB on disk at once. With a GPU, its hours replace the core hours of that row."
     )
     return "\n".join(lines)
+
+
+def peak_gb(rows: Sequence[Cost]) -> float:
+    """Disk that is taken at most, GB."""
+    return sum(row.kept_gb + row.temporary_gb for row in rows)
 
 
 def _short(value: float) -> str:
@@ -134,20 +183,22 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
+def _detail(config: Config) -> float:
+    """Voxels crossed in a TOF window, against those of 4 mm."""
+    return float(4.0 / math.prod(config.grid.voxel_mm) ** (1 / 3))
+
+
 def _reconstruct(config: Config, studies: Sequence[Study], kept_gb: float) -> Cost:
-    voxels, events, jobs, seconds = math.prod(config.grid.shape), events_per_study(config), 0, 0.0
-    detail = 4.0 / (math.prod(config.grid.voxel_mm) ** (1 / 3))  # voxels crossed in a TOF window, against 4 mm voxels
+    jobs, seconds = 0, 0.0
     for study in studies:
         shares = fractions(study.role, config)
         jobs += 1  # sensitivity image and additive term
-        seconds += START_S + sensitivity_core_s(config) + events / ADDITIVE_EVENTS_PER_CORE_S * detail
+        seconds += START_S + sensitivity_core_s(config) + additive_core_s(config)
         for name in protocols(study.role):
-            protocol = config.protocols[name]
             one_job = config.resources.recon_jobs == "study"
             jobs += 1 if one_job else len(shares)
             seconds += START_S * (1 if one_job else len(shares))
-            seconds += sum(shares) * events * protocol.iterations * detail / RECON_EVENTS_PER_CORE_S
-            seconds += len(shares) * protocol.iterations * protocol.subsets * voxels / RECON_VOXELS_PER_CORE_S
+            seconds += recon_core_s(config, name, shares)
     return Cost("reconstruct", jobs, seconds / 3600, kept_gb=kept_gb)
 
 
@@ -170,7 +221,7 @@ def _networks(config: Config, studies: Sequence[Study]) -> list[Cost]:
     trained = [n for n, e in entries.items() if e.method == "train"]
     adapted = [n for n, e in entries.items() if e.method != "train"]
     scored = {e.base for e in entries.values() if e.method == "tgd"} | {config.score.network}
-    weights_gb = _macs_per_pixel(config.network.width) * 4 / 1e9
+    weights_gb = weights_mb(config) / 1e3
     online = len(_online(studies))
     rows = []
     for stage, group in (("train", trained), ("adapt", adapted)):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PACKAGES = ("numpy", "numba", "torch", "snakemake")
+JOB_IDS = ("SLURM_JOB_ID", "LSB_JOBID")  # of SLURM, LSF
+written: list[Path] = []  # all that `atomic` wrote, in order
 
 
 @contextmanager
@@ -31,12 +33,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
     The temporary name keeps the suffixes of `path`, as writers choose a format by them. An OSError names `path`.
     """
     path = Path(path)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".tmp-{platform.node()}-{os.getpid()}-{path.name}")  # on a cluster, folders are shared
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
             temporary.replace(path)
+            written.append(path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -94,9 +97,10 @@ def sha256(path: str | Path) -> str:
 def sidecar(
     inputs: Iterable[str | Path], settings: Mapping[str, Any], seed: int | None, device: str, started: float
 ) -> dict[str, Any]:
-    """Provenance of a result: input hashes, settings, seed, versions, host, wall time and peak memory.
+    """Provenance of a result: input hashes, settings, seed, versions, host, job, device, wall time and peak memory.
 
-    `started` is `time.time()` at the job's beginning, in s.
+    `started` is `time.time()` at the job's beginning, in s. `job` is the scheduler's number of it, and `gpus` are those
+    that it was given; None without one.
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
@@ -105,8 +109,9 @@ def sidecar(
         "seed": seed,
         "software": software(),
         "host": platform.node(),
-        "job": os.environ.get("SLURM_JOB_ID"),
+        "job": next((os.environ[name] for name in JOB_IDS if name in os.environ), None),
         "device": device,
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "wall_s": round(time.time() - started, 2),
         "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),

@@ -164,6 +164,33 @@ def test_an_error_of_several_lines_becomes_one(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "error: a.nii: truncated - could the file be damaged?\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "no more could be had"),
+        (MemoryError("Unable to allocate 8 GiB"), "Unable to allocate 8 GiB"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "DefaultCPUAllocator: can't allocate"),
+        (RuntimeError("CUDA out of memory. Tried to\n allocate 2 GiB"), "CUDA out of memory. Tried to allocate 2 GiB"),
+    ],
+)
+def test_out_of_memory_is_one_line(capsys, error, told) -> None:  # type: ignore[no-untyped-def]
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit):
+        cli.run(main)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: out of memory: {told}") and "fewer jobs at once" in line
+
+
+def test_other_errors_of_torch_keep_their_trace() -> None:
+    def main() -> None:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        cli.run(main)
+
+
 def test_an_adaptation_with_a_key_of_another_method_is_one_line(root) -> None:  # type: ignore[no-untyped-def]
     words = ["--dataset", "x", "--name", "n", "--base", "b", "--out", "o", "--method", "tgd", "--blocks", "8"]
     done = subprocess.run(

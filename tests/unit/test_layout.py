@@ -48,7 +48,10 @@ def test_every_rule_declares_what_it_needs(root):
     for file, name, body in rules(root):
         if "shell:" not in body and "run:" not in body and "script:" not in body:
             continue  # a target rule
-        for word in ("log:", "benchmark:", "threads:", "mem_mb", "runtime"):
+        sizes = ("mem_mb=", "runtime=", "disk_mb=")  # by formula, but for rules that only put small tables together
+        if file != "together.smk":
+            sizes = ("mem_mb=mem(", "runtime=minutes(", "disk_mb=disk(")
+        for word in ("log:", "benchmark:", "threads:", *sizes):
             assert word in body, f"{file}: rule {name} lacks {word}"
 
 
@@ -116,6 +119,12 @@ def test_constraints_pin_every_dependency(root):
     for requirement in wanted:
         name = re.split(r"[\[<>=!~ ]", requirement)[0].lower()
         assert name in pinned, f"envs/constraints.txt does not pin {name}"
+
+
+def test_the_extra_cluster_is_installed_by_make_venv(root):
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (installed,) = re.findall(r"^EXTRAS := (.*)$", (root / "Makefile").read_text(), re.M)
+    assert {"workflow", "cluster", "dev"} == set(installed.split(",")) <= set(extras)
 
 
 def test_smoke_and_paper_only_override_known_keys(raw_config):

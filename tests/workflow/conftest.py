@@ -17,9 +17,9 @@ Snakemake = Callable[..., "subprocess.CompletedProcess[str]"]
 def snakemake() -> Snakemake:
     """`snakemake(*words)`: run it in the checkout, output and errors in `.stdout`."""
     root = Path(__file__).resolve().parents[2]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     def call(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", *map(str, words)]
         return subprocess.run(
             command,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tgdpet import provenance
 from tgdpet.images import read_image
 
 FIGURES = ("table1", "fig3", "fig4", "fig5", "fig6", "figS1", "timing", "kse", "training", "findings", "gain")
@@ -79,6 +80,17 @@ def test_images_are_quantitative(smoke):
     low, high = image.sidecar["ValidSlices"]
     inner = np.s_[8:-8, 8:-8, low + 1 : high]
     assert image.data[inner].mean() == pytest.approx(truth.data[inner].mean(), rel=0.05)
+
+
+def test_the_chain_behind_a_figure_reaches_the_simulated_scans(smoke):
+    lines = list(provenance.tree(smoke / "figures/fig6.png"))
+    network = "adapted/TGD-N2N/bladder.safetensors"
+    for part in ("denoised/TGD-N2N/", network, "dataset/n2n-bladder/index.tsv", "recon/sub-bladder/pet/"):
+        assert any(part in line and "on " in line for line in lines), part
+    assert any("listmode/bladder/" in line for line in lines)
+    bare = {line.split("  [")[0].split("─ ")[-1] for line in lines if "no sidecar" in line}
+    assert bare <= {f"{smoke}/config.yaml", "config/studies_smoke.tsv"}, bare
+    assert not any("CHANGED SINCE" in line for line in lines)
 
 
 def test_list_mode_is_cleared_away_and_a_second_run_does_nothing(smoke, snakemake):

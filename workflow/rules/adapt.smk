@@ -74,10 +74,11 @@ for _name, _networks, _path, _job in ADAPT_JOBS:
         threads: CONFIG.resources.train
         resources:
             mem_mb=mem(
-                2500,
-                per_voxel_bytes=8 * len(STUDIES) * (len(CONFIG.sampling.levels_s) + 1),
+                1500 + costs.activations_mb(CONFIG, CONFIG.adapt),
+                per_voxel_bytes=8 * len(STUDIES) * LEVELS,
             ),
-            runtime=minutes(1800),
+            runtime=minutes(training_s),
+            disk_mb=disk(more_mb=5 * costs.weights_mb(CONFIG)),
             gpu=GPU * CONFIG.resources.gpus,
         params:
             scores=lambda w, input: f"--scores {input.scores}" if input.scores else "",

@@ -90,7 +90,3 @@ def model(network, study=None):
 def names(words):
     """A wildcard constraint that allows these words only."""
     return "|".join(map(re.escape, words)) or "none"
-
-
-if workflow.is_main_process:
-    print(costs.bill_text(costs.estimate(CONFIG, STUDIES)), file=sys.stderr)

@@ -43,8 +43,9 @@ for _task, (_protocol, _studies) in TASKS.items():
             f"{R}/benchmarks/dataset/{_task}.tsv"
         threads: 1
         resources:
-            mem_mb=mem(500, per_voxel_bytes=12 * (len(CONFIG.sampling.levels_s) + 1)),
-            runtime=minutes(60 + len(_studies) * VOXELS / 1e6),
+            mem_mb=mem(300, per_voxel_bytes=12 * LEVELS),
+            runtime=minutes(30 + len(_studies) * LEVELS * VOXELS / 1e7),
+            disk_mb=disk(images=len(_studies) * LEVELS),
         params:
             pairs=" ".join(":".join(pair) for pair in task_pairs(_task)),
             validation=(

@@ -32,8 +32,11 @@ for _name, _networks, _role in DENOISE_JOBS:
             study=names(ROLE_STUDIES[_role]),
         threads: CONFIG.resources.denoise
         resources:
-            mem_mb=mem(2000, per_voxel_bytes=100),
-            runtime=minutes(600),
+            mem_mb=mem(1000, per_voxel_bytes=100),
+            runtime=minutes(
+                costs.denoising_s(CONFIG, len(_images), CONFIG.resources.denoise, GPU)
+            ),
+            disk_mb=disk(images=len(_images)),
             gpu=GPU,
         params:
             dir=lambda w, output: os.path.dirname(output.images[0]),

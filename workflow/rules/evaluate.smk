@@ -28,7 +28,8 @@ rule evaluate:
     threads: 1
     resources:
         mem_mb=mem(800, per_voxel_bytes=16 * (CONFIG.sampling.realisations + 10)),
-        runtime=minutes(300),
+        runtime=minutes(evaluation_s),
+        disk_mb=disk(),
     params:
         role=lambda w: STUDY[w.study].role,
         whole=WHOLE,
@@ -54,5 +55,6 @@ rule collect:
     resources:
         mem_mb=mem(500),
         runtime=minutes(30),
+        disk_mb=disk(),
     shell:
         "python {input.script} --tables {input.tables} --out {output} 2>&1 | tee {log}"

@@ -24,8 +24,9 @@ rule resolved_config:
     localrule: True
     threads: 1
     resources:
-        mem_mb=200,
-        runtime=10,
+        mem_mb=mem(200),
+        runtime=minutes(1),
+        disk_mb=disk(),
     params:
         config=tgd_config.as_dict(CONFIG),
     run:
@@ -54,7 +55,8 @@ rule figure:
     threads: 1
     resources:
         mem_mb=mem(1000, per_voxel_bytes=100),
-        runtime=minutes(60),
+        runtime=minutes(60 + VOXELS * CONFIG.sampling.realisations / 1e7),
+        disk_mb=disk(more_mb=50),
     params:
         results=lambda w: R,
         stem=lambda w, output: os.path.splitext(output[0])[0],
@@ -82,6 +84,7 @@ rule report:
     resources:
         mem_mb=mem(800),
         runtime=minutes(60),
+        disk_mb=disk(more_mb=70),
     params:
         results=lambda w: R,
     shell:

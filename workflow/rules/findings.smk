@@ -21,6 +21,7 @@ rule findings:
     resources:
         mem_mb=mem(1000, per_voxel_bytes=4 * CONFIG.sampling.realisations),
         runtime=minutes(30),
+        disk_mb=disk(),
     params:
         results=lambda w: R,
     shell:

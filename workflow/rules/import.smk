@@ -23,7 +23,7 @@ rule import_listmode:
     resources:
         mem_mb=mem(1000, per_voxel_bytes=60),
         runtime=minutes(EVENTS / costs.IMPORT_EVENTS_PER_CORE_S),
-        disk_mb=int(12 * EVENTS / 1e6) + 100,
+        disk_mb=disk(images=2, event_bytes=costs.EVENT_BYTES + 4),
     params:
         dir=lambda w, output: os.path.dirname(output.events),
         options=cli.to_options(CONFIG.grid),

@@ -17,11 +17,12 @@ rule corrections:
         f"{R}/benchmarks/corrections/{{study}}.tsv"
     threads: CONFIG.resources.reconstruct
     resources:
-        mem_mb=mem(900, per_voxel_bytes=80, per_event_bytes=4),
+        mem_mb=mem(600, per_voxel_bytes=80, per_event_bytes=4),
         runtime=minutes(
-            costs.sensitivity_core_s(CONFIG)
-            + EVENTS / costs.ADDITIVE_EVENTS_PER_CORE_S
+            (costs.sensitivity_core_s(CONFIG) + costs.additive_core_s(CONFIG))
+            / CONFIG.resources.reconstruct
         ),
+        disk_mb=disk(images=2, event_bytes=4),
     params:
         dir=lambda w, input: os.path.dirname(input.events),
         cache=f"{R}/cache",
@@ -69,13 +70,9 @@ for _role, _studies, _samples, _name in RECON_JOBS:
             study=names(_studies),
         threads: CONFIG.resources.reconstruct
         resources:
-            mem_mb=mem(700, per_voxel_bytes=60, per_event_bytes=40),
-            runtime=minutes(
-                2
-                * EVENTS
-                * max(p.iterations for p in CONFIG.protocols.values())
-                / costs.RECON_EVENTS_PER_CORE_S
-            ),
+            mem_mb=mem(500, per_voxel_bytes=60, per_event_bytes=40),
+            runtime=minutes(recon_s),
+            disk_mb=disk(images=len(_samples)),
         params:
             listmode=lambda w, input: os.path.dirname(input.events),
             dir=lambda w, output: os.path.dirname(output.images[0]),

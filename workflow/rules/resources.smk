@@ -1,4 +1,7 @@
-# Memory and time of jobs, from the sizes of images and list modes.
+# Memory, wall time and disk of jobs, by the sizes of images, list modes and networks. The rates and constants were measured: a
+# test holds every job of a small run against what it really took.
+import math
+
 # A job asks for a GPU where one is configured, or where this machine has one.
 GPU = int(
     CONFIG.device == "cuda"
@@ -16,6 +19,8 @@ LAUNCH = (
 )
 VOXELS = CONFIG.grid.shape[0] * CONFIG.grid.shape[1] * CONFIG.grid.shape[2]
 EVENTS = costs.events_per_study(CONFIG)
+SNAKEMAKE_MB = 400  # a cluster's job holds two Snakemakes around its script
+LEVELS = len(CONFIG.sampling.levels_s) + 1
 
 
 def untracked(text):
@@ -23,12 +28,51 @@ def untracked(text):
     return lambda wildcards, threads: text
 
 
+def grown(value, step):
+    """A resource by its job's wildcards and number of tries: `value` (a number or a function of the wildcards), more at each."""
+
+    def of_attempt(wildcards, attempt):
+        first = value(wildcards) if callable(value) else value
+        return math.ceil(first * (1 + step * (attempt - 1)))
+
+    return of_attempt
+
+
 def mem(base_mb, per_voxel_bytes=0.0, per_event_bytes=0.0):
-    """Memory of a job by the sizes of its images and list modes, more at every retry."""
-    size = base_mb + (per_voxel_bytes * VOXELS + per_event_bytes * EVENTS) / 1e6
-    return lambda wildcards, attempt: int(size * (1 + 0.5 * (attempt - 1)))
+    """Memory of a job by the sizes of its images and list modes; half as much again at every retry."""
+    sizes = (per_voxel_bytes * VOXELS + per_event_bytes * EVENTS) / 1e6
+    return grown(SNAKEMAKE_MB + base_mb + sizes, 0.5)
 
 
-def minutes(core_s):
-    """Wall time of a job that is expected to take so many seconds: four times that, at least ten minutes."""
-    return lambda wildcards, attempt: int(attempt * max(10, 4 * core_s / 60))
+def minutes(seconds):
+    """Wall time of a job that is expected to take so long: four times that, at least ten minutes; as much again at every retry."""
+    of = seconds if callable(seconds) else lambda wildcards: seconds
+    return grown(lambda wildcards: max(10, 4 * of(wildcards) / 60), 1)
+
+
+def disk(images=0, event_bytes=0.0, more_mb=0.0):
+    """What a job writes: so many images of the grid, so many bytes an event; half as much again at every retry."""
+    return grown(20 + (images * 4 * VOXELS + event_bytes * EVENTS) / 1e6 + more_mb, 0.5)
+
+
+def recon_s(wildcards):
+    """Seconds of a reconstruction job: a study's images, or the one that is made of all events."""
+    one_job = CONFIG.resources.recon_jobs == "study"
+    shares = costs.fractions(STUDY[wildcards.study].role, CONFIG) if one_job else [1]
+    core_s = costs.recon_core_s(CONFIG, wildcards.protocol, shares)
+    return core_s / CONFIG.resources.reconstruct
+
+
+def training_s(wildcards):
+    """Seconds of a training or adaptation on the GPUs or threads that it asks for."""
+    parts = CONFIG.resources.train, GPU * CONFIG.resources.gpus
+    return costs.training_s(CONFIG, STUDIES, wildcards.network, *parts)
+
+
+def evaluation_s(wildcards):
+    """Seconds of the measures of a study: of its noisy images, and of each network's."""
+    role = STUDY[wildcards.study].role
+    inputs = len(costs.protocols(role)) * len(noisy_names(role))
+    return costs.evaluation_core_s(
+        CONFIG, inputs * (1 + len(networks_of(wildcards.study)))
+    )

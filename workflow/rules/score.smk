@@ -15,8 +15,9 @@ rule score:
         network=names(BASES),
     threads: 1
     resources:
-        mem_mb=mem(1500),
-        runtime=minutes(30),
+        mem_mb=mem(800 + 2000 * CONFIG.network.width**2),
+        runtime=minutes(costs.scoring_core_s(CONFIG)),
+        disk_mb=disk(),
     params:
         k=CONFIG.score.k,
         alpha=cli.word(CONFIG.score.alpha),
@@ -45,8 +46,13 @@ rule drop:
         f"{R}/benchmarks/score/drop.tsv"
     threads: CONFIG.resources.denoise
     resources:
-        mem_mb=mem(2000, per_voxel_bytes=100),
-        runtime=minutes(300),
+        mem_mb=mem(1000, per_voxel_bytes=100),
+        runtime=minutes(
+            costs.denoising_s(
+                CONFIG, len(CONFIG.score.drop_phi) + 1, CONFIG.resources.denoise, GPU
+            )
+        ),
+        disk_mb=disk(images=len(CONFIG.score.drop_phi) + 1),
         gpu=GPU,
     params:
         phi=" ".join(map(cli.word, CONFIG.score.drop_phi)),

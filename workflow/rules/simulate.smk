@@ -14,8 +14,9 @@ rule compile:
         f"{R}/benchmarks/compile/compile.tsv"
     threads: 1
     resources:
-        mem_mb=mem(1000),
+        mem_mb=mem(600),
         runtime=minutes(60),
+        disk_mb=disk(),
     shell:
         "python {input.script} --out {output} 2>&1 | tee {log}"
 
@@ -41,9 +42,11 @@ rule simulate:
         study=names(s.study for s in STUDIES if s.source != "petsird"),
     threads: CONFIG.resources.simulate
     resources:
-        mem_mb=mem(800, per_voxel_bytes=60 * CONFIG.simulation.oversampling**3),
-        runtime=minutes(EVENTS / costs.SIMULATE_EVENTS_PER_CORE_S),
-        disk_mb=int(12 * EVENTS / 1e6) + 100,
+        mem_mb=mem(500, per_voxel_bytes=60 * CONFIG.simulation.oversampling**3),
+        runtime=minutes(
+            EVENTS / costs.SIMULATE_EVENTS_PER_CORE_S / CONFIG.resources.simulate
+        ),
+        disk_mb=disk(images=3, event_bytes=costs.EVENT_BYTES),
     params:
         dir=lambda w, output: os.path.dirname(output.events),
         role=lambda w: STUDY[w.study].role,
@@ -75,8 +78,9 @@ rule subsample:
         f"{R}/benchmarks/subsample/{{study}}.tsv"
     threads: 1
     resources:
-        mem_mb=mem(500),
+        mem_mb=mem(400),
         runtime=minutes(20 * EVENTS / costs.SUBSAMPLE_EVENTS_PER_CORE_S),
+        disk_mb=disk(),
     params:
         dir=lambda w, input: os.path.dirname(input.events),
         role=lambda w: STUDY[w.study].role,

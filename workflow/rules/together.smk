@@ -17,6 +17,7 @@ rule findings:
     resources:
         mem_mb=2000,
         runtime=60,
+        disk_mb=100,
     params:
         runs=RUNS,
     shell:
@@ -43,6 +44,7 @@ rule findings_figure:
     resources:
         mem_mb=1000,
         runtime=30,
+        disk_mb=100,
     params:
         results=lambda w: ROOT_RESULTS,
         stem=lambda w, output: str(Path(output[0]).with_suffix("")),

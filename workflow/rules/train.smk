@@ -55,12 +55,11 @@ for _name, _networks, _path, _job in SCRATCH_JOBS:
         threads: CONFIG.resources.train
         resources:
             mem_mb=mem(
-                2500,
-                per_voxel_bytes=8
-                * len(ROLE_STUDIES["train_v1v2"])
-                * (len(CONFIG.sampling.levels_s) + 1),
+                1500 + costs.activations_mb(CONFIG, CONFIG.train),
+                per_voxel_bytes=8 * len(ROLE_STUDIES["train_v1v2"]) * LEVELS,
             ),
-            runtime=minutes(3600),
+            runtime=minutes(training_s),
+            disk_mb=disk(more_mb=5 * costs.weights_mb(CONFIG)),
             gpu=GPU * CONFIG.resources.gpus,
         params:
             width=cli.word(CONFIG.network.width),

@@ -1,0 +1,190 @@
+"""A working folder, Snakemake on the one-node SLURM in it, and the ways to interrupt it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+CONFIGS = ("config/smoke.yaml", "tests/cluster/tiny.yaml")
+PATIENCE_S = 240.0
+# Where a local run gives the same bytes every time; the rest tells hosts, times and speeds.
+SAME = (
+    "recon/**/*.nii.gz", "dataset/**/*.npy", "dataset/**/index.tsv", "models/**/*.safetensors",
+    "adapted/**/*.safetensors", "kse/**/*.csv", "kse/**/*.nii.gz", "denoised/**/*.nii.gz",
+    "metrics/*.csv", "figures/*.csv",
+)  # fmt: skip
+CLOCK = {"timing.csv", "training.csv"}
+
+
+@dataclass
+class Row:
+    """What one fault did: seconds of computing lost, and whether the results are those of a run left alone."""
+
+    fault: str
+    happened: str
+    lost_s: float
+    equal: bool | None = None
+
+
+def slurm(*words: str) -> str:
+    """What a SLURM command prints."""
+    return subprocess.run(words, text=True, capture_output=True, check=True).stdout
+
+
+def wait_for(what: str, found: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    """The first true value of `found()`, asked five times a second."""
+    limit = time.monotonic() + patience_s
+    while not (value := found()):
+        assert time.monotonic() < limit, f"waited {patience_s:.0f} s for {what}"
+        time.sleep(0.2)
+    return value
+
+
+def script(place: Path, *words: str) -> psutil.Process | None:
+    """The script that runs in the folder `place` with all these words in its command line, if there is one."""
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        line = process.info["cmdline"] or []
+        ours = len(line) > 1 and "python" in Path(line[0]).name and line[1].startswith("scripts/")
+        if ours and process.info["cwd"] == str(place) and all(word in line or word in line[1] for word in words):
+            return process
+    return None
+
+
+@dataclass
+class Folder:
+    """A checkout to work in, made of links, with a profile of its own."""
+
+    place: Path
+    profile: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.place.mkdir(parents=True)
+        for name in ("workflow", "scripts", "config", "tests"):
+            (self.place / name).symlink_to(ROOT / name)
+        (self.place / "Snakefile").write_text((ROOT / "Snakefile").read_text())
+        self.profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
+        self.profile |= {"slurm-init-seconds-before-status-checks": 1, "latency-wait": 10, "cores": 2}
+        self.set()
+
+    def set(self, **rules: dict[str, Any]) -> None:
+        """Write the profile, with other resources for some rules."""
+        changed = {**self.profile["set-resources"]}
+        for rule, words in rules.items():
+            changed[rule] = {**changed.get(rule, {}), **words}
+        folder = self.place / "profiles/mine"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "profile.yaml").write_text(yaml.safe_dump({**self.profile, "set-resources": changed}))
+
+    def command(self, results: Path, *words: str) -> list[str]:
+        """Snakemake's command line for this folder."""
+        tail = ["--configfile", *CONFIGS, "--config", f"results={results}", *words]
+        return [sys.executable, "-m", "snakemake", *tail]
+
+    def environment(self) -> dict[str, str]:
+        """As on a login node: the environment's Python first, one thread for each library."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+
+    def local(self, results: Path) -> None:
+        """Run everything without SLURM."""
+        done = self.start(results, "--cores", "2", "--notemp", log="local.log").wait()
+        assert done == 0, self.log("local.log")[-5000:]
+
+    def start(self, results: Path, *words: str, log: str = "snakemake.log") -> subprocess.Popen[bytes]:
+        """Start Snakemake in a session of its own; its words go to `log`, after those that are there."""
+        profile = () if "--cores" in words else ("--workflow-profile", "profiles/mine")
+        with open(self.place / log, "ab") as file:
+            return subprocess.Popen(
+                self.command(results, *profile, *words), cwd=self.place, env=self.environment(),
+                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def finish(self, run: subprocess.Popen[bytes], log: str = "snakemake.log") -> None:
+        """Wait for the end of a run, which has to be a good one."""
+        assert run.wait(timeout=PATIENCE_S * 2) == 0, self.log(log)[-6000:]
+
+    def unlock(self, results: Path) -> None:
+        """The documented step after a killed Snakemake."""
+        words = self.command(results, "--workflow-profile", "profiles/mine", "--unlock")
+        subprocess.run(words, cwd=self.place, env=self.environment(), check=True, capture_output=True)
+
+    def log(self, name: str = "snakemake.log") -> str:
+        """What Snakemake said so far."""
+        path = self.place / name
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def job_of(self, *words: str, state: str = "R") -> str:
+        """SLURM's number of the running (or, PD, pending) job whose comment has these words."""
+
+        def found() -> str | None:
+            for line in slurm("squeue", "-h", f"--states={state}", "-o", "%i|%k").splitlines():
+                number, comment = line.split("|", 1)
+                if all(word in comment for word in words):
+                    return number
+            return None
+
+        return str(wait_for(f"a job {words} in state {state}", found))
+
+
+def kill(process: psutil.Process | subprocess.Popen[bytes]) -> None:
+    """kill -9, of this process alone."""
+    os.kill(process.pid, signal.SIGKILL)
+
+
+def lost_s(process: psutil.Process | None, checkpoint: Path) -> float:
+    """Wait for the process to end; seconds that it computed since its last checkpoint."""
+    assert process is not None
+    process.wait(timeout=PATIENCE_S)
+    return max(0.0, time.time() - checkpoint.stat().st_mtime)
+
+
+def resumed(log: Path, before: int = 0) -> int:
+    """The step after `before` that a training went on at; 0 if it did not yet, or began again."""
+    found = re.findall(r"goes on at step (\d+) of", log.read_text()) if log.exists() else []
+    return int(found[-1]) if found and int(found[-1]) > before else 0
+
+
+def differing(one: Path, two: Path) -> list[str]:
+    """Files that should be the same bytes in both result folders, and are not."""
+    names = {str(p.relative_to(r)) for r in (one, two) for glob in SAME for p in r.glob(glob) if p.name not in CLOCK}
+    assert len(names) > 100, len(names)
+    return [n for n in sorted(names) if not _same(one / n, two / n)]
+
+
+def _same(one: Path, two: Path) -> bool:
+    return one.exists() and two.exists() and one.read_bytes() == two.read_bytes()
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[list[set[str]]]:
+    """Collect, twice a second, which jobs run in the partition of the GPUs."""
+    seen: list[set[str]] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.5):
+            with contextlib.suppress(subprocess.SubprocessError):
+                seen.append(set(slurm("squeue", "-h", "-p", "gpu", "--states=R", "-o", "%i").split()))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,63 @@
+"""What jobs ask for, by the formulas of workflow/rules/resources.smk, against what they took."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+from plans import jobs
+
+# Below these a request is no burden to a cluster; above, it is at most ten times what was needed.
+FLOOR = {"mem_mb": 2000, "runtime": 10, "disk_mb": 100}
+SNAKEMAKE_MB = 350  # two Snakemakes around the script of a cluster's job
+
+
+def test_every_job_of_the_smoke_run_asks_for_enough_and_not_for_ten_times_too_much(smoke, snakemake):
+    done = snakemake("-n", "--forceall", "--configfile", "config/smoke.yaml", "--config", f"results={smoke}")
+    planned = jobs(done.stdout)
+    files = list((smoke / "benchmarks").rglob("*.tsv"))
+    assert {str(path) for path in files} == set(planned)
+    wrong = []
+    for path in files:
+        took = pd.read_csv(path, sep="\t").iloc[-1]
+        sizes = [
+            p.stat().st_size
+            for p in map(smoke.joinpath, planned[str(path)].get("output", "").split(", "))
+            if p.exists()
+        ]
+        needed = {"mem_mb": took["max_rss"] + SNAKEMAKE_MB, "runtime": took["s"] / 60, "disk_mb": sum(sizes) / 1e6}
+        for name, least in needed.items():
+            asked = int(planned[str(path)][name])
+            most = max(FLOOR[name], 10 * least) if not math.isnan(least) else FLOOR[name]
+            if asked < least or asked > most:
+                wrong.append(f"{path.name}: {name} {asked}, needed {least:.1f}")
+    assert not wrong
+
+
+def test_each_try_asks_for_more(snakemake, tmp_path):
+    words = ["-n", "--configfile", "config/smoke.yaml", "--config", f"results={tmp_path / 'none'}", "--attempt"]
+    first, second = (jobs(snakemake(*words, n).stdout) for n in ("1", "2"))
+    assert len(first) > 70
+    for path, one in first.items():
+        for name, growth in {"mem_mb": 1.5, "disk_mb": 1.5, "runtime": 2}.items():
+            assert int(second[path][name]) == pytest.approx(growth * int(one[name]), abs=1), (path, name)
+
+
+def test_requests_follow_the_configuration(snakemake, tmp_path):
+    """Longer scans, finer grids, wider networks and more epochs cost time, memory and disk where they are used."""
+    common = ["-n", "--config", f"results={tmp_path / 'none'}", "device=cpu"]
+    base = jobs(snakemake(*common).stdout)
+
+    def grown(rule, name, change):
+        (tmp_path / "more.yaml").write_text(change)
+        more = jobs(snakemake(*common, "--configfile", tmp_path / "more.yaml").stdout)
+        path = next(path for path, job in base.items() if job["rule"] == rule)
+        return int(more[path][name]) / int(base[path][name])
+
+    assert grown("simulate", "disk_mb", "simulation: {dose_mbq_per_kg: 37.0}") > 5
+    assert grown("reconstruct_adapt", "runtime", "protocols: {v2: {iterations: 100}}") > 2
+    assert grown("corrections", "mem_mb", "grid: {shape: [224, 224, 128]}") > 1.3
+    assert grown("train", "runtime", "train: {epochs: 140}") == pytest.approx(10, rel=0.1)
+    assert grown("train", "mem_mb", "network: {width: 1.0}") > 1.1
+    assert grown("score", "runtime", "network: {width: 2.0}") > 5
