@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from tgdpet import costs, studies
 from tgdpet.config import Config, load, needs_old_data, old_task
+from tgdpet.figures import drawn
 
 ROOT = Path(__file__).resolve().parent.parent
 CORES = 32  # of a node without GPUs; each GPU brings the cores of its own jobs
@@ -94,7 +95,7 @@ def _networks(config: Config, table: list[studies.Study], images: Mapping[tuple[
             Job(f"evaluate {s.study}", costs.evaluation_core_s(config, n_images), 1, tuple(j.name for j in denoised))
         )
     last = tuple(f"evaluate {s.study}" for s in tests)
-    return [*jobs, Job("figures", costs.FIGURE_S * (costs.FIGURES + 1), 1, last)]
+    return [*jobs, Job("figures", costs.FIGURE_S * (len(drawn(config)) + 1), 1, last)]
 
 
 def ways_to_the_end(jobs: Iterable[Job]) -> dict[str, float]:

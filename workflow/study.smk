@@ -51,9 +51,10 @@ resource_scopes:
 
 
 RUNS = [of_seed(s) for s in SEEDS]
+SWEEP = bool((config.get("sweep") or {}).get("phi"))  # checked by the seeds' own runs
 TOGETHER = expand(
     f"{ROOT_RESULTS}/figures/{{figure}}.{{kind}}",
-    figure=["findings", "gain"],
+    figure=["findings", "gain", *(["phi"] if SWEEP else [])],
     kind=["png", "pdf", "csv"],
 )
 

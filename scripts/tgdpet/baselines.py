@@ -138,7 +138,7 @@ def _best(
         losses = {"old_loss": task_loss(model, old, settings), "new_loss": task_loss(model, new, settings)}
         tried.append({"strength": strength, **losses})
         ends.append((_copy(model), rows))
-    best = chosen(tried, base_loss)
+    best = chosen(tried, base_loss, min(tried, key=lambda t: t["strength"])["old_loss"])
     weights, rows = ends[best]
     model.load_state_dict(weights)
     if run.world.first:
@@ -153,19 +153,23 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {n: t.detach().clone() for n, t in model.state_dict().items()}
 
 
-def chosen(tried: Sequence[Mapping[str, float]], base_loss: float) -> int:
+def chosen(tried: Sequence[Mapping[str, float]], base_loss: float, plain_loss: float) -> int:
     """Index of the best trade: the least `new_loss` among those that forget at most half of what plain training does.
 
-    What one forgets is its `old_loss` less the base's; plain training is the weakest strength tried (0). Where plain
-    training forgets nothing, nothing may be forgotten; where none stays within, the least `old_loss` is taken. The
-    first of equals.
+    What one forgets is its `old_loss` less the base's; `plain_loss` is the `old_loss` of plain training (that of the
+    weakest strength tried, say). Where plain training forgets nothing, nothing may be forgotten; where none stays
+    within, the least `old_loss` is taken. The first of equals.
     """
-    plain = min(tried, key=lambda t: t["strength"])["old_loss"]
-    limit = base_loss + FORGETTING_ALLOWED * max(0.0, plain - base_loss)
+    limit = allowed(base_loss, plain_loss)
     kept = [i for i, t in enumerate(tried) if t["old_loss"] <= limit]
     if kept:
         return min(kept, key=lambda i: tried[i]["new_loss"])
     return min(range(len(tried)), key=lambda i: tried[i]["old_loss"])
+
+
+def allowed(base_loss: float, plain_loss: float) -> float:
+    """The largest `old_loss` that `chosen` lets pass, where one does."""
+    return base_loss + FORGETTING_ALLOWED * max(0.0, plain_loss - base_loss)
 
 
 def choose_kernels(

@@ -51,6 +51,7 @@ def check_whole(config: Config, source: str) -> None:
             raise ConfigError(f"{source}: networks: {' and '.join(same)} would share files on some disks; rename one")
         _check_network(name, entry, config.networks, source)
     _check_score(config, source)
+    _check_sweep(config, source)
 
 
 def _check_sampling(config: Config, source: str) -> None:
@@ -129,3 +130,19 @@ def _check_score(config: Config, source: str) -> None:
         raise ConfigError(f"{source}: score.network: unknown network {name!r}; {nearest(name, networks)}")
     if networks and networks[name].data == "n2n":
         raise ConfigError(f"{source}: score.network: {name!r} belongs to one study (data: n2n); name another network")
+
+
+def _check_sweep(config: Config, source: str) -> None:
+    sweep, networks = config.sweep, config.networks
+    if not sweep.phi:
+        return
+    if len({f"{phi:g}" for phi in sweep.phi}) < len(sweep.phi):
+        raise ConfigError(f"{source}: sweep.phi: {sweep.phi}: each once")
+    if sweep.network not in networks:
+        raise ConfigError(
+            f"{source}: sweep.network: unknown network {sweep.network!r}; {nearest(sweep.network, networks)}"
+        )
+    entry = networks[sweep.network]
+    if (entry.method, entry.data) != ("tgd", "adapt"):
+        made = f"has method {entry.method!r} and data {entry.data!r}"
+        raise ConfigError(f"{source}: sweep.network: {sweep.network!r} {made}; allowed is method tgd with data adapt")

@@ -169,6 +169,14 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """A network made again at each of many phi, and by plain fine-tuning, to choose phi."""
+
+    network: str = limits("TGD-net", help="network to make again (tgd, data: adapt)")
+    phi: list[float] = limits([], above=0, high=1, least=0, help="thresholds to retrain it at; none: no sweep")
+
+
+@dataclass(frozen=True)
 class Resources:
     """Threads of the heavy rules; memory and time are derived from the sizes in the rules."""
 
@@ -202,6 +210,7 @@ class Config:
     online: Training = field(default_factory=Training)
     networks: dict[str, NetworkEntry] = field(default_factory=dict)
     score: Score = field(default_factory=Score)
+    sweep: Sweep = field(default_factory=Sweep)
     compute: Compute = field(default_factory=Compute)
     resources: Resources = field(default_factory=Resources)
 

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .config import PENALTIES, Config, Training, chooses_strength, old_task
+from .figures import drawn
 from .scanner import from_choice
 from .studies import Study, with_role
+from .sweep import entries as all_networks
+from .sweep import networks as swept
 
 # The rates, of one core of a 2-core AMD EPYC (Zen 4) virtual machine in the default run, unless said otherwise.
 EVENTS_PER_S = 12_000.0  # demo scanner, BMI 24, 3.7 MBq/kg: pilot of the simulation, 280 mm of the body in view
@@ -33,7 +36,7 @@ SCORE_CORE_S = 180.0  # KSE at the paper's width, from 2.8 s at a quarter of it
 
 EVENT_BYTES = 12
 GZIP_SHARE = 0.9  # size of a compressed float32 image over its raw size (noise hardly compresses)
-FIGURES = 11
+JUDGED_PATCHES = 1024  # train.JUDGED_PATCHES, which takes torch to read
 PAPER_CHANNELS = (64, 64, 128, 128, 128, 256, 256)
 
 
@@ -66,8 +69,8 @@ def estimate(config: Config, studies: Sequence[Study]) -> list[Cost]:
         _dataset(config, studies),
         *_networks(config, studies),
         _denoise(config, tests, image_gb),
-        Cost("evaluate", len(tests) + 2, measured_h),
-        Cost("figures", FIGURES + 1, (FIGURES + 1) * FIGURE_S / 3600),
+        Cost("evaluate", len(tests) + 2 + bool(config.sweep.phi), measured_h),
+        Cost("figures", len(drawn(config)) + 1, (len(drawn(config)) + 1) * FIGURE_S / 3600),
     ]
 
 
@@ -112,6 +115,14 @@ def denoising_s(config: Config, images: int, threads: int, gpus: int) -> float:
 def scoring_core_s(config: Config) -> float:
     """Core seconds of the KSE of one network: distances of kernels grow with the cube of the width."""
     return START_S + SCORE_CORE_S * config.network.width**3
+
+
+def sweep_s(config: Config, threads: int, gpus: int) -> float:
+    """Seconds of the measures of a sweep: its networks on patches of both tasks, and one image for each phi."""
+    pixels = 2 * (len(swept(config)) + 1) * JUDGED_PATCHES * config.adapt.patch**2
+    rate = gpus * TRAIN_FLOP_PER_GPU_S if gpus else threads * TRAIN_FLOP_PER_CORE_S
+    judged = pixels * 2 * _macs_per_pixel(config.network.width) / rate
+    return judged + denoising_s(config, len(config.sweep.phi) + 1, threads, gpus)
 
 
 def evaluation_core_s(config: Config, images: int) -> float:
@@ -217,7 +228,7 @@ def _dataset(config: Config, studies: Sequence[Study]) -> Cost:
 
 
 def _networks(config: Config, studies: Sequence[Study]) -> list[Cost]:
-    entries = config.networks
+    entries = all_networks(config)
     trained = [n for n, e in entries.items() if e.method == "train"]
     adapted = [n for n, e in entries.items() if e.method != "train"]
     scored = {e.base for e in entries.values() if e.method == "tgd"} | {config.score.network}
@@ -230,7 +241,9 @@ def _networks(config: Config, studies: Sequence[Study]) -> list[Cost]:
         flop = sum(n * training_flop(config, studies, name) for name, n in runs)
         core_h = (flop / TRAIN_FLOP_PER_CORE_S + jobs * START_S) / 3600
         rows.append(Cost(stage, jobs, core_h, flop / TRAIN_FLOP_PER_GPU_S / 3600, jobs * weights_gb))
-    score = Cost("score", len(scored) + 1, (len(scored) + 1) * START_S / 3600)
+    jobs = len(scored) + 1 + bool(config.sweep.phi)
+    sweep_h = sweep_s(config, 1, 0) / 3600 if config.sweep.phi else 0
+    score = Cost("score", jobs, jobs * START_S / 3600 + sweep_h)
     return [rows[0], score, rows[1]]
 
 
@@ -261,13 +274,14 @@ def _online(studies: Sequence[Study]) -> list[Study]:
 
 def training_flop(config: Config, studies: Sequence[Study], name: str) -> float:
     """Floating-point operations of one training of the network `name`: forward 2 a weight, backward 4."""
-    entry = config.networks[name]
+    networks = all_networks(config)
+    entry = networks[name]
     training: Training = (
         config.online if entry.data == "n2n" else config.adapt if entry.data == "adapt" else config.train
     )
     slices = float(training_slices(config, studies, entry.data))
     if entry.replay > 0:
-        slices += entry.replay * training_slices(config, studies, old_task(name, config.networks))
+        slices += entry.replay * training_slices(config, studies, old_task(name, networks))
     pixels = slices * training.patches_per_slice * training.patch**2
     each = 8 if entry.penalty == "lwf" else 6  # the base's own forward for its outputs
     times = len(PENALTIES[entry.penalty]) if chooses_strength(entry) else 1

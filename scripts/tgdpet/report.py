@@ -14,8 +14,9 @@ import pandas as pd
 from .claims import POINTS
 from .config import as_dict
 from .evaluate import INPUT
-from .figures import FIGURES
+from .figures import FIGURES, drawn
 from .figures.common import Results, records
+from .figures.phi import recommendation
 from .files import read_json, software
 from .findings import read as read_findings
 from .summary import number, online, retention
@@ -27,6 +28,7 @@ TITLES = {
     "training": "Training",
     "kse": "Kernel scores",
     "fig4": "Fig. 4: kernels dropped",
+    "phi": "Choice of phi",
     "fig5": "Fig. 5: the networks side by side",
     "fig6": "Fig. 6: online learning, bladder",
     "figS1": "Supplement: online learning, catheter",
@@ -38,6 +40,7 @@ ORDER = (
     "training",
     "kse",
     "fig4",
+    "phi",
     "fig5",
     "fig6",
     "figS1",
@@ -80,7 +83,8 @@ def build(results: Results, captions: Path) -> str:
     sections.append(("table1", TITLES["table1"], _figure(results, "table1", captions)))
     sections.append(("retention", "Old task and new task", _retention(results)))
     sections.append(("gain", TITLES["gain"], _figure(results, "gain", captions)))
-    sections += [(name, TITLES[name], _figure(results, name, captions)) for name in ORDER]
+    shown = [name for name in ORDER if name in drawn(results.config)]
+    sections += [(name, TITLES[name], _figure(results, name, captions)) for name in shown]
     sections.append(("config", "Configuration", _config(results)))
     links = "".join(f'<a href="#{key}">{html.escape(title)}</a>' for key, title, _ in sections)
     body = "".join(f'<section id="{k}"><h2>{html.escape(title)}</h2>{text}</section>' for k, title, text in sections)
@@ -106,6 +110,7 @@ def _figure(results: Results, name: str, captions: Path) -> str:
     if not png.exists():
         return f"<p>Not drawn: figures/{name}.png is missing.</p>{caption}"
     data = base64.b64encode(png.read_bytes()).decode("ascii")
+    caption += f"<p>{html.escape(recommendation(results))}</p>" if name == "phi" else ""
     files = (("csv", "numbers (CSV)"), ("pdf", "vector (PDF)"))
     links = ", ".join(f'<a href="figures/{name}.{kind}">{text}</a>' for kind, text in files)
     alt = html.escape(TITLES[name])

@@ -53,14 +53,22 @@ def load(roots: Sequence[Path]) -> list[Run]:
     Raises ValueError when two have the same seed (they would count as independent and are not) or differ in more than
     the seed, when a table or file is damaged or holds NaN; FileNotFoundError for what is missing; each names the file.
     """
-    runs = [_load(root) for root in roots]
-    for number, run in enumerate(runs):
-        for other in runs[:number]:
-            if other.config.seed == run.config.seed:
-                raise ValueError(f"{run.root}: seed {run.config.seed} is that of {other.root}, so no repetition")
-        if key := _difference(_settings(runs[0]), _settings(run)):
-            raise ValueError(f"{run.root}/config.yaml: {key} differs from {runs[0].root}: no repetition of that run")
-    return runs
+    return [_load(root, config) for root, config in zip(roots, configs(roots), strict=True)]
+
+
+def configs(roots: Sequence[Path]) -> list[tgd_config.Config]:
+    """The configurations of these folders, which differ in their seeds alone (but for FREE); else ValueError."""
+    found = {root: tgd_config.read(root / "config.yaml") for root in roots}
+    out: list[tgd_config.Config] = []
+    for root in roots:
+        config = found[root]
+        for other, before in zip(roots, out, strict=False):
+            if before.seed == config.seed:
+                raise ValueError(f"{root}: seed {config.seed} is that of {other}, so no repetition")
+        if key := _difference(_settings(found[roots[0]]), _settings(config)):
+            raise ValueError(f"{root}/config.yaml: {key} differs from {roots[0]}: no repetition of that run")
+        out.append(config)
+    return out
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -73,16 +81,15 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _load(root: Path) -> Run:
-    config = tgd_config.read(root / "config.yaml")
+def _load(root: Path, config: tgd_config.Config) -> Run:
     metrics = root / "metrics" / "metrics.csv"
     # The table of all studies says which files belong to this run: a folder may hold those of a study taken out since.
     names = read_table(metrics, COLUMNS)["study"].astype(str).unique()
     return Run(root, config, [voi.read(metrics.with_name(voi.file_name(name))) for name in names])
 
 
-def _settings(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in tgd_config.as_dict(run.config).items() if key not in FREE}
+def _settings(config: tgd_config.Config) -> dict[str, Any]:
+    return {key: value for key, value in tgd_config.as_dict(config).items() if key not in FREE}
 
 
 def _difference(ours: Any, theirs: Any, key: str = "") -> str:

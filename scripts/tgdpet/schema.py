@@ -30,10 +30,12 @@ def limits(
     above: float | None = None,
     choices: Sequence[Any] | None = None,
     length: int | None = None,
+    least: int = 1,
     help: str = "",
 ) -> Any:
-    """A dataclass field with its limits (`low <= x <= high`, `x > above`) and its help text."""
-    meta = {"low": low, "high": high, "above": above, "choices": choices, "length": length, "help": help}
+    """A dataclass field with its limits (`low <= x <= high`, `x > above`, `least` values of a list) and its help."""
+    meta: dict[str, Any] = {"low": low, "high": high, "above": above, "choices": choices}
+    meta |= {"length": length, "least": least, "help": help}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: type(default)(default), metadata=meta)
     return field(default=default, metadata=meta)
@@ -78,7 +80,7 @@ def _value(hint: Any, raw: Any, key: str, meta: Mapping[str, Any], source: str) 
         length = meta.get("length")
         if length is not None and len(raw) != length:
             raise ConfigError(f"{source}: {key}: expected {length} values, got {len(raw)}: {raw}")
-        if not raw:
+        if not raw and meta.get("least", 1):
             raise ConfigError(f"{source}: {key}: expected at least one value, got an empty list")
         return [_scalar(typing.get_args(hint)[0], v, f"{key}[{i}]", meta, source) for i, v in enumerate(raw)]
     return _scalar(hint, raw, key, meta, source)
@@ -128,7 +130,7 @@ def _property_schema(hint: Any, meta: Mapping[str, Any]) -> dict[str, Any]:
         out: dict[str, Any] = {
             "type": "array",
             "items": _scalar_schema(typing.get_args(hint)[0], meta, False),
-            "minItems": meta.get("length") or 1,
+            "minItems": meta.get("length") or meta.get("least", 1),
         }
         if meta.get("length"):
             out["maxItems"] = meta["length"]

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from .evaluate import INPUT
-from .figures import FIGURES
+from .figures import drawn
 from .figures.common import Results, records
 from .figures.table1 import table
 from .figures.timing import saved, times
@@ -52,11 +52,12 @@ def screen(results: Results) -> str:
     share = saved(times(results), "measured")
     if math.isfinite(share):
         lines += ["", f"Time: TGD took {share:.0f} % less time than a new network from scratch (paper: 64 %)"]
-    made = [f for f in FIGURES if (results.root / "figures" / f"{f}.png").exists()]
+    figures = drawn(results.config)
+    made = [f for f in figures if (results.root / "figures" / f"{f}.png").exists()]
     lines += [
         "",
         f"Report   {results.root}/report.html",
-        f"Figures  {results.root}/figures/: {len(made)} of {len(FIGURES)}, .png .pdf .csv",
+        f"Figures  {results.root}/figures/: {len(made)} of {len(figures)}, .png .pdf .csv",
         f"Numbers  {results.root}/metrics/: metrics.csv; findings.csv, what was found again and what not",
         "Next     snakemake --configfile config/paper.yaml -n    what the paper's scale would cost",
         "         snakemake figures                              draw again, nothing retrained",

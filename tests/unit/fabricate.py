@@ -21,7 +21,9 @@ from tgdpet.files import write_csv, write_json
 from tgdpet.findings import findings, standing
 from tgdpet.images import grid_affine, read_image, write_image, write_labels
 from tgdpet.phantom import ORGANS
+from tgdpet.phi import choose
 from tgdpet.runs import load
+from tgdpet.sweep import MEASURED, PLAIN
 
 STUDIES = [
     ("train01", "train_v1v2", 21), ("train02", "train_v1v2", 31), ("adapt01", "adapt", 21),
@@ -36,6 +38,7 @@ NETWORKS: dict[str, dict[str, object]] = {
     "TGD-N2N": {"method": "tgd", "base": "v2-net", "data": "n2n", "phi": 0.4},
     "TGD2-N2N": {"method": "tgd", "base": "TGD-net", "data": "n2n", "phi": 0.4},
 }
+SWEEP: dict[str, object] = {"network": "TGD-net", "phi": [0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0]}
 SMOOTH_VOXELS = {"v1-net": 1.3, "v2-net": 0.8, "FT-net": 0.9, "TGD-net": 1.0, "TGD-N2N": 0.8, "TGD2-N2N": 1.0}
 UPTAKE_SUV = {"body": 0.5, "lung": 0.3, "liver": 2.4, "lesion": 6.0, "bladder": 9.0, "heart": 3.0, "catheter": 6.0}
 BQML_PER_SUV = 2500.0
@@ -100,7 +103,7 @@ def fabricate(root: Path, shape: tuple[int, int, int] = (40, 40, 24), voxel_mm: 
     studies = pd.DataFrame([(s, r, "analytic", b, 100 + i) for i, (s, r, b) in enumerate(STUDIES)],
                            columns=["study", "role", "source", "bmi", "seed"])  # fmt: skip
     write_csv(root / "studies.tsv", studies)
-    config = {"results": str(results), "networks": NETWORKS, "studies": str(root / "studies.tsv")}
+    config = {"results": str(results), "networks": NETWORKS, "studies": str(root / "studies.tsv"), "sweep": SWEEP}
     config["grid"] = {"shape": list(shape), "voxel_mm": [float(v) for v in voxel_mm]}
     results.mkdir(parents=True, exist_ok=True)
     (results / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -110,6 +113,7 @@ def fabricate(root: Path, shape: tuple[int, int, int] = (40, 40, 24), voxel_mm: 
     write_csv(results / "metrics" / "metrics.csv", pd.concat(tables)[COLUMNS])
     _networks(results, generator)
     _drop(results, affine)
+    write_csv(results / "kse" / "sweep.csv", sweep())
     _benchmarks(results)
     judge(results)
     return results
@@ -120,6 +124,20 @@ def judge(results: Path) -> None:
     runs = load([results])
     write_csv(results / "metrics" / "findings.csv", findings(runs)[0])
     write_csv(results / "metrics" / "gain.csv", standing(runs)[0])
+    write_csv(results / "metrics" / "phi.csv", choose([sweep()], 1))
+
+
+def sweep(luck: float = 0.0) -> pd.DataFrame:
+    """A table of a sweep whose gain levels off and whose forgetting grows, both by `luck` (%) more than usual."""
+    rows = []
+    for value in (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, PLAIN):
+        x = min(value, 1.2)
+        share, own = min(1.0, x**0.7), luck if value else 0.0
+        change = float("nan") if value == PLAIN else 0.5 * x**2
+        losses = (0.01 * (1 + 0.05 * x**2 + own / 100), 0.01 * (1 - 0.2 * (1 - np.exp(-4 * x)) - own / 100))
+        counts = (round(259 * share), 259, round(83299 * share), 83299)
+        rows.append(("v1-net" if value == 0 else f"TGD-net@{value:g}", value, *counts, change, *losses, True, True))
+    return pd.DataFrame(rows, columns=MEASURED)
 
 
 def _study(results: Path, study: str, role: str, bmi: float, shape: tuple[int, int, int], affine: np.ndarray,

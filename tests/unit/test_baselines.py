@@ -144,7 +144,7 @@ def test_a_strength_is_chosen_on_old_studies_held_out(new, old, tmp_path, monkey
     n = done.numbers
     assert [t["strength"] for t in n["strengths_tried"]] == [0.0, 1e3]
     assert n["old_loss_held_out"] and n["new_loss_held_out"] and n["fisher_patches"] == 16
-    best = baselines.chosen(n["strengths_tried"], n["old_loss_of_base"])
+    best = baselines.chosen(n["strengths_tried"], n["old_loss_of_base"], n["strengths_tried"][0]["old_loss"])
     assert n["strength"] == n["strengths_tried"][best]["strength"]
     again, other = adapted(replace(PLAIN, penalty="ewc", strength=n["strength"]), new, old, tmp_path)
     assert same(state(model), state(again)) and [r["loss"] for r in done.rows] == [r["loss"] for r in other.rows]
@@ -193,9 +193,9 @@ def test_without_studies_held_out_the_training_patches_judge(new, old, tmp_path,
 )
 def test_the_chosen_strength_forgets_half_at_most_and_is_best_on_the_new(losses, best):
     tried = [{"strength": float(i), "old_loss": o, "new_loss": n} for i, (o, n) in enumerate(losses)]
-    assert baselines.chosen(tried, 1.0) == best
+    assert baselines.chosen(tried, 1.0, tried[0]["old_loss"]) == best
     turned = [{**t} for t in tried[::-1]]  # the order of the list does not matter
-    assert turned[baselines.chosen(turned, 1.0)]["new_loss"] == tried[best]["new_loss"]
+    assert turned[baselines.chosen(turned, 1.0, tried[0]["old_loss"])]["new_loss"] == tried[best]["new_loss"]
 
 
 @pytest.mark.parametrize("stop", [5, 15])  # in the first candidate, and in the second

@@ -102,6 +102,13 @@ WRONG = [
     ({"networks": NETWORKS, "score": {"network": "v1-nt"}}, ["score.network", "'v1-nt'", "did you mean 'v1-net'"]),
     ({"networks": NETWORKS, "score": {"network": "TGD-N2N"}}, ["score.network", "one study"]),
     ({"score": {"drop_phi": [0.3, 1.2]}}, ["score.drop_phi[1]", "1.2"]),
+    ({"sweep": {"ph": [0.3]}}, ["sweep.ph", "did you mean 'phi'"]),
+    ({"sweep": {"phi": 0.3}}, ["sweep.phi", "a list", "0.3"]),
+    *[({"sweep": {"phi": [0.3, phi]}}, ["sweep.phi[1]", str(phi), "> 0 and <= 1"]) for phi in (0.0, 1.01)],
+    ({"networks": NETWORKS, "sweep": {"phi": [0.3, 0.3000001]}}, ["sweep.phi", "0.3000001", "once"]),
+    ({"networks": NETWORKS, "sweep": {"network": "TGDnet", "phi": [0.3]}}, ["sweep.network", "did you mean 'TGD-net'"]),
+    ({"networks": NETWORKS, "sweep": {"network": "v1-net", "phi": [0.3]}}, ["sweep.network", "'train'", "tgd"]),
+    ({"networks": NETWORKS, "sweep": {"network": "TGD-N2N", "phi": [0.3]}}, ["sweep.network", "'n2n'", "adapt"]),
 ]  # fmt: skip
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
+from plans import jobs
 
 
 def test_default_plan_names_every_stage(snakemake, tmp_path):
@@ -29,6 +32,38 @@ def test_baselines_plan_with_the_old_data_that_they_need(snakemake, tmp_path):
     assert f"{tmp_path}/dataset/n2n-" in jobs["N2N-scratch"] and "/models/N2N-scratch/" in jobs["N2N-scratch"]
 
 
+def test_a_sweep_trains_each_phi_once_and_is_off_by_default(snakemake, tmp_path):
+    where = ("-n", "-p", "--config", f"results={tmp_path}")
+    assert not re.search(r"rule (sweep|phi):|TGD-net@", snakemake(*where).stdout)
+    done = snakemake(*where, "--configfile", "config/sweep.yaml", "config/baselines.yaml")
+    assert done.returncode == 0, done.stdout
+    trained = re.findall(r"07_adapt\.py .*--name (TGD-net\S*|FT-all) .*", done.stdout)
+    own = [f"TGD-net@{phi:g}" for phi in (0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)]
+    assert sorted(trained) == sorted(["TGD-net", "FT-all", *own])  # at 0.3, and all: those of the run itself
+    (line,) = re.findall(r"07_sweep\.py .*", done.stdout)
+    assert "--phi 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1 inf --networks" in line
+    assert f"{tmp_path}/adapted/TGD-net@1.safetensors {tmp_path}/adapted/FT-all.safetensors --old" in line
+    for task in ("v1", "adapt"):
+        assert f"{tmp_path}/dataset/{task}/index.tsv" in line
+    assert "denoised/TGD-net@" not in done.stdout
+    assert f"{tmp_path}/figures/phi.pdf" in done.stdout
+
+
+def test_a_sweep_leaves_the_other_jobs_of_a_run_as_they_are(snakemake, tmp_path):
+    """So that a finished run is extended and not made again."""
+    where = ("-n", "-p", "--config", f"results={tmp_path}")
+    plain, swept = (
+        {
+            path: job
+            for path, job in jobs(snakemake(*where, *more).stdout).items()
+            if job["rule"] not in ("report", "all")
+        }
+        for more in ((), ("--configfile", "config/sweep.yaml"))
+    )
+    assert {path: swept[path] for path in plain} == plain
+    assert {job["rule"] for path, job in swept.items() if path not in plain} == {"adapt", "sweep", "phi", "figure"}
+
+
 def test_a_study_plans_every_stage_for_every_seed(snakemake, tmp_path):
     seeds = tmp_path / "seeds.yaml"
     seeds.write_text(yaml.safe_dump({"seeds": [5, 6], "results": str(tmp_path / "study")}))
@@ -41,6 +76,11 @@ def test_a_study_plans_every_stage_for_every_seed(snakemake, tmp_path):
         ]
         assert any(f" --seed {seed} " in line for line in trained)
     assert "localrules" not in done.stdout, "a warning of Snakemake's"
+    assert (
+        f"--results {tmp_path}/study/seed-5 {tmp_path}/study/seed-6 --out {tmp_path}/study/metrics/phi.csv"
+        in done.stdout
+    )
+    assert f"{tmp_path}/study/figures/phi.png" in done.stdout
 
 
 @pytest.mark.parametrize("seeds", [[1, 1], [-1], ["a"], 3])
@@ -72,6 +112,8 @@ def test_paper_scale_plans_and_prints_its_bill(snakemake, tmp_path):
         ({"networks": {"TGD-net": {"base": "v3-net"}}}, ["v3-net"]),
         ({"sampling": {"levels_s": [30, 900]}}, ["levels_s", "900", "600"]),
         ({"studies": "config/nowhere.tsv"}, ["config/nowhere.tsv"]),
+        ({"sweep": {"phi": [0.3, 1.01]}}, ["sweep.phi[1]", "1.01", "<= 1"]),
+        ({"sweep": {"network": "TGDnet", "phi": [0.3]}}, ["sweep.network", "TGDnet", "did you mean 'TGD-net'"]),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_line(snakemake, tmp_path, change, words):

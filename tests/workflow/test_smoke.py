@@ -12,7 +12,7 @@ import pytest
 from tgdpet import provenance
 from tgdpet.images import read_image
 
-FIGURES = ("table1", "fig3", "fig4", "fig5", "fig6", "figS1", "timing", "kse", "training", "findings", "gain")
+FIGURES = ("table1", "fig3", "fig4", "fig5", "fig6", "figS1", "timing", "kse", "training", "findings", "gain", "phi")
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,21 @@ def test_useful_kernels_did_not_move(smoke, name):
     card = json.loads((smoke / f"adapted/{name}.json").read_text())
     assert card["useful_unchanged"] is True
     assert 0 < card["kernels_retrained"] < card["kernels_total"]
+
+
+def test_a_larger_phi_retrains_more_and_the_choice_is_named(smoke):
+    table = pd.read_csv(smoke / "kse/sweep.csv")
+    assert list(table.network) == ["v1-net", "TGD-net", "TGD-net@0.6", "TGD-net@all"]
+    for name, below in zip(table.network[1:], table.kernels_below[1:], strict=True):
+        assert json.loads((smoke / f"adapted/{name}.json").read_text())["kernels_retrained"] == below
+    assert (table.kernels_below.diff()[1:] > 0).all() and (table.old_loss > 0).all() and (table.new_loss > 0).all()
+    choice = pd.read_csv(smoke / "metrics/phi.csv")
+    assert (choice.recommended == "yes").sum() == 1 and set(choice.held_out) == {
+        "no"
+    }  # one study a task: none to spare
+    page = (smoke / "report.html").read_text()
+    assert "Recommended: " in page and "no study is held out" in page
+    assert "TGD-net@" not in (smoke / "metrics/metrics.csv").read_text() + (smoke / "metrics/findings.csv").read_text()
 
 
 def test_realisations_and_halves_are_partitions(smoke):

@@ -25,7 +25,7 @@ def scores_of(network):
 ADAPT_JOBS = [
     (
         "adapt",
-        [n for n in POPULATION if NETWORKS[n].method != "train"],
+        [n for n, e in NETWORKS.items() if e.method != "train" and e.data != "n2n"],
         "adapted/{network}",
         "{network}",
     ),

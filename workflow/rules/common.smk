@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(workflow.current_basedir).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from tgdpet import checks, cli, costs, studies
+from tgdpet import checks, cli, costs, studies, sweep
 from tgdpet import config as tgd_config
 from tgdpet.images import image_name
 from tgdpet.subsample import level_name, samples_of
@@ -25,7 +25,8 @@ except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 R = CONFIG.results
-NETWORKS = CONFIG.networks
+NETWORKS = sweep.entries(CONFIG)
+SWEEP = sweep.networks(CONFIG)  # phi -> network; empty without a sweep
 WHOLE = level_name(CONFIG.simulation.scan_s)
 STUDY = {s.study: s for s in STUDIES}
 ROLE_STUDIES = {}
@@ -33,8 +34,9 @@ for s in STUDIES:
     ROLE_STUDIES.setdefault(s.role, []).append(s.study)
 TESTS = [s.study for s in STUDIES if s.role.startswith("test_")]
 ONLINE = [s.study for s in studies.with_role(STUDIES, "test_bladder", "test_catheter")]
-POPULATION = [n for n, e in NETWORKS.items() if e.data != "n2n"]
-N2N = [n for n, e in NETWORKS.items() if e.data == "n2n"]
+# Networks that are measured and shown; those of the sweep alone are not.
+POPULATION = [n for n, e in CONFIG.networks.items() if e.data != "n2n"]
+N2N = [n for n, e in CONFIG.networks.items() if e.data == "n2n"]
 BASES = sorted(
     {e.base for e in NETWORKS.values() if e.method == "tgd"} | {CONFIG.score.network}
 )

@@ -1,9 +1,11 @@
 # Stage 10: tables, figures and the report.
 import yaml
-from tgdpet.figures import FIGURES
+from tgdpet.figures import drawn
 
 FIGURE_FILES = expand(
-    f"{R}/figures/{{figure}}.{{kind}}", figure=FIGURES, kind=["png", "pdf", "csv"]
+    f"{R}/figures/{{figure}}.{{kind}}",
+    figure=drawn(CONFIG),
+    kind=["png", "pdf", "csv"],
 )
 # What a figure shows besides the metrics.
 TABLES = {
@@ -11,6 +13,7 @@ TABLES = {
     "kse": ["kse/drop.csv", *(f"kse/{b}.csv" for b in BASES)],
     "findings": ["metrics/findings.csv"],
     "gain": ["metrics/gain.csv"],
+    "phi": ["metrics/phi.csv"],
 }
 
 
@@ -51,7 +54,7 @@ rule figure:
     benchmark:
         f"{R}/benchmarks/figures/{{figure}}.tsv"
     wildcard_constraints:
-        figure="|".join(FIGURES),
+        figure="|".join(drawn(CONFIG)),
     threads: 1
     resources:
         mem_mb=mem(1000, per_voxel_bytes=100),
@@ -74,6 +77,7 @@ rule report:
         studies=CONFIG.studies,
         metrics=f"{R}/metrics/metrics.csv",
         findings=f"{R}/metrics/findings.csv",
+        phi=[f"{R}/metrics/phi.csv"] if SWEEP else [],
     output:
         f"{R}/report.html",
     log:

@@ -27,3 +27,28 @@ rule findings:
     shell:
         "python {input.script} --results {params.results} --out {output.table} --out-gain {output.gain}"
         " 2>&1 | tee {log}"
+
+
+if SWEEP:
+
+    rule phi:
+        input:
+            script="scripts/09_phi.py",
+            module="scripts/tgdpet/phi.py",
+            config=f"{R}/config.yaml",
+            sweep=f"{R}/kse/sweep.csv",
+        output:
+            f"{R}/metrics/phi.csv",
+        log:
+            f"{R}/logs/evaluate/phi.log",
+        benchmark:
+            f"{R}/benchmarks/evaluate/phi.tsv"
+        threads: 1
+        resources:
+            mem_mb=mem(800),
+            runtime=minutes(30),
+            disk_mb=disk(),
+        params:
+            results=lambda w: R,
+        shell:
+            "python {input.script} --results {params.results} --out {output} 2>&1 | tee {log}"

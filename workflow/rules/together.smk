@@ -29,7 +29,11 @@ rule findings_figure:
     input:
         script="scripts/10_figures.py",
         module="scripts/tgdpet/figures/{figure}.py",
-        tables=rules.findings.output,
+        tables=lambda w: (
+            f"{ROOT_RESULTS}/metrics/phi.csv"
+            if w.figure == "phi"
+            else rules.findings.output
+        ),
         config=f"{RUNS[0]}/config.yaml",
         studies=config["studies"],
     output:
@@ -39,7 +43,7 @@ rule findings_figure:
     benchmark:
         f"{ROOT_RESULTS}/benchmarks/{{figure}}.tsv"
     wildcard_constraints:
-        figure="findings|gain",
+        figure="findings|gain|phi",
     threads: 1
     resources:
         mem_mb=1000,
@@ -51,3 +55,28 @@ rule findings_figure:
     shell:
         "python {input.script} {wildcards.figure} --config {input.config} --studies {input.studies}"
         " --results {params.results} --out {params.stem} 2>&1 | tee {log}"
+
+
+if SWEEP:
+
+    rule phi:
+        input:
+            script="scripts/09_phi.py",
+            module="scripts/tgdpet/phi.py",
+            configs=[f"{r}/config.yaml" for r in RUNS],
+            runs=[f"{r}/kse/sweep.csv" for r in RUNS],
+        output:
+            f"{ROOT_RESULTS}/metrics/phi.csv",
+        log:
+            f"{ROOT_RESULTS}/logs/phi.log",
+        benchmark:
+            f"{ROOT_RESULTS}/benchmarks/phi.tsv"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+            disk_mb=100,
+        params:
+            runs=RUNS,
+        shell:
+            "python {input.script} --results {params.runs} --out {output} 2>&1 | tee {log}"

@@ -2,4 +2,11 @@
 
 from __future__ import annotations
 
-FIGURES = ("table1", "fig3", "fig4", "fig5", "fig6", "figS1", "timing", "kse", "training", "findings", "gain")
+from ..config import Config
+
+FIGURES = ("table1", "fig3", "fig4", "fig5", "fig6", "figS1", "timing", "kse", "training", "findings", "gain", "phi")
+
+
+def drawn(config: Config) -> list[str]:
+    """The figures of a configuration: phi is drawn where there is a sweep."""
+    return [name for name in FIGURES if name != "phi" or config.sweep.phi]

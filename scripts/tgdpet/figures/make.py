@@ -9,12 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..files import write_csv
-from . import FIGURES, fig3, fig4, fig5, fig6, figS1, findings, gain, kse, table1, timing, training
+from . import FIGURES, fig3, fig4, fig5, fig6, figS1, findings, gain, kse, phi, table1, timing, training
 from .common import Results
 from .style import save, styled
 
 Draw = Callable[[Results], tuple[Figure, pd.DataFrame]]
-MODULES = (table1, fig3, fig4, fig5, fig6, figS1, timing, kse, training, findings, gain)
+MODULES = (table1, fig3, fig4, fig5, fig6, figS1, timing, kse, training, findings, gain, phi)
 DRAW: dict[str, Draw] = dict(zip(FIGURES, (module.draw for module in MODULES), strict=True))
 
 
