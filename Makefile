@@ -3,6 +3,9 @@ PYTHON ?= python3
 CORES ?= all
 # More words for every `pip install`, such as an index that serves torch without CUDA.
 PIP_ARGS ?=
+# What `make check-reference` compares and `make reference` keeps, and the command that made it.
+RESULTS ?= results
+COMMAND ?=
 # A folder of wheels (`make wheelhouse`) to install from, and from nowhere else.
 WHEELHOUSE ?=
 EXTRAS := workflow,cluster,dev
@@ -14,7 +17,7 @@ STAMP := $(VENV)/.stamp
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv wheelhouse demo test test-cluster test-wheelhouse check schema clean
+.PHONY: help venv wheelhouse demo test test-cluster test-wheelhouse check schema check-reference reference clean
 
 help:
 	@echo "make demo    simulate, reconstruct, train, adapt, evaluate; Table 1 and all figures in results/"
@@ -22,10 +25,12 @@ help:
 	@echo "make check   linters, formatters, types"
 	@echo "make venv    only make the environment .venv; then: . .venv/bin/activate && snakemake -n"
 	@echo "make schema  write workflow/schemas/config.schema.json anew after a change of scripts/tgdpet/config.py"
+	@echo "make check-reference  compare RESULTS=folder with results/reference, within intervals"
+	@echo "make reference        keep RESULTS=folder, made by COMMAND='...', as results/reference"
 	@echo "make wheelhouse       download every wheel once; then elsewhere, offline: make venv WHEELHOUSE=wheelhouse"
 	@echo "make test-cluster     run on a one-node SLURM and interrupt it in every way (as root, with slurm-wlm and munge)"
 	@echo "make test-wheelhouse  make a wheelhouse, and install from it with the network cut off"
-	@echo "make clean   remove .venv, caches and results/"
+	@echo "make clean   remove .venv, caches and results/, but not results/reference"
 	@echo "Options: CORES=4  PYTHON=python3.12  PIP_ARGS='--extra-index-url ...'"
 
 venv: $(STAMP)
@@ -72,6 +77,13 @@ check: venv
 schema: venv
 	python -m tgdpet.config > workflow/schemas/config.schema.json
 
+check-reference: venv
+	@python scripts/11_check_reference.py --results '$(RESULTS)'
+
+reference: venv
+	@python scripts/11_check_reference.py --results '$(RESULTS)' --write --command '$(COMMAND)'
+
 clean:
-	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache build wheelhouse scripts/*.egg-info results
+	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache build wheelhouse scripts/*.egg-info
+	@[ ! -d results ] || find results/ -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
 	find scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

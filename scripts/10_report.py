@@ -1,4 +1,4 @@
-"""Stage 10: every table and figure in one HTML file that opens offline."""
+"""Stage 10: every table and figure in one HTML file that opens offline: of one run, or of all seeds of a study."""
 
 from pathlib import Path
 
@@ -10,20 +10,25 @@ CAPTIONS = Path(__file__).resolve().parents[1] / "workflow" / "report"
 def main() -> None:
     """Parse, read, build, write."""
     parser = cli.parser(__doc__ or "")
-    parser.add_argument("--config", required=True, type=Path, help="resolved configuration, .yaml")
+    parser.add_argument("--results", required=True, type=Path, help="results folder to read, of a run or a study")
+    parser.add_argument("--seeds", nargs="+", type=Path, help="results folders of a study's seeds")
     parser.add_argument("--studies", required=True, type=Path, help="table of studies, .tsv")
-    parser.add_argument("--results", required=True, type=Path, help="results folder to read")
-    parser.add_argument("--captions", type=Path, default=CAPTIONS, help="folder of the captions, one .rst a figure")
+    parser.add_argument("--captions", type=Path, default=CAPTIONS, help="folder of the captions, one .rst each")
+    parser.add_argument("--tables", type=Path, help="folder to write the tables to, each as .html")
     parser.add_argument("--out", required=True, type=Path, help="report to write, .html")
     args = parser.parse_args()
 
     from tgdpet.config import read
     from tgdpet.figures.common import Results
     from tgdpet.files import write_text
-    from tgdpet.report import build
+    from tgdpet.report import build, tables
     from tgdpet.studies import read_studies
 
-    write_text(args.out, build(Results(args.results, read(args.config), read_studies(args.studies)), args.captions))
+    studies = read_studies(args.studies)
+    runs = [Results(run, read(run / "config.yaml"), studies) for run in args.seeds or [args.results]]
+    for name, text in tables(args.results, args.captions).items() if args.tables else ():
+        write_text(args.tables / f"{name}.html", text)
+    write_text(args.out, build(args.results, runs, args.captions))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from tgdpet import checks
+from tgdpet.figures import SHOWN, TABLES, TOGETHER, numbered
 
 SOURCE = " + ".join(str(f) for f in workflow.configfiles)
 try:
@@ -46,15 +47,19 @@ for seed in SEEDS:
 container: "envs/tgdpet.sif"
 
 
+report: "report/workflow.rst"
+
+
 resource_scopes:
     gpu="local",
 
 
 RUNS = [of_seed(s) for s in SEEDS]
 SWEEP = bool((config.get("sweep") or {}).get("phi"))  # checked by the seeds' own runs
-TOGETHER = expand(
+DRAWN = [f for f in TOGETHER if f != "phi" or SWEEP]
+TOGETHER_FILES = expand(
     f"{ROOT_RESULTS}/figures/{{figure}}.{{kind}}",
-    figure=["findings", "gain", *(["phi"] if SWEEP else [])],
+    figure=DRAWN,
     kind=["png", "pdf", "csv"],
 )
 
@@ -62,15 +67,15 @@ TOGETHER = expand(
 rule study:
     default_target: True
     input:
-        TOGETHER,
-        [f"{r}/report.html" for r in RUNS],
+        TOGETHER_FILES,
+        f"{ROOT_RESULTS}/report.html",
     localrule: True
 
 
 rule figures:
     input:
-        TOGETHER,
-        [f"{r}/report.html" for r in RUNS],
+        TOGETHER_FILES,
+        f"{ROOT_RESULTS}/report.html",
     localrule: True
 
 

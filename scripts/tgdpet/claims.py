@@ -13,12 +13,11 @@ import numpy as np
 
 from .bootstrap import Floats, Seed, Statistic
 from .config import Config, ConfigError, NetworkEntry
-from .evaluate import INPUT
+from .evaluate import INPUT, ROLES_BOTH
 from .figures.common import PAPER_ONLINE, PAPER_TABLE1, Results
 from .figures.timing import PAPER_HOURS, PAPER_TRAINING_HOURS, saved, times
 from .runs import Missing, Run, read_table
 from .studies import read_studies
-from .summary import ROLES_BOTH
 
 BASE, SCRATCH, TUNED, TGD = "v1-net", "v2-net", "FT-net", "TGD-net"
 POINTS = "percentage points"

@@ -27,6 +27,7 @@ PROTOCOLS = ("v1", "v2")
 UNSCORED = ("half1", "half2")  # online learning's own data: no network is judged on them
 SSIM_SAMPLES = 3  # SSIM costs more than all other measures together; its spread over realisations is small
 RIM_VOXELS = 2
+ROLES_BOTH = ("test_lesion", "test_high_bmi")  # reconstructed with both protocols
 ORGAN_OF_ROLE = {"test_bladder": "bladder", "test_catheter": "catheter"}
 
 Row = dict[str, object]

@@ -6,14 +6,13 @@ import math
 
 import pandas as pd
 
-from .evaluate import INPUT
+from .evaluate import INPUT, ROLES_BOTH
 from .figures import drawn
 from .figures.common import Results, records
 from .figures.table1 import table
 from .figures.timing import saved, times
 
 WIDTH = 100
-ROLES_BOTH = ("test_lesion", "test_high_bmi")  # reconstructed with both protocols
 BLADDER = (("test_bladder", "bladder_error"), ("test_catheter", "catheter_error"))
 
 

@@ -16,6 +16,7 @@ from scipy import ndimage
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from tgdpet import voi
+from tgdpet.estimates import estimates
 from tgdpet.evaluate import COLUMNS, evaluate_study, image_path
 from tgdpet.files import write_csv, write_json
 from tgdpet.findings import findings, standing
@@ -124,6 +125,7 @@ def judge(results: Path) -> None:
     runs = load([results])
     write_csv(results / "metrics" / "findings.csv", findings(runs)[0])
     write_csv(results / "metrics" / "gain.csv", standing(runs)[0])
+    write_csv(results / "metrics" / "estimates.csv", estimates(runs)[0])
     write_csv(results / "metrics" / "phi.csv", choose([sweep()], 1))
 
 

@@ -184,15 +184,15 @@ def test_the_recommendation_is_in_words(tmp_path, raw_config):
     seeds = [fabricate.sweep(luck) for luck in (-0.2, 0.0, 0.2)]
     choice = phi.choose(seeds, 1)
     wanted = choice[choice.recommended == "yes"].iloc[0]
-    text = figure.recommendation(results(tmp_path, raw_config, choice))
+    text = figure.recommendation(results(tmp_path, raw_config, choice).root)
     assert text.startswith(f"Recommended: φ = {wanted.phi:g}. It retrains {wanted.kernels:.0f} % of the kernels, gains")
     assert f"forgets {wanted.forgetting:.1f} %" in text and f"{wanted.best_of_seeds} of 3 seeds" in text
     assert "training patches" not in text and "forgets least" not in text
     least = phi.choose([table([1.3, 1.2, 2.0], [1, 2, 3]).assign(new_held_out=False)], 1)
-    text = figure.recommendation(results(tmp_path, raw_config, least))
+    text = figure.recommendation(results(tmp_path, raw_config, least).root)
     assert "this one forgets least" in text and "no study is held out" in text and "seeds" not in text
     nothing = phi.choose([table([0.1, 0.2, -1.0], [1, 2, 3])], 1)
-    assert "Recommended: plain fine-tuning." in figure.recommendation(results(tmp_path, raw_config, nothing))
+    assert "Recommended: plain fine-tuning." in figure.recommendation(results(tmp_path, raw_config, nothing).root)
 
 
 def test_a_choice_without_one_recommendation_is_refused(tmp_path):

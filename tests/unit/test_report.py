@@ -1,23 +1,27 @@
 """The report is one offline file; the summary is one screen."""
 
 import re
+import shutil
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import fabricate
 import pytest
 
 from tgdpet.config import NetworkEntry, read
-from tgdpet.figures import FIGURES
-from tgdpet.figures.common import Results
+from tgdpet.estimates import _quantities
+from tgdpet.figures import FIGURES, SHOWN, numbered
+from tgdpet.figures.common import PAPER_TABLE1, Results
 from tgdpet.figures.make import make
-from tgdpet.figures.table1 import table
 from tgdpet.figures.timing import times
-from tgdpet.report import _findings, _networks, build, caption_html
+from tgdpet.page import caption_html
+from tgdpet.report import _networks, build, tables
 from tgdpet.studies import read_studies
 from tgdpet.summary import retention, screen
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
+PAPER = [["–", "–"], *([f"{v:.2f}" for v in values] for values in PAPER_TABLE1.values())]
 
 
 @pytest.fixture(scope="module")
@@ -26,31 +30,62 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return Results(root, read(root / "config.yaml"), read_studies(root.parent / "studies.tsv"))
 
 
-def test_every_figure_has_a_short_caption() -> None:
+def test_everything_shown_has_a_short_caption_that_speaks_of_the_paper() -> None:
+    assert {path.stem for path in CAPTIONS.glob("*.rst")} == {*SHOWN, "workflow"}
+    for name in SHOWN:
+        caption = (CAPTIONS / f"{name}.rst").read_text()
+        assert 60 < len(caption) < 900 and "paper" in caption.lower(), name
+        assert "{" not in caption, f"{name}: the report reads captions as they are"
+
+
+def test_categories_follow_the_pipeline_and_the_findings_table_is_first() -> None:
+    order = [numbered(name) for name in SHOWN]
+    assert order == sorted(order) and order[0] == ("1 Findings", "1.1 The paper's findings")
     for name in FIGURES:
-        assert 60 < len((CAPTIONS / f"{name}.rst").read_text()) < 900, name
+        assert callable(import_module(f"tgdpet.figures.{name}").draw)
 
 
 def test_report_is_self_contained_and_names_what_is_missing(results: Results) -> None:
     make("table1", results, results.root / "figures" / "table1")
-    text = build(results, CAPTIONS)
+    text = build(results.root, [results], CAPTIONS)
     assert text.count("data:image/png;base64,") == 1
     assert text.count("Not drawn:") == len(FIGURES) - 1
     assert not re.search(r'(src|href)="(https?:|//|/)', text)
-    assert (
-        "Not for diagnosis" in text
-        and "2021" in text
-        and text.index('id="findings"') < text.index('id="run"') < text.index('id="table1"') < text.index('id="fig3"')
-    )
+    places = [text.index(f'id="{key}"') for key in (*list(SHOWN)[:2], "run", *list(SHOWN)[2:], "config")]
+    assert places == sorted(places)
+    assert "Not for diagnosis" in text and "2021" in text
 
 
 def test_the_findings_come_first_with_their_intervals(results: Results, tmp_path: Path) -> None:
-    text = build(results, CAPTIONS)
+    text = build(results.root, [results], CAPTIONS)
     table = text[text.index('<table class="findings">') : text.index('id="run"')]
     row = table[table.index("v1-net over-smooths v2 images: its liver CoV") :].split("</tr>")[0]
     assert re.search(r"<td>-\d+\.\d+ pp</td><td>-\d+\.\d+ to -\d+\.\d+</td><td>yes</td><td>-2\.5\d?</td>", row), row
-    assert "<td>unclear</td>" in table and "measured once" in table
-    assert "Not judged: metrics/findings.csv is missing" in _findings(replace(results, root=tmp_path))
+    assert "<td>unclear</td>" in table and "measured once" in table and "<td>no interval</td>" in table
+    for name, text in tables(tmp_path, CAPTIONS).items():
+        assert f"Not made: {SHOWN[name].tables[0]} is missing" in text
+
+
+def test_every_number_has_its_interval_or_says_that_it_has_none(results: Results) -> None:
+    text = tables(results.root, CAPTIONS)["numbers_table"]
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(<td>.*?)</tr>", text)]
+    ours = [cell for row in rows for cell in (row[1:3] if len(row) == 5 and row[3:] in PAPER else row[1:])]
+    numbers = [cell for cell in ours if cell != "–"]
+    assert len(numbers) == 34
+    for cell in numbers:
+        assert re.fullmatch(r"-?\d+(\.\d+)? \((-?[\d.]+ to -?[\d.]+|one realisation, no interval)\)", cell), cell
+    assert any("one realisation, no interval" in cell for cell in numbers)  # of the bladder
+    assert ["TGD-net", "-3.77", "6.46"] in [[row[0], *row[3:]] for row in rows]
+
+
+def test_several_seeds_have_one_report_with_links_to_their_own(results: Results) -> None:
+    root = results.root.parent / "study"
+    shutil.copytree(results.root / "metrics", root / "metrics")
+    runs = [replace(results, root=root / f"seed-{n}", config=replace(results.config, seed=n)) for n in (5, 6)]
+    text = build(root, runs, CAPTIONS)
+    assert text.index('id="findings_table"') < text.index('href="seed-5/report.html"') < text.index('id="table1"')
+    assert 'href="seed-6/report.html"' in text and "2 seeds together" in text
+    assert 'id="gain"' in text and 'id="fig5"' not in text
 
 
 def test_captions_become_html() -> None:
@@ -81,8 +116,8 @@ def test_tables_show_every_network_and_the_time_is_that_of_kse(results: Results)
         "EWC": NetworkEntry(method="finetune", base="v1-net", data="adapt", penalty="ewc"),
     }
     more = Results(results.root, replace(results.config, networks=entries), results.studies)
-    for rows in (table(more), retention(more)):
-        assert list(rows.network) == ["input", "v1-net", "v2-net", "FT-net", "TGD-net", "A-random", "EWC"]
+    for names in (retention(more).network, [q.network for q in _quantities(more.config) if q.measure == "liver_cov"]):
+        assert list(names) == ["input", "v1-net", "v2-net", "FT-net", "TGD-net", "A-random", "EWC"]
     assert times(more).equals(times(results))
 
 

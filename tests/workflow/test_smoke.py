@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 
 from tgdpet import provenance
+from tgdpet.figures import FIGURES, TABLES
 from tgdpet.images import read_image
-
-FIGURES = ("table1", "fig3", "fig4", "fig5", "fig6", "figS1", "timing", "kse", "training", "findings", "gain", "phi")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,8 @@ def test_everything_a_user_gets_is_there(smoke):
     for name in FIGURES:
         for kind in ("png", "pdf", "csv"):
             assert (smoke / f"figures/{name}.{kind}").stat().st_size > 0
-    assert (smoke / "metrics/findings.csv").stat().st_size > 0
+    for name in ("metrics/findings.csv", "metrics/estimates.csv", *(f"tables/{t}.html" for t in TABLES)):
+        assert (smoke / name).stat().st_size > 0
     page = (smoke / "report.html").read_text()
     assert page.count("data:image/png") >= len(FIGURES)
     assert "not for diagnosis" in page.lower()

@@ -1,20 +1,24 @@
 # Stage 10: tables, figures and the report.
 import yaml
-from tgdpet.figures import drawn
+from tgdpet.figures import SHOWN, TABLES, drawn, numbered
 
 FIGURE_FILES = expand(
     f"{R}/figures/{{figure}}.{{kind}}",
     figure=drawn(CONFIG),
     kind=["png", "pdf", "csv"],
 )
-# What a figure shows besides the metrics.
-TABLES = {
-    "fig4": ["kse/drop.csv"],
-    "kse": ["kse/drop.csv", *(f"kse/{b}.csv" for b in BASES)],
-    "findings": ["metrics/findings.csv"],
-    "gain": ["metrics/gain.csv"],
-    "phi": ["metrics/phi.csv"],
-}
+
+
+def in_report(path, name):
+    """This file with its caption and its place in `snakemake --report`; of a table in the first category, too."""
+    category, title = numbered(name)
+    return report(
+        path,
+        caption=f"../report/{name}.rst",
+        category=category,
+        subcategory=f"seed {CONFIG.seed}",
+        labels={"shown": title},
+    )
 
 
 rule resolved_config:
@@ -46,7 +50,9 @@ rule figure:
         config=f"{R}/config.yaml",
         studies=CONFIG.studies,
         metrics=f"{R}/metrics/metrics.csv",
-        tables=lambda w: [f"{R}/{t}" for t in TABLES.get(w.figure, [])],
+        tables=lambda w: [
+            f"{R}/{t}" for t in expand(list(SHOWN[w.figure].tables), base=BASES)
+        ],
     output:
         multiext(f"{R}/figures/{{figure}}", ".png", ".pdf", ".csv"),
     log:
@@ -71,15 +77,16 @@ rule figure:
 rule report:
     input:
         FIGURE_FILES,
+        [in_report(f"{R}/figures/{name}.png", name) for name in drawn(CONFIG)],
         script="scripts/10_report.py",
-        module="scripts/tgdpet/report.py",
+        modules=["scripts/tgdpet/report.py", "scripts/tgdpet/page.py"],
         config=f"{R}/config.yaml",
         studies=CONFIG.studies,
-        metrics=f"{R}/metrics/metrics.csv",
-        findings=f"{R}/metrics/findings.csv",
+        tables=[f"{R}/metrics/findings.csv", f"{R}/metrics/estimates.csv"],
         phi=[f"{R}/metrics/phi.csv"] if SWEEP else [],
     output:
-        f"{R}/report.html",
+        [in_report(f"{R}/tables/{name}.html", name) for name in TABLES],
+        page=f"{R}/report.html",
     log:
         f"{R}/logs/figures/report.log",
     benchmark:
@@ -92,5 +99,5 @@ rule report:
     params:
         results=lambda w: R,
     shell:
-        "python {input.script} --config {input.config} --studies {input.studies} --results {params.results}"
-        " --out {output} 2>&1 | tee {log}"
+        "python {input.script} --studies {input.studies} --results {params.results}"
+        " --tables {params.results}/tables --out {output.page} 2>&1 | tee {log}"

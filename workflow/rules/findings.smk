@@ -6,6 +6,7 @@ rule findings:
         script="scripts/09_findings.py",
         module="scripts/tgdpet/findings.py",
         claims="scripts/tgdpet/claims.py",
+        estimates="scripts/tgdpet/estimates.py",
         config=f"{R}/config.yaml",
         metrics=f"{R}/metrics/metrics.csv",
         voi=[f"{R}/metrics/{s}_voi.npz" for s in TESTS],
@@ -13,6 +14,7 @@ rule findings:
     output:
         table=f"{R}/metrics/findings.csv",
         gain=f"{R}/metrics/gain.csv",
+        estimates=f"{R}/metrics/estimates.csv",
     log:
         f"{R}/logs/evaluate/findings.log",
     benchmark:
@@ -26,7 +28,7 @@ rule findings:
         results=lambda w: R,
     shell:
         "python {input.script} --results {params.results} --out {output.table} --out-gain {output.gain}"
-        " 2>&1 | tee {log}"
+        " --out-estimates {output.estimates} 2>&1 | tee {log}"
 
 
 if SWEEP:

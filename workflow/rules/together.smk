@@ -1,14 +1,27 @@
-# Several seeds: the findings of all of them together, and their figures (workflow/study.smk).
+# Several seeds: the findings and numbers of all of them together, their figures and report (workflow/study.smk).
 
 
-rule findings:
+def in_report(path, name):
+    """This file with its caption and its place in `snakemake --report`, before those of single seeds."""
+    category, title = numbered(name)
+    return report(
+        path,
+        caption=f"../report/{name}.rst",
+        category=category,
+        subcategory="all seeds",
+        labels={"shown": title},
+    )
+
+
+rule study_findings:
     input:
         script="scripts/09_findings.py",
-        modules=["scripts/tgdpet/findings.py", "scripts/tgdpet/claims.py"],
+        modules=expand("scripts/tgdpet/{m}.py", m=["findings", "claims", "estimates"]),
         runs=[f"{r}/metrics/findings.csv" for r in RUNS],
     output:
         table=f"{ROOT_RESULTS}/metrics/findings.csv",
         gain=f"{ROOT_RESULTS}/metrics/gain.csv",
+        estimates=f"{ROOT_RESULTS}/metrics/estimates.csv",
     log:
         f"{ROOT_RESULTS}/logs/findings.log",
     benchmark:
@@ -22,18 +35,14 @@ rule findings:
         runs=RUNS,
     shell:
         "python {input.script} --results {params.runs} --out {output.table} --out-gain {output.gain}"
-        " 2>&1 | tee {log}"
+        " --out-estimates {output.estimates} 2>&1 | tee {log}"
 
 
-rule findings_figure:
+rule study_figure:
     input:
         script="scripts/10_figures.py",
         module="scripts/tgdpet/figures/{figure}.py",
-        tables=lambda w: (
-            f"{ROOT_RESULTS}/metrics/phi.csv"
-            if w.figure == "phi"
-            else rules.findings.output
-        ),
+        tables=lambda w: [f"{ROOT_RESULTS}/{t}" for t in SHOWN[w.figure].tables],
         config=f"{RUNS[0]}/config.yaml",
         studies=config["studies"],
     output:
@@ -43,7 +52,7 @@ rule findings_figure:
     benchmark:
         f"{ROOT_RESULTS}/benchmarks/{{figure}}.tsv"
     wildcard_constraints:
-        figure="findings|gain|phi",
+        figure="|".join(DRAWN),
     threads: 1
     resources:
         mem_mb=1000,
@@ -80,3 +89,32 @@ if SWEEP:
             runs=RUNS,
         shell:
             "python {input.script} --results {params.runs} --out {output} 2>&1 | tee {log}"
+
+
+rule study_report:
+    input:
+        TOGETHER_FILES,
+        [in_report(f"{ROOT_RESULTS}/figures/{f}.png", f) for f in DRAWN],
+        script="scripts/10_report.py",
+        modules=["scripts/tgdpet/report.py", "scripts/tgdpet/page.py"],
+        tables=rules.study_findings.output,
+        runs=[f"{r}/report.html" for r in RUNS],
+        studies=config["studies"],
+    output:
+        [in_report(f"{ROOT_RESULTS}/tables/{t}.html", t) for t in TABLES],
+        page=f"{ROOT_RESULTS}/report.html",
+    log:
+        f"{ROOT_RESULTS}/logs/report.log",
+    benchmark:
+        f"{ROOT_RESULTS}/benchmarks/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+        disk_mb=200,
+    params:
+        results=lambda w: ROOT_RESULTS,
+        runs=RUNS,
+    shell:
+        "python {input.script} --studies {input.studies} --results {params.results} --seeds {params.runs}"
+        " --tables {params.results}/tables --out {output.page} 2>&1 | tee {log}"

@@ -1,10 +1,58 @@
-"""The figures: one module each, with `draw(results) -> (figure, table of what it shows)`."""
+"""What the reports show, in their order: figures (a module each, with `draw(results) -> (figure, table of what it
+shows)`) and tables (written by report.py). Each has its caption in workflow/report/NAME.rst.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..config import Config
 
-FIGURES = ("table1", "fig3", "fig4", "fig5", "fig6", "figS1", "timing", "kse", "training", "findings", "gain", "phi")
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure or table of the reports: where it stands, its title, and which tables it is drawn from.
+
+    `tables` lie under the results folder, besides metrics/metrics.csv; "{base}" stands for every scored network.
+    `together`: it needs these tables only, so that it is also made of all seeds of a study at once.
+    """
+
+    category: str
+    title: str
+    tables: tuple[str, ...] = ()
+    together: bool = False
+    drawn: bool = True
+
+
+JUDGED, ESTIMATED, DROPPED = "metrics/findings.csv", "metrics/estimates.csv", "kse/drop.csv"
+SHOWN = {
+    "findings_table": Shown("Findings", "The paper's findings", (JUDGED,), together=True, drawn=False),
+    "findings": Shown("Findings", "The findings as intervals", (JUDGED,), together=True),
+    "table1": Shown("Findings", "Table 1: lesion bias and liver noise", (ESTIMATED,), together=True),
+    "numbers_table": Shown("Findings", "Every number with its interval", (ESTIMATED,), together=True, drawn=False),
+    "fig3": Shown("Reconstruction", "Fig. 3: the two reconstructions"),
+    "training": Shown("Training", "Training"),
+    "kse": Shown("Kernels", "Kernel scores", (DROPPED, "kse/{base}.csv")),
+    "fig4": Shown("Kernels", "Fig. 4: kernels dropped", (DROPPED,)),
+    "phi": Shown("Adaptation", "Choice of phi", ("metrics/phi.csv",), together=True),
+    "gain": Shown("Adaptation", "Gain against forgetting", ("metrics/gain.csv",), together=True),
+    "timing": Shown("Adaptation", "Time saved"),
+    "fig5": Shown("Denoising", "Fig. 5: the networks side by side"),
+    "fig6": Shown("Online learning", "Fig. 6: online learning, bladder"),
+    "figS1": Shown("Online learning", "Supplement: online learning, catheter"),
+}
+CATEGORIES = tuple(dict.fromkeys(shown.category for shown in SHOWN.values()))
+FIGURES = tuple(name for name, shown in SHOWN.items() if shown.drawn)
+TABLES = tuple(name for name, shown in SHOWN.items() if not shown.drawn)
+TOGETHER = tuple(name for name in FIGURES if SHOWN[name].together)
+
+
+def numbered(name: str) -> tuple[str, str]:
+    """Category and title with their numbers ("1 Findings", "1.2 ..."), as Snakemake's report sorts by the alphabet."""
+    category = SHOWN[name].category
+    number = CATEGORIES.index(category) + 1
+    within = [other for other, shown in SHOWN.items() if shown.category == category].index(name) + 1
+    return f"{number} {category}", f"{number}.{within} {SHOWN[name].title}"
 
 
 def drawn(config: Config) -> list[str]:

@@ -55,9 +55,9 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     return figure, table
 
 
-def recommendation(results: Results) -> str:
-    """The recommended phi in a sentence or three, with what it gains and forgets."""
-    table = read(results.root / "metrics" / "phi.csv")
+def recommendation(root: Path) -> str:
+    """The recommended phi of the results folder `root` in a sentence or three, with what it gains and forgets."""
+    table = read(root / "metrics" / "phi.csv")
     best, plain = table[table.recommended == "yes"].iloc[0], table[table.phi == PLAIN].iloc[0]
     text = (
         f"Recommended: {_name(best.phi)}. It retrains {best.kernels:.0f} % of the kernels, gains {best.gain:.1f} % "
