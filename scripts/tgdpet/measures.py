@@ -197,26 +197,6 @@ def grain_fwhm(rho: Sequence[float] | npt.NDArray[np.float64], spacing_mm: float
     return float("nan")
 
 
-def noise_power(noise: Array, voi: Mask, spacing_mm: Sequence[float] | Array, n_bins: int = 24) -> tuple[Array, Array]:
-    """Radial in-plane noise power spectrum of the VOI: (frequency in 1/mm, power), area 1.
-
-    Slice by slice: mean of the VOI taken off, zero outside, 2-D FFT, |.|^2; averaged over slices and angles.
-    """
-    _same_grid(noise, voi)
-    if abs(spacing_mm[0] - spacing_mm[1]) > 1e-3 * spacing_mm[0]:
-        raise MeasureError(f"noise power: in-plane voxels must be square, got {spacing_mm[0]:g} x {spacing_mm[1]:g} mm")
-    box = bounding_box(voi)
-    inside = voi[box]
-    values = np.where(inside, noise[box] - noise[voi].mean(), 0.0)
-    shape = [max(64, n) for n in values.shape[:2]]
-    power = (np.abs(np.fft.fft2(values, s=shape, axes=(0, 1))) ** 2).sum(axis=2)
-    radius = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n, spacing_mm[0]) for n in shape), indexing="ij"))
-    edges = np.linspace(0, 0.5 / spacing_mm[0], n_bins + 1)
-    centres = (edges[1:] + edges[:-1]) / 2
-    radial = ndimage.mean(power, np.digitize(radius, edges), np.arange(1, n_bins + 1))
-    return centres, radial / _nonzero(float(np.trapezoid(radial, centres)), "noise power")
-
-
 # --- guards --------------------------------------------------------------------------------------
 
 

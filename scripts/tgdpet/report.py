@@ -176,9 +176,10 @@ def _numbers(path: Path) -> str:
 
 def _rows(estimates: pd.DataFrame, measures: Sequence[str]) -> Iterator[tuple[str, ...]]:
     for row in records(wide(estimates, measures)):
-        cells = (
-            text(*(float(getattr(row, m + end)) for end in ("", "_low", "_high", "_n")), DIGITS[m]) for m in measures
-        )
+        cells = []
+        for m in measures:
+            value, low, high, images = (float(getattr(row, m + end)) for end in ("", "_low", "_high", "_n"))
+            cells.append(text(value, low, high, images, DIGITS[m]))
         yield ("noisy input" if row.network == INPUT else row.network, *cells)
 
 

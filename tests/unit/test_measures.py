@@ -56,16 +56,6 @@ def test_grain_of_filtered_white_noise_is_sqrt2_times_the_filter() -> None:
     assert abs(across[1]) < 0.05
 
 
-def test_noise_power_is_flat_for_white_noise_and_falls_for_coarse_noise() -> None:
-    voi = np.ones((64, 64, 12), bool)
-    white = np.random.default_rng(4).standard_normal(voi.shape)
-    frequency, power = m.noise_power(white, voi, (2, 2, 4))
-    assert frequency[-1] < 0.25 and np.trapezoid(power, frequency) == pytest.approx(1)
-    assert power[2:].std() / power[2:].mean() < 0.1
-    _, coarse = m.noise_power(ndimage.gaussian_filter(white, (2, 2, 0)), voi, (2, 2, 4))
-    assert coarse[1:4].mean() > 50 * coarse[-4:].mean()
-
-
 def test_liver_voi_keeps_two_voxels_from_liver_edge_and_lesion() -> None:
     labels = np.where(BOX, ORGANS["liver"], ORGANS["body"])
     labels[9:11, 9:11, 9:11] = ORGANS["lesion"]

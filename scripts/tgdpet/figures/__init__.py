@@ -38,6 +38,10 @@ SHOWN = {
     "gain": Shown("Adaptation", "Gain against forgetting", ("metrics/gain.csv",), together=True),
     "timing": Shown("Adaptation", "Time saved"),
     "fig5": Shown("Denoising", "Fig. 5: the networks side by side"),
+    "difference": Shown("Denoising", "Differences: what is removed, what is wrong"),
+    "mip": Shown("Denoising", "Maximum intensity projections"),
+    "profiles": Shown("Denoising", "Profiles through lesion and bladder"),
+    "nps": Shown("Denoising", "Noise power spectra"),
     "fig6": Shown("Online learning", "Fig. 6: online learning, bladder"),
     "figS1": Shown("Online learning", "Supplement: online learning, catheter"),
 }

@@ -18,12 +18,16 @@ from ..evaluate import INPUT, image_path, samples_of
 from ..images import Image, read_image, read_labels, suv_factor
 from ..phantom import ORGANS
 from ..studies import Study
-from .style import Numbers, Window, coronal
+from ..voi import REALISATION
+from .style import GREY, PALETTE, Numbers, Plane, Window
 
 Volume = npt.NDArray[np.floating]
 PAPER_NETWORKS = ("v1-net", "v2-net", "FT-net", "TGD-net")
 PAPER_ONLINE = ("TGD-N2N", "TGD2-N2N")
+ONLINE_BASES = ("v2-net", "TGD-net")
 PAPER_TABLE1 = {"v1-net": (-6.30, 6.02), "v2-net": (-4.07, 8.56), "FT-net": (-4.71, 7.87), "TGD-net": (-3.77, 6.46)}
+
+KEPT = 4  # images held in memory, each some 40 MB at the paper's scale
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,10 @@ class Results:
         names = [n for n, e in self.ordered().items() if e.data != "n2n"]
         return [n for n in order if n in names] or names
 
-    def online(self) -> list[str]:
-        """Networks that online learning makes for one study each."""
-        return [n for n, e in self.ordered().items() if e.data == "n2n"]
+    def online(self, order: Sequence[str] = PAPER_ONLINE) -> list[str]:
+        """Networks that online learning makes for one study each: those in `order`, or all if it names none."""
+        names = [n for n, e in self.ordered().items() if e.data == "n2n"]
+        return [n for n in order if n in names] or names
 
     def image(self, study: str, protocol: str, sample: str, network: str = INPUT) -> Image:
         """A reconstructed or, with `network`, a denoised image."""
@@ -68,10 +73,24 @@ class Results:
         return self.read(image_path(folder, study, protocol, sample))
 
     def read(self, path: Path) -> Image:
-        """An image, read once."""
+        """An image; the last few are kept."""
         if path not in self._images:
+            while len(self._images) >= KEPT:
+                del self._images[next(iter(self._images))]
             self._images[path] = read_image(path)
         return self._images[path]
+
+    def ensemble(self, study: str, protocol: str, window: Window, network: str = INPUT) -> Volume:
+        """The i.i.d. realisations of a study within a window, (R, x, y, z) in Bq/mL.
+
+        Raises FileNotFoundError when there are fewer than two.
+        """
+        samples = [s for s in self.samples(study, protocol) if REALISATION.fullmatch(s)]
+        if len(samples) < 2:
+            raise FileNotFoundError(
+                f"{self.root}/recon: no realisations (real01, ...) of {protocol} of study {study!r}"
+            )
+        return np.stack([self.image(study, protocol, s, network).data[window] for s in samples])
 
     def suv(self, study: str, protocol: str, sample: str, network: str = INPUT) -> Volume:
         """The same image in SUV (body weight)."""
@@ -110,9 +129,28 @@ class Results:
         return float(chosen.value.mean()) if len(chosen) else float("nan")
 
 
+@dataclass(frozen=True)
+class View:
+    """A coronal plane of a study: its name, index `y`, window, pixels in mm, and where an arrow points."""
+
+    name: str
+    study: str
+    y: int
+    window: Window
+    pixel_mm: npt.NDArray[np.floating]
+    tip: tuple[float, float]
+
+
 def in_suv(image: Image) -> Volume:
     """Image data in SUV."""
     return np.asarray(image.data / suv_factor(image.sidecar))
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each network, the same in every figure; grey for the input and black for the reference."""
+    fixed = dict(zip((*PAPER_NETWORKS, *PAPER_ONLINE), PALETTE, strict=False)) | {INPUT: GREY}
+    spare = iter(PALETTE * len(names))
+    return {name: fixed.get(name) or next(spare) for name in names}
 
 
 def seconds_text(results: Results, sample: str) -> str:
@@ -155,9 +193,8 @@ def display_limit(volume: Volume, labels: m.Labels, times: float = 2.2) -> float
     return max(0.5, round(times * mean * 2) / 2)
 
 
-def plane_rows(volume: Volume, y: int, window: Window, panel: str, **keys: str) -> pd.DataFrame:
-    """A panel's pixels as a table: panel, row (from the feet up), column (from the patient's right), suv."""
-    plane = coronal(volume, y, window)
+def plane_rows(plane: Plane, panel: str, **keys: str) -> pd.DataFrame:
+    """A panel's pixels as a table: panel, row (from the feet up), column (from the left of the picture), suv."""
     row, column = np.indices(plane.shape)
     suv = plane.ravel().astype(float).round(4)
     return pd.DataFrame({"panel": panel, **keys, "row": row.ravel(), "column": column.ravel(), "suv": suv})

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from .. import measures as m
+from .. import spectra
 from ..evaluate import INPUT
 from ..phantom import ORGANS
 from .common import Results, box_mm, display_limit, middle, on_plane, seconds_text
-from .style import GREY, PALETTE, RED, WIDTH_IN, Window, arrow, bar, coronal, letter, show, sides
+from .style import GREY, PALETTE, WHITE, WIDTH_IN, YELLOW, Window, arrow, bar, coronal, letter, show, sides
 
 PROTOCOLS = ("v1", "v2")
 AXES = ("x", "y", "z")
@@ -39,7 +40,7 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     _autocorrelation(axes[0], grain)
     _power(axes[1], grain)
     _numbers(axes[2], grain)
-    for ax, text in zip(axes, "efg", strict=True):
+    for ax, text in zip(axes, "cde", strict=True):
         letter(ax, text)
     return figure, grain
 
@@ -63,11 +64,13 @@ def _images(figure: Any, results: Results, study: str) -> None:
             if window is whole:
                 _frame(ax, zoom, whole, voxel)
                 sides(ax)
+            elif sample == results.scan:
+                arrow(ax, on_plane(middle(labels == ORGANS["lesion"]), zoom, voxel), YELLOW, direction=(1, 1))
             else:
-                arrow(ax, on_plane(middle(labels == ORGANS["lesion"]), zoom, voxel), RED, direction=(1, 1))
+                arrow(ax, _in_liver(results, study, y, zoom), WHITE, direction=(1, -1))
         axes[row, 0].set_ylabel(protocol, fontsize=9)
-    for ax, text in zip(axes[0], "abcd", strict=True):
-        letter(ax, text, (0, 4))
+    for ax, text in zip(axes[:, 0], "ab", strict=True):
+        letter(ax, text, (-16, 4))
     bar(figure, shown, list(axes.flat), "SUV")
 
 
@@ -76,6 +79,15 @@ def _windows(results: Results, study: str) -> tuple[Window, Window]:
     labels, voxel = results.labels(study), results.voxel_mm(study)
     liver = (labels == ORGANS["liver"]) | (labels == ORGANS["lesion"])
     return box_mm(m.body(labels), voxel, (15, 0, 0)), box_mm(liver, voxel, (15, 0, 25))
+
+
+def _in_liver(results: Results, study: str, y: int, window: Window) -> tuple[float, float]:
+    """Where the liver's noise is pointed at: the middle of its lesion-free part in the plane."""
+    labels = results.labels(study)
+    voi = m.liver_voi(labels, ORGANS)
+    plane = np.zeros_like(voi)
+    plane[:, y] = voi[:, y]
+    return on_plane(middle(plane if plane.any() else voi), window, results.voxel_mm(study))
 
 
 def _width_over_height(window: Window, voxel: np.ndarray) -> float:
@@ -90,20 +102,18 @@ def _frame(ax: Axes, inner: Window, outer: Window, voxel: np.ndarray) -> None:
 
 
 def _grain(results: Results, study: str, protocol: str) -> pd.DataFrame:
-    """Autocorrelation, noise power and their summaries in the liver; noise = noisy minus whole-scan image."""
-    voi = m.liver_voi(results.labels(study), ORGANS)
-    voxel = results.voxel_mm(study)
-    reference = results.suv(study, protocol, results.scan)
-    samples = [s for s in results.samples(study, protocol) if s.startswith("real")] or [results.noisy(study, protocol)]
-    noises = [results.suv(study, protocol, s) - reference for s in samples]
+    """Autocorrelation, noise power and their summaries in the liver, of realisations minus their mean."""
+    voi, voxel = m.liver_voi(results.labels(study), ORGANS), results.voxel_mm(study)
+    box = m.bounding_box(voi)
+    noise = spectra.ensemble_noise(results.ensemble(study, protocol, box))
     rows: list[tuple[str, str, str, float, float]] = []
     for axis, name in enumerate(AXES):
-        rho = np.mean([m.autocorrelation(n, voi, axis, N_LAGS) for n in noises], axis=0)
+        rho = np.mean([m.autocorrelation(n, voi[box], axis, N_LAGS) for n in noise], axis=0)
         rows += [(protocol, "autocorrelation", name, float(lag * voxel[axis]), float(r)) for lag, r in enumerate(rho)]
         rows.append((protocol, "grain_fwhm_mm", name, float("nan"), m.grain_fwhm(rho, float(voxel[axis]))))
-    spectra = [m.noise_power(n, voi, voxel) for n in noises]
-    power = np.mean([p for _, p in spectra], axis=0)
-    rows += [(protocol, "noise_power_mm", "xy", float(f), float(p)) for f, p in zip(spectra[0][0], power, strict=True)]
+    frequency, power = spectra.radial_power(noise, voi[box], voxel)
+    points = zip(frequency, power.mean(axis=0), strict=True)
+    rows += [(protocol, "noise_power_bqml2_mm2", "xy", float(f), float(p)) for f, p in points]
     measured = results.measured("liver_cov", "test_lesion", INPUT, protocol, study)
     rows.append((protocol, "liver_cov_percent", "", float("nan"), measured))
     return pd.DataFrame(rows, columns=["protocol", "measure", "axis", "at", "value"])
@@ -124,10 +134,10 @@ def _autocorrelation(ax: Axes, grain: pd.DataFrame) -> None:
 
 def _power(ax: Axes, grain: pd.DataFrame) -> None:
     for colour, protocol in zip(PALETTE, PROTOCOLS, strict=False):
-        part = grain[(grain.measure == "noise_power_mm") & (grain.protocol == protocol)]
-        ax.plot(part["at"] * 10, part["value"], color=colour, label=protocol)
-    ax.set_xlabel("spatial frequency in-plane (1/cm)")
-    ax.set_ylabel("noise power (mm)")
+        part = grain[(grain.measure == "noise_power_bqml2_mm2") & (grain.protocol == protocol)]
+        ax.plot(part["at"], part["value"] / 1e6, color=colour, label=protocol)
+    ax.set_xlabel("in-plane frequency (1/mm)")
+    ax.set_ylabel("noise power\n((kBq/mL)² mm²)")
     ax.set_ylim(bottom=0)
     ax.legend()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from string import ascii_lowercase
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,7 +15,8 @@ from ..files import read_json
 from ..images import sidecar_path
 from ..phantom import ORGANS
 from .common import Results, box_mm, display_limit, in_suv, middle
-from .montage import Panel, Row, montage
+from .montage import Panel, Row, differences, montage
+from .style import coronal
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
@@ -26,17 +28,19 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     study = _study(results, noisy_path)
     labels = results.labels(study)
     table = pd.read_csv(results.root / "kse" / "drop.csv").set_index("phi")
-    panels = [Panel("input\n\n", in_suv(noisy), compared=False)]
-    panels.append(Panel(f"{results.config.score.network}\nnothing dropped\n", original))
-    for phi in sorted(p for p in table.index if p > 0):
-        volume = in_suv(results.read(folder / f"phi-{phi:g}.nii.gz"))
-        panels.append(Panel(_title(phi, table.loc[phi]), volume))
     lesion = labels == ORGANS["lesion"]
     y = int(middle(lesion if lesion.any() else m.liver_voi(labels, ORGANS))[1])
     window = box_mm(m.body(labels), noisy.voxel_mm, (10, 0, 0))
     limit, keys = display_limit(original, labels), {"study": study}
-    row = Row("activity", panels, y, window, noisy.voxel_mm, limit, original, "minus original", keys)
-    figure, pixels = montage([row])
+    shown = [("input\n\n", in_suv(noisy)), (f"{results.config.score.network}\nnothing dropped\n", original)]
+    for phi in sorted(p for p in table.index if p > 0):
+        shown.append((_title(phi, table.loc[phi]), in_suv(results.read(folder / f"phi-{phi:g}.nii.gz"))))
+    panels = [
+        Panel(title, coronal(volume, y, window), letter=letter)
+        for (title, volume), letter in zip(shown, ascii_lowercase, strict=False)
+    ]
+    row = Row("activity", panels, noisy.voxel_mm[[0, 2]], limit, keys=keys)
+    figure, pixels = montage([row, differences(row, coronal(original, y, window), "minus b", leave_out=(0, 1))])
     dropped = table.add_prefix("drop_").rename_axis("drop_phi").reset_index()
     return figure, pd.concat([dropped, pixels], ignore_index=True)
 

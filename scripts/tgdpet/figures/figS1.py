@@ -6,10 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .common import Results
-from .fig6 import online_row
+from .fig6 import online_rows
 from .montage import montage
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Columns as in Fig. 6; titles hold the catheter's error and the liver's CoV."""
-    return montage([online_row(results, "test_catheter", "catheter", "catheter_error")])
+    return montage(online_rows(results, "test_catheter", "catheter", "catheter_error"))

@@ -1,115 +1,116 @@
-"""A comparison of coronal panels: one study a row, one network a column, one scale for each row or for all."""
+"""A comparison of image planes: one study or view a row, one network a column, one scale for rows that share it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from .common import Volume, plane_rows
-from .style import WIDTH_IN, Window, arrow, bar, blank, coronal, difference, show, sides
+from .common import plane_rows
+from .style import CORONAL_SIDES, WIDTH_IN, Numbers, Plane, arrow, bar, blank, corner, difference, show, sides
 
 Arrow = tuple[tuple[float, float], str, tuple[float, float]]  # tip in mm on the plane, colour, where it comes from
 
 TITLE_PT, PANELS = 8.0, 6
+GAP_IN = 0.05  # between rows without titles
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: its title, the volume (SUV) it is cut from and its arrows."""
+    """One picture: its title, the plane (SUV; None leaves the place empty), arrows, and a letter in its corner."""
 
     title: str
-    volume: Volume
+    plane: Plane | None
     arrows: Sequence[Arrow] = ()
-    compared: bool = True  # shown in the row of differences too
+    letter: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Panels of one study on one plane; with `reference`, a row of differences follows."""
+    """Panels of one shape on one scale: 0 to `limit`, or with `signed` -`limit` to `limit` for differences."""
 
     name: str
     panels: Sequence[Panel]
-    y: int
-    window: Window
-    voxel_mm: npt.NDArray[np.floating]
+    pixel_mm: Numbers
     limit: float
-    reference: Volume | None = None
-    difference_name: str = "difference"
+    signed: bool = False
+    titled: bool = True
+    sides: tuple[str, str] = CORONAL_SIDES
     keys: dict[str, str] = field(default_factory=dict)
 
     @property
     def height_over_width(self) -> float:
         """Shape of its panels, in mm."""
-        x, _, z = self.window
-        return float((z.stop - z.start) * self.voxel_mm[2] / ((x.stop - x.start) * self.voxel_mm[0]))
+        rows, columns = next(p.plane.shape for p in self.panels if p.plane is not None)
+        return float(rows * self.pixel_mm[1] / (columns * self.pixel_mm[0]))
+
+
+def differences(row: Row, reference: Plane, name: str, leave_out: Collection[int] = ()) -> Row:
+    """The row's panels minus a reference, without titles; the panels numbered in `leave_out` stay empty."""
+    planes = [
+        None if i in leave_out or p.plane is None else np.asarray(p.plane - reference) for i, p in enumerate(row.panels)
+    ]
+    panels = [replace(p, plane=plane, arrows=(), letter="") for p, plane in zip(row.panels, planes, strict=True)]
+    return replace(row, name=name, panels=panels, limit=signed_limit(planes), signed=True, titled=False)
+
+
+def signed_limit(planes: Sequence[Plane | None]) -> float:
+    """End of a scale of differences: what 99.5 % of the pixels lie within, rounded up to 0.05 SUV."""
+    pixels = np.concatenate([np.abs(p).ravel() for p in planes if p is not None])
+    return float(np.ceil(max(np.percentile(pixels, 99.5), 0.05) * 20) / 20)
 
 
 def montage(rows: Sequence[Row]) -> tuple[Figure, pd.DataFrame]:
-    """Draw the rows under one another and return the figure and the pixels that it shows."""
+    """Draw the rows under one another; neighbours of one scale share a bar. Returns the figure and its pixels."""
     columns = max(len(row.panels) for row in rows)
-    shapes = [row.height_over_width for row in rows for _ in range(1 if row.reference is None else 2)]
+    shapes = [row.height_over_width for row in rows]
     width = (WIDTH_IN - 0.75) / columns
-    height = width * sum(shapes) + 0.28 * len(shapes) + 0.1
+    lines = sum(_title_lines(row) * 0.13 + GAP_IN for row in rows)
     figure, axes = plt.subplots(
-        len(shapes), columns, figsize=(WIDTH_IN, height), height_ratios=shapes, squeeze=False, layout="constrained"
-    )
+        len(rows), columns, figsize=(WIDTH_IN, width * sum(shapes) + lines), height_ratios=shapes, squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
     figure.get_layout_engine().set(w_pad=0.015, h_pad=0.02, wspace=0.01, hspace=0.01)  # type: ignore[union-attr, call-arg]
-    tables, line = [], 0
-    one_scale = len({row.limit for row in rows}) == 1
-    drawn = []
-    for row in rows:
-        drawn.append((_activity(axes[line], row), list(axes[line])))
-        line += 1
-        if row.reference is not None:
-            _differences(figure, axes[line], row)
-            line += 1
-        name = row.name.replace("\n", " ")
-        for panel in row.panels:
-            title = panel.title.split("\n")[0]
-            tables.append(plane_rows(panel.volume, row.y, row.window, title, row_name=name, **row.keys))
-    if one_scale and len(rows) > 1:
-        drawn = [(drawn[0][0], [ax for _, line_axes in drawn for ax in line_axes])]
-    for shown, beside in drawn:
-        bar(figure, shown, beside, "SUV")
+    drawn = [_draw(line, row) for line, row in zip(axes, rows, strict=True)]
+    for (signed, _), group in groupby(range(len(rows)), lambda i: (rows[i].signed, rows[i].limit)):
+        members = list(group)
+        beside = [ax for i in members for ax in axes[i]]
+        bar(figure, drawn[members[0]], beside, "ΔSUV" if signed else "SUV")
+    tables = [
+        plane_rows(panel.plane, panel.title.split("\n")[0], row_name=row.name.replace("\n", " "), **row.keys)
+        for row in rows
+        for panel in row.panels
+        if panel.plane is not None
+    ]
     return figure, pd.concat(tables, ignore_index=True)
 
 
-def _activity(axes: np.ndarray, row: Row) -> Any:
+def _draw(axes: np.ndarray, row: Row) -> Any:
     size = TITLE_PT * min(1.0, PANELS / len(row.panels))  # titles of many panels would run into one another
     for ax, panel in zip(axes, row.panels, strict=False):
-        shown = show(ax, coronal(panel.volume, row.y, row.window), row.voxel_mm[[0, 2]], row.limit)
-        ax.set_title(panel.title, pad=3, fontsize=size)
+        if row.titled:
+            ax.set_title(panel.title, pad=3, fontsize=size)
+        if panel.plane is None:
+            blank(ax)
+            continue
+        shown = (difference if row.signed else show)(ax, panel.plane, row.pixel_mm, row.limit)
         for tip, colour, direction in panel.arrows:
             arrow(ax, tip, colour, direction)
-    sides(axes[0])
+        if panel.letter:
+            corner(ax, panel.letter)
+    if row.panels[0].plane is not None and not row.signed:
+        sides(axes[0], row.sides)
     axes[0].set_ylabel(row.name)
-    _hide(axes, len(row.panels))
+    for ax in axes[len(row.panels) :]:
+        ax.axis("off")
     return shown
 
 
-def _differences(figure: Figure, axes: np.ndarray, row: Row) -> None:
-    assert row.reference is not None
-    planes = [coronal(p.volume - row.reference, row.y, row.window) for p in row.panels]
-    used = [p.compared and p.volume is not row.reference for p in row.panels]
-    everything = np.concatenate([np.abs(p).ravel() for p, u in zip(planes, used, strict=True) if u])
-    limit = float(np.ceil(max(np.percentile(everything, 99.5), 0.05) * 20) / 20)
-    for ax, use, plane in zip(axes, used, planes, strict=False):
-        if not use:
-            blank(ax)
-            continue
-        shown = difference(ax, plane, row.voxel_mm[[0, 2]], limit)
-    axes[0].set_ylabel(row.difference_name)
-    _hide(axes, len(row.panels))
-    bar(figure, shown, list(axes), "ΔSUV")
-
-
-def _hide(axes: np.ndarray, used: int) -> None:
-    for ax in axes[used:]:
-        ax.axis("off")
+def _title_lines(row: Row) -> int:
+    return max(panel.title.count("\n") + 1 for panel in row.panels) if row.titled else 0

@@ -22,7 +22,8 @@ from matplotlib.patheffects import withStroke
 from ..files import atomic
 
 WIDTH_IN = 6.9  # two columns; fonts stay readable when printed at one column's width of 4.8 in
-RED, YELLOW, GREY = "#d7191c", "#e6a700", "#666666"
+RED, YELLOW, WHITE, GREY = "#d7191c", "#e6a700", "#ffffff", "#666666"
+CORONAL_SIDES, SAGITTAL_SIDES = ("R", "L"), ("A", "P")
 # Okabe and Ito's palette: told apart by colour-blind readers.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 RC: dict[Any, Any] = {
@@ -62,6 +63,12 @@ def coronal(volume: npt.NDArray[Any], y: int, window: Window | None = None) -> P
     return np.asarray(volume[wx, y, wz])[::-1].T
 
 
+def projection(volume: npt.NDArray[Any], axis: int, window: Window) -> Plane:
+    """Maximum intensity projection of an RAS volume, head up: coronal (`axis` 1, the patient's right on the left) or
+    sagittal (`axis` 0, the front on the left)."""
+    return np.asarray(volume[window].max(axis=axis))[::-1].T
+
+
 def show(ax: Axes, plane: Plane, pixel_mm: Numbers, vmax: float, **options: Any) -> Any:
     """One plane, aspect in mm; inverse grey from 0 to `vmax` unless `options` say otherwise."""
     settings = {"cmap": "gray_r", "vmin": 0, "vmax": vmax, "interpolation": "nearest", "origin": "lower", **options}
@@ -95,14 +102,25 @@ def arrow(ax: Axes, tip_mm: Numbers, colour: str, direction: Sequence[float] = (
     tip: npt.NDArray[Any] = np.asarray(tip_mm, float) + 0.045 * unit
     style: Any = {"arrowstyle": "-|>,head_width=0.22,head_length=0.4", "color": colour, "lw": 1.4}
     style |= {"shrinkA": 0, "shrinkB": 0}
+    if colour == WHITE:  # seen on white too
+        style["path_effects"] = [withStroke(linewidth=2.6, foreground="black")]
     ax.annotate("", xy=tuple(tip), xytext=tuple(tip + length * unit), arrowprops=style, annotation_clip=False)
 
 
-def sides(ax: Axes) -> None:
-    """Mark the patient's right and left, in the upper corners."""
-    for x, text, align in ((0.02, "R", "left"), (0.98, "L", "right")):
-        drawn = ax.text(x, 0.98, text, transform=ax.transAxes, ha=align, va="top", fontsize=6.5, color="#333333")
-        drawn.set_path_effects([withStroke(linewidth=1.6, foreground="white")])
+def sides(ax: Axes, names: tuple[str, str] = CORONAL_SIDES) -> None:
+    """Mark the sides of the patient, in the upper corners."""
+    for x, text, align in ((0.02, names[0], "left"), (0.98, names[1], "right")):
+        _inside(ax, x, 0.98, text, ha=align, va="top", fontsize=6.5)
+
+
+def corner(ax: Axes, text: str) -> None:
+    """A panel's letter, inside its lower left corner."""
+    _inside(ax, 0.02, 0.03, text, ha="left", va="bottom", fontsize=8, weight="bold")
+
+
+def _inside(ax: Axes, x: float, y: float, text: str, **options: Any) -> None:
+    drawn = ax.text(x, y, text, transform=ax.transAxes, color="#333333", **options)
+    drawn.set_path_effects([withStroke(linewidth=1.6, foreground="white")])
 
 
 def bar(figure: Figure, shown: Any, axes: Sequence[Axes], label: str, **options: Any) -> None:
