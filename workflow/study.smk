@@ -80,3 +80,8 @@ rule figures:
 
 
 include: "rules/together.smk"
+
+
+if SWEEP:
+
+    include: "rules/together_sweep.smk"

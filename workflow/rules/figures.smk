@@ -1,5 +1,4 @@
 # Stage 10: tables, figures and the report.
-import yaml
 from tgdpet.figures import SHOWN, TABLES, drawn, numbered
 
 FIGURE_FILES = expand(
@@ -19,27 +18,6 @@ def in_report(path, name):
         subcategory=f"seed {CONFIG.seed}",
         labels={"shown": title},
     )
-
-
-rule resolved_config:
-    output:
-        f"{R}/config.yaml",
-    log:
-        f"{R}/logs/resolved_config.log",
-    benchmark:
-        f"{R}/benchmarks/figures/resolved_config.tsv"
-    localrule: True
-    threads: 1
-    resources:
-        mem_mb=mem(200),
-        runtime=minutes(1),
-        disk_mb=disk(),
-    params:
-        config=tgd_config.as_dict(CONFIG),
-    run:
-        from tgdpet.files import write_text
-
-        write_text(output[0], yaml.safe_dump(params.config, sort_keys=False))
 
 
 rule figure:

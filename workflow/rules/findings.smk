@@ -1,4 +1,26 @@
-# Stage 9: the paper's findings, judged. Also part of `snakemake figures`, as it reads tables only.
+# Stage 9: the paper's findings, judged. Also part of `snakemake figures`, as it reads tables only. The resolved configuration, too.
+import yaml
+
+
+rule resolved_config:
+    output:
+        f"{R}/config.yaml",
+    log:
+        f"{R}/logs/resolved_config.log",
+    benchmark:
+        f"{R}/benchmarks/figures/resolved_config.tsv"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=mem(200),
+        runtime=minutes(1),
+        disk_mb=disk(),
+    params:
+        config=tgd_config.as_dict(CONFIG),
+    run:
+        from tgdpet.files import write_text
+
+        write_text(output[0], yaml.safe_dump(params.config, sort_keys=False))
 
 
 rule findings:

@@ -88,8 +88,8 @@ def _points(ax: Axes, rows: pd.DataFrame) -> None:
     looks = [(GREY, "o"), *((colour, marker) for marker in "osD^v" for colour in PALETTE)]
     for (colour, marker), row in zip(looks, records(rows), strict=False):
         label = "noisy input" if row.network == INPUT else row.network
-        bars = {"yerr": _bars(row, "lesion_bias"), "xerr": _bars(row, "liver_cov")}
-        ax.errorbar(row.liver_cov, row.lesion_bias, **bars, fmt=marker, color=colour, ms=5, lw=0.9, label=label)
+        up, along = _bars(row, "lesion_bias"), _bars(row, "liver_cov")
+        ax.errorbar(row.liver_cov, row.lesion_bias, up, along, fmt=marker, color=colour, ms=5, lw=0.9, label=label)
         ax.plot(row.paper_liver_cov, row.paper_lesion_bias, marker, mfc="none", mec=colour, ms=6)
     ax.axhline(0, color="#bbbbbb", lw=0.7, zorder=0)
     ax.set_xlabel("liver CoV (%), ensemble")
