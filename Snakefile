@@ -11,5 +11,8 @@ else:
     include: "workflow/Snakefile"
 
 
+include: "workflow/rules/folder.smk"
+
+
 # An include restores the includer's default target, which is none.
 workflow.default_target = "study" if config.get("seeds") else "all"

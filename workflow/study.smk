@@ -1,11 +1,13 @@
 # A study: the whole workflow once for each of `seeds`, each in a folder of its own.
 import copy
+import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from tgdpet import checks
+from tgdpet import checks, studies
+from tgdpet import config as tgd_config
 from tgdpet.figures import SHOWN, TABLES, TOGETHER, numbered
 
 SOURCE = " + ".join(str(f) for f in workflow.configfiles)
@@ -27,6 +29,21 @@ def config_of(seed):
     return {**shared, "seed": seed, "results": of_seed(seed)}
 
 
+RUNS = [of_seed(s) for s in SEEDS]
+
+
+def of_every_seed(settings):
+    """What a profile says of rules by name, with the names that the rules of each seed have here."""
+    own = {k: v for k, v in settings.items() if re.match(r"seed\d", k) is None}
+    return {**settings, **{f"seed{s}{k}": v for s in SEEDS for k, v in own.items()}}
+
+
+# Before any rule is made: Snakemake looks each one up by its whole name.
+for _what in ("overwrite_resources", "overwrite_threads"):
+    _settings = of_every_seed(getattr(workflow.resource_settings, _what))
+    setattr(workflow.resource_settings, _what, _settings)
+
+
 for seed in SEEDS:
 
     module:
@@ -43,6 +60,16 @@ for seed in SEEDS:
     use rule * from _name as _name*
 
 
+def group_of(name):
+    """The group that a profile gives a seed's rule, which is known only after parsing."""
+    own = re.sub(r"^seed\d+", "", name)
+    return lambda wildcards: workflow.group_settings.overwrite_groups.get(own)
+
+
+for _rule in workflow.rules:
+    _rule.group = group_of(_rule.name)
+
+
 # Used with --sdm apptainer only, as in the workflow itself.
 container: "envs/tgdpet.sif"
 
@@ -54,7 +81,6 @@ resource_scopes:
     gpu="local",
 
 
-RUNS = [of_seed(s) for s in SEEDS]
 SWEEP = bool((config.get("sweep") or {}).get("phi"))  # checked by the seeds' own runs
 DRAWN = [f for f in TOGETHER if f != "phi" or SWEEP]
 TOGETHER_FILES = expand(
@@ -62,6 +88,11 @@ TOGETHER_FILES = expand(
     figure=DRAWN,
     kind=["png", "pdf", "csv"],
 )
+
+
+# What `rules/folder.smk` makes the bill of.
+CONFIG = tgd_config.load(config_of(SEEDS[0]), SOURCE)
+STUDIES = studies.read_studies(CONFIG.studies)
 
 
 rule study:

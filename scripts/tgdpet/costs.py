@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .config import PENALTIES, Config, Training, chooses_strength, old_task
 from .figures import drawn
@@ -72,6 +72,12 @@ def estimate(config: Config, studies: Sequence[Study]) -> list[Cost]:
         Cost("evaluate", len(tests) + 2 + bool(config.sweep.phi), measured_h),
         Cost("figures", len(drawn(config)) + 1, (len(drawn(config)) + 1) * FIGURE_S / 3600),
     ]
+
+
+def times(rows: Sequence[Cost], runs: int) -> list[Cost]:
+    """The bill of so many runs of the same size."""
+    names = ("jobs", "core_h", "gpu_h", "kept_gb", "temporary_gb")
+    return [replace(row, **{name: runs * getattr(row, name) for name in names}) for row in rows]
 
 
 def events_per_study(config: Config) -> float:

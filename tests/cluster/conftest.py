@@ -55,17 +55,31 @@ def slurm_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+def folder(slurm_with: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
     """The working folder of the runs."""
-    return Folder(tmp_path_factory.mktemp("cluster") / "work")
+    work = Folder(tmp_path_factory.mktemp("cluster") / "work")
+    yield work
+    work.stop()
 
 
 @pytest.fixture(scope="session")
-def local(slurm_with: Start, folder: Folder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a whole run without SLURM, list mode included, that the others are held against."""
-    results = tmp_path_factory.mktemp("results") / "local"
-    folder.local(results)
-    return results
+def local_run(slurm_with: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
+    """A whole run without SLURM, list mode included, in a folder of its own; called, it waits for the end."""
+    work, results = Folder(tmp_path_factory.mktemp("local") / "work"), tmp_path_factory.mktemp("results") / "local"
+    run = work.start(results, "--cores", "2", "--notemp", log="local.log")
+
+    def ended() -> Path:
+        work.finish(run, "local.log")
+        return results
+
+    yield ended
+    work.stop()
+
+
+@pytest.fixture(scope="session")
+def local(local_run: Callable[[], Path]) -> Path:
+    """The results of the run without SLURM, that the others are held against."""
+    return local_run()
 
 
 @pytest.fixture(scope="session")

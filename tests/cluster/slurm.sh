@@ -8,6 +8,9 @@ what=$1 S=$2 GPUS=${3:-1} HOST=$(hostname -s) ETC=/etc/slurm
 MARK="# made by tests/cluster/slurm.sh"
 
 if [ "$what" = stop ]; then
+  # Jobs that a failed test left would outlive the daemons.
+  timeout 20 scancel -u root || true
+  for _ in $(seq 50); do [ -z "$(timeout 5 squeue -h -t R,CG 2>/dev/null)" ] && break; sleep 0.2; done
   for daemon in slurmd slurmctld munged; do
     pid=$(cat "$S/run/$daemon.pid" 2>/dev/null) || continue
     kill "$pid" 2>/dev/null || true

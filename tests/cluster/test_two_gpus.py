@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import Folder, Row, kill, script, slurm, wait_for, watched
+from harness import PATIENCE_S, Folder, Row, kill, script, scripts, slurm, wait_for, watched
 
 NETWORKS = ("v1-net", "v2-net")
 
@@ -50,6 +50,27 @@ def test_two_trainings_run_together_each_on_its_own_gpu(folder: Folder, local, a
     assert same(local, again, *NETWORKS)
 
 
+def test_a_job_on_two_gpus_gets_both_and_runs_once(folder: Folder, local, tmp_path, monkeypatch):
+    """The plugin once ran such a job's script twice."""
+    results = tmp_path / "results"
+    shutil.copytree(local, results)
+    target = results / "adapted/TGD-net.safetensors"
+    target.unlink()
+    (tmp_path / "two.yaml").write_text("resources: {gpus: 2}\n")
+    monkeypatch.setattr(folder, "configs", (*folder.configs, str(tmp_path / "two.yaml")))
+    folder.set(train={"gpu": 2}, adapt={"gpu": 2})
+    run = folder.start(results, str(target), log="wide.log")
+    most = 0
+    while run.poll() is None:
+        most = max(most, len(scripts(folder.place, "07_adapt")))
+        time.sleep(0.2)
+    folder.set()
+    assert run.returncode == 0, folder.log("wide.log")[-6000:]
+    assert most == 1
+    assert json.loads(target.with_suffix(".json").read_text())["provenance"]["gpus"] == "0,1"
+    assert target.read_bytes() == (local / "adapted/TGD-net.safetensors").read_bytes()
+
+
 def test_a_duplicate_of_a_running_job_does_no_harm(folder: Folder, local, again, table):
     """Snakemake is killed, unlocked and started again while its training goes on: both write the same files."""
     run = folder.start(again, *targets(again, "v1-net"), log="twice.log")
@@ -85,7 +106,10 @@ def test_a_full_disk(folder: Folder, local, small_disk, table):
     results = small_disk / "results"
     target = f"{results}/listmode/train01/events.npy"
     run = folder.start(results, target, "--retries", "0", "--notemp", log="full.log")
-    assert run.wait(timeout=240) != 0
+    process = wait_for("the simulation", lambda: script(folder.place, "01_simulate"))
+    begun = process.create_time()
+    assert run.wait(timeout=PATIENCE_S) != 0
+    lost = (results / "logs/simulate/train01.log").stat().st_mtime - begun
     (line,) = [x for x in folder.log("full.log").splitlines() if x.startswith("FAILED: rule simulate, train01: ")]
     assert "cannot be written" in line and line.endswith(f"(log: {results}/logs/simulate/train01.log)")
     assert not Path(target).exists() and not list(results.rglob(".tmp-*"))
@@ -93,6 +117,6 @@ def test_a_full_disk(folder: Folder, local, small_disk, table):
     folder.finish(folder.start(results, target, "--notemp", log="full.log"), "full.log")
     whole = local / "listmode/train01/events.npy"
     equal = Path(target).read_bytes() == whole.read_bytes()
-    table.append(Row("disk full", "one line told it; after making room the same command again", 3.0, equal))
+    table.append(Row("disk full", "one line told it; after making room the same command again", lost, equal))
     assert equal
     assert os.path.ismount(small_disk)

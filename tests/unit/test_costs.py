@@ -96,3 +96,11 @@ def test_online_networks_from_scratch_are_one_a_study(bill):
     extra, base = bill("baselines"), bill()
     assert extra["train"].jobs == base["train"].jobs + 2
     assert extra["adapt"].jobs == base["adapt"].jobs + 10 + 2
+
+
+def test_the_bill_of_several_runs_is_that_of_one_so_many_times(root, raw_config):
+    config = load(raw_config("config"))
+    rows = costs.estimate(config, read_studies(root / config.studies))
+    assert costs.times(rows, 1) == rows
+    assert costs.peak_gb(costs.times(rows, 3)) == pytest.approx(3 * costs.peak_gb(rows))
+    assert [row.jobs for row in costs.times(rows, 3)] == [3 * row.jobs for row in rows]

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +37,8 @@ def test_a_living_snakemake_is_named(locked):
     words = [sys.executable, "-c", "import time; time.sleep(60)", "snakemake"]
     process = subprocess.Popen(words)
     try:
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # for a moment after its start it has no words
+            time.sleep(0.01)
         holds(locked, pid=process.pid, user="ada")
         told = folder.holder(locked)
     finally:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,4 +114,39 @@ def test_a_full_disk_is_one_line_that_names_rule_study_cause_and_log(start, tmp_
     (line,) = [line for line in out.splitlines() if line.startswith("FAILED: ")]
     assert line.startswith(f"FAILED: rule simulate, adapt01: {results}/listmode/adapt01/events.npy: cannot be written")
     assert line.endswith(f"(log: {results}/logs/simulate/adapt01.log)")
+    assert not list(results.rglob(".tmp-*")) and not (results / "listmode/adapt01/events.npy").exists()
+
+
+def script(work: Path, name: str) -> psutil.Process:
+    """The script of this name that runs in the working folder, once it runs."""
+    limit = time.monotonic() + 120
+    while time.monotonic() < limit:
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            if process.info["cwd"] == str(work) and (process.info["cmdline"] or ["", ""])[1:2] == [f"scripts/{name}"]:
+                return process
+        time.sleep(0.02)
+    raise AssertionError(f"no {name}")
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="no limits on other processes here")
+@pytest.mark.parametrize("way", ["refused", "killed"])
+def test_memory_that_is_out_is_one_line_too(work, start, tmp_path, way):
+    """Allocation fails, or the system ends the job (kill -9)."""
+    results = tmp_path / "results"
+    run = start("listmode/adapt01/events.npy", results)
+    process = script(work, "01_simulate.py")
+    if way == "refused":
+        while not any("llvmlite" in m.path for m in process.memory_maps()):  # it has imported numpy before
+            time.sleep(0.02)
+        process.rlimit(psutil.RLIMIT_AS, (32 << 20, 32 << 20))  # less than it has: whatever it asks for next is refused
+    else:
+        process.kill()
+    out, _ = run.communicate(timeout=240)
+    assert run.returncode != 0
+    (line,) = [line for line in out.splitlines() if line.startswith("FAILED: ")]
+    cause = {
+        "refused": ".*(out of memory|MemoryError|bad_alloc|failed to map|annot allocate)",
+        "killed": "killed, or no error in its log",
+    }[way]
+    assert re.match(rf"FAILED: rule simulate, adapt01: {cause}", line), out
     assert not list(results.rglob(".tmp-*")) and not (results / "listmode/adapt01/events.npy").exists()

@@ -13,7 +13,7 @@ from plans import jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALES = {"smoke": ["config/smoke.yaml"], "paper": ["config/paper.yaml"]}
-USES_GPU = re.compile(r"train|adapt|drop|denoise")
+USES_GPU = re.compile(r"(seed\d+)?(train|adapt|drop|denoise)")
 
 
 @pytest.mark.parametrize("engine", ["slurm", "lsf"])
@@ -25,11 +25,32 @@ def test_only_rules_that_use_a_gpu_go_to_its_partition(snakemake, tmp_path, engi
     assert done.returncode == 0, done.stdout[-3000:]
     planned = jobs(done.stdout)
     assert len(planned) > 70
+    assert_gpu_jobs(planned, queue)
+
+
+def assert_gpu_jobs(planned, queue):
     for name, job in planned.items():
         uses = USES_GPU.match(job["rule"]) is not None
         assert (job[queue] == "gpu") == uses, name
         assert job.get("gpu", "0") == str(int(uses)), name
         assert {"mem_mb", "runtime", "disk_mb"} <= set(job), name
+
+
+def test_a_study_of_several_seeds_asks_for_the_same(snakemake, tmp_path):
+    """Its rules have other names: seed1train; a profile says train."""
+    for engine, queue in (("slurm", "slurm_partition"), ("lsf", "lsf_queue")):
+        words = ["--workflow-profile", f"profiles/{engine}", "--configfile", "config/smoke.yaml"]
+        one = snakemake("-n", *words, "--config", f"results={tmp_path}/none").stdout
+        done = snakemake("-n", *words, "--config", f"results={tmp_path}/none", "seeds=[1,2]")
+        assert done.returncode == 0, done.stdout[-3000:]
+        planned = jobs(done.stdout)
+        assert len(planned) == 2 * len(jobs(one)) + 3  # findings of all seeds and their two figures
+        assert_gpu_jobs(planned, queue)
+        for group in ("finish", "subsample", "denoise"):
+            assert done.stdout.count(f"Group job {group} ") == 2 * one.count(f"Group job {group} "), (engine, group)
+        assert one.count("Group job finish ") == int(engine == "slurm")
+        (total,) = re.findall(r"^total +(\d+) ", done.stdout, re.M)[:1]  # one bill, of both
+        assert int(total) == 2 * int(re.findall(r"^total +(\d+) ", one, re.M)[0])
 
 
 def test_every_rule_of_the_gpu_block_exists_and_none_is_left_out(snakemake, tmp_path):
@@ -56,6 +77,20 @@ def test_no_gpu_is_asked_for_with_device_cpu_and_without_the_block(snakemake, tm
     words = ["--configfile", "config/smoke.yaml", "--config", f"results={tmp_path / 'none'}", "device=cpu"]
     planned = jobs(snakemake("-n", "--workflow-profile", tmp_path / "mine", *words).stdout)
     assert planned and all(job.get("gpu", "0") == "0" and job["slurm_partition"] == "cpu" for job in planned.values())
+
+
+def test_gpus_of_a_training_that_a_profile_does_not_ask_for_are_refused(snakemake, tmp_path):
+    (tmp_path / "two.yaml").write_text("resources: {gpus: 2}\n")
+    words = ["--configfile", "config/smoke.yaml", tmp_path / "two.yaml", "--config", f"results={tmp_path / 'none'}"]
+    done = snakemake("-n", "--workflow-profile", "profiles/slurm", *words)
+    assert done.returncode != 0
+    assert "resources.gpus: 2, but the profile asks for gpu: 1 for rule train" in done.stdout, done.stdout
+    profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
+    profile["set-resources"]["train"]["gpu"] = 2
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/profile.yaml").write_text(yaml.safe_dump(profile))
+    planned = jobs(snakemake("-n", "--workflow-profile", tmp_path / "mine", *words).stdout)
+    assert {job["gpu"] for job in planned.values() if job["rule"] == "train"} == {"2"}
 
 
 STAND_INS = {

@@ -25,6 +25,7 @@ except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 R = CONFIG.results
+RUNS = [R]
 NETWORKS = sweep.entries(CONFIG)
 SWEEP = sweep.networks(CONFIG)  # phi -> network; empty without a sweep
 WHOLE = level_name(CONFIG.simulation.scan_s)

@@ -1,15 +1,15 @@
 # Before the first job: whether results can be written, whether there is room, and who else is at work in this folder.
-from tgdpet import failures, folder
+from tgdpet import costs, failures, folder
 
 if workflow.is_main_process:
-    BILL = costs.estimate(CONFIG, STUDIES)
+    BILL = costs.times(costs.estimate(CONFIG, STUDIES), len(RUNS))
     print(costs.bill_text(BILL), file=sys.stderr)
-    if not workflow.dryrun:
+    for path in RUNS if not workflow.dryrun else []:
         try:
-            folder.check_writable(R)
+            folder.check_writable(path)
         except ValueError as error:
             raise WorkflowError(str(error)) from None
-    for note in (folder.room(R, costs.peak_gb(BILL)), folder.holder(Path.cwd())):
+    for note in (folder.room(RUNS[0], costs.peak_gb(BILL)), folder.holder(Path.cwd())):
         if note:
             print(note, file=sys.stderr)
 

@@ -17,6 +17,16 @@ LAUNCH = (
     if GPU and CONFIG.resources.gpus > 1
     else "python"
 )
+# What a profile sets for a rule takes the place of what the rule asks for.
+PROFILE_GPUS = workflow.resource_settings.overwrite_resources.get("train", {}).get(
+    "gpu"
+)
+PROFILE_GPUS = getattr(PROFILE_GPUS, "raw", PROFILE_GPUS)
+if PROFILE_GPUS is not None and str(PROFILE_GPUS) != str(CONFIG.resources.gpus):
+    raise WorkflowError(
+        f"{SOURCE}: resources.gpus: {CONFIG.resources.gpus}, but the profile asks for gpu: {PROFILE_GPUS} for"
+        " rule train (set-resources); make them equal"
+    )
 VOXELS = CONFIG.grid.shape[0] * CONFIG.grid.shape[1] * CONFIG.grid.shape[2]
 EVENTS = costs.events_per_study(CONFIG)
 SNAKEMAKE_MB = 400  # a cluster's job holds two Snakemakes around its script

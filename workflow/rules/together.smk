@@ -48,9 +48,9 @@ rule study_figure:
     output:
         multiext(f"{ROOT_RESULTS}/figures/{{figure}}", ".png", ".pdf", ".csv"),
     log:
-        f"{ROOT_RESULTS}/logs/{{figure}}.log",
+        f"{ROOT_RESULTS}/logs/figures/{{figure}}.log",
     benchmark:
-        f"{ROOT_RESULTS}/benchmarks/{{figure}}.tsv"
+        f"{ROOT_RESULTS}/benchmarks/figures/{{figure}}.tsv"
     wildcard_constraints:
         figure="|".join(DRAWN),
     threads: 1
