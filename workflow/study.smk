@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from tgdpet import checks, studies
 from tgdpet import config as tgd_config
-from tgdpet.figures import SHOWN, TABLES, TOGETHER, numbered
+from tgdpet.figures import TOGETHER
 
 SOURCE = " + ".join(str(f) for f in workflow.configfiles)
 try:
@@ -110,6 +110,7 @@ rule figures:
     localrule: True
 
 
+include: "rules/captions.smk"
 include: "rules/together.smk"
 
 

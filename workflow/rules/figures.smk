@@ -1,23 +1,10 @@
 # Stage 10: tables, figures and the report.
-from tgdpet.figures import SHOWN, TABLES, drawn, numbered
-
+OF_SEED = f"seed {CONFIG.seed}"
 FIGURE_FILES = expand(
     f"{R}/figures/{{figure}}.{{kind}}",
     figure=drawn(CONFIG),
     kind=["png", "pdf", "csv"],
 )
-
-
-def in_report(path, name):
-    """This file with its caption and its place in `snakemake --report`; of a table in the first category, too."""
-    category, title = numbered(name)
-    return report(
-        path,
-        caption=f"../report/{name}.rst",
-        category=category,
-        subcategory=f"seed {CONFIG.seed}",
-        labels={"shown": title},
-    )
 
 
 rule figure:
@@ -55,7 +42,7 @@ rule figure:
 rule report:
     input:
         FIGURE_FILES,
-        [in_report(f"{R}/figures/{name}.png", name) for name in drawn(CONFIG)],
+        [in_report(f"{R}/figures/{name}.png", name, OF_SEED) for name in drawn(CONFIG)],
         script="scripts/10_report.py",
         modules=["scripts/tgdpet/report.py", "scripts/tgdpet/page.py"],
         config=f"{R}/config.yaml",
@@ -63,7 +50,7 @@ rule report:
         tables=[f"{R}/metrics/findings.csv", f"{R}/metrics/estimates.csv"],
         phi=[f"{R}/metrics/phi.csv"] if SWEEP else [],
     output:
-        [in_report(f"{R}/tables/{name}.html", name) for name in TABLES],
+        [in_report(f"{R}/tables/{name}.html", name, OF_SEED) for name in TABLES],
         page=f"{R}/report.html",
     log:
         f"{R}/logs/figures/report.log",

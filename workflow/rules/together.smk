@@ -1,18 +1,6 @@
 # Several seeds: the findings and numbers of all of them together, their figures and report (workflow/study.smk).
 
 
-def in_report(path, name):
-    """This file with its caption and its place in `snakemake --report`, before those of single seeds."""
-    category, title = numbered(name)
-    return report(
-        path,
-        caption=f"../report/{name}.rst",
-        category=category,
-        subcategory="all seeds",
-        labels={"shown": title},
-    )
-
-
 rule study_findings:
     input:
         script="scripts/09_findings.py",
@@ -69,14 +57,14 @@ rule study_figure:
 rule study_report:
     input:
         TOGETHER_FILES,
-        [in_report(f"{ROOT_RESULTS}/figures/{f}.png", f) for f in DRAWN],
+        [in_report(f"{ROOT_RESULTS}/figures/{f}.png", f, "all seeds") for f in DRAWN],
         script="scripts/10_report.py",
         modules=["scripts/tgdpet/report.py", "scripts/tgdpet/page.py"],
         tables=rules.study_findings.output,
         runs=[f"{r}/report.html" for r in RUNS],
         studies=config["studies"],
     output:
-        [in_report(f"{ROOT_RESULTS}/tables/{t}.html", t) for t in TABLES],
+        [in_report(f"{ROOT_RESULTS}/tables/{t}.html", t, "all seeds") for t in TABLES],
         page=f"{ROOT_RESULTS}/report.html",
     log:
         f"{ROOT_RESULTS}/logs/report.log",

@@ -1,0 +1,14 @@
+# What the rules of single seeds and those of a study's figures share.
+from tgdpet.figures import SHOWN, TABLES, drawn, numbered
+
+
+def in_report(path, name, of):
+    """This file with its caption and its place in `snakemake --report`; `of`: whose it is, e.g. "seed 3"."""
+    category, title = numbered(name)
+    return report(
+        path,
+        caption=f"../report/{name}.rst",
+        category=category,
+        subcategory=of,
+        labels={"shown": title},
+    )
