@@ -59,7 +59,7 @@ demo: venv
 	@python scripts/10_summary.py
 
 test: venv
-	python -m pytest -q
+	python -m pytest -q -n logical --maxprocesses 8 --dist loadgroup
 
 test-cluster: venv
 	python -m pytest -q -s -rs tests/cluster
