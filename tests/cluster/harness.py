@@ -106,9 +106,10 @@ class Folder:
         changed = {**self.profile["set-resources"]}
         for rule, words in rules.items():
             changed[rule] = {**changed.get(rule, {}), **words}
+        gpus = {"gpu": max(words.get("gpu", 1) for words in changed.values())}
         folder = self.place / "profiles/mine"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "profile.yaml").write_text(yaml.safe_dump({**self.profile, "set-resources": changed}))
+        (folder / "profile.yaml").write_text(yaml.safe_dump({**self.profile, "set-resources": changed, "resources": gpus}))
 
     def command(self, results: Path, *words: str) -> list[str]:
         """Snakemake's command line for this folder."""

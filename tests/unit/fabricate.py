@@ -157,7 +157,8 @@ def _study(results: Path, study: str, role: str, bmi: float, shape: tuple[int, i
             for network in own:
                 out = ndimage.gaussian_filter(image, SMOOTH_VOXELS[network])
                 if network in ("v2-net", "TGD-net"):  # the artefact that online learning is to remove
-                    out[np.roll(organs == ORGANS["bladder"], 3, axis=0)] += 1.5 * BQML_PER_SUV
+                    inside = organs == ORGANS["bladder"]
+                    out[np.roll(inside, 3, axis=0) & ~inside] += 6.0 * BQML_PER_SUV
                 write_image(image_path(results / "denoised" / network, study, protocol, sample), out, affine, SIDECAR)
     recon, denoised = results / "recon", results / "denoised"
     table, values = evaluate_study(study, role, "600s", organs_path, ORGANS, recon, denoised, own)

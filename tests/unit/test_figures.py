@@ -137,7 +137,7 @@ def test_other_network_names_are_drawn_too(results: Results) -> None:
 
 
 def test_unknown_figures_and_absent_roles_are_named(results: Results) -> None:
-    with pytest.raises(ValueError, match="fig9.*known are table1"):
+    with pytest.raises(ValueError, match="fig9.*known are findings"):
         make("fig9", results, results.root / "figures" / "fig9")
     with pytest.raises(ValueError, match="role 'nobody'"):
         results.of_role("nobody")

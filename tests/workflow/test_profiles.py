@@ -11,6 +11,8 @@ import pytest
 import yaml
 from plans import jobs
 
+from tgdpet.figures import TOGETHER
+
 ROOT = Path(__file__).resolve().parents[2]
 SCALES = {"smoke": ["config/smoke.yaml"], "paper": ["config/paper.yaml"]}
 USES_GPU = re.compile(r"(seed\d+)?(train|adapt|drop|denoise)")
@@ -44,7 +46,7 @@ def test_a_study_of_several_seeds_asks_for_the_same(snakemake, tmp_path):
         done = snakemake("-n", *words, "--config", f"results={tmp_path}/none", "seeds=[1,2]")
         assert done.returncode == 0, done.stdout[-3000:]
         planned = jobs(done.stdout)
-        assert len(planned) == 2 * len(jobs(one)) + 3  # findings of all seeds and their two figures
+        assert len(planned) == 2 * len(jobs(one)) + 3 + len(TOGETHER)  # tables, report and figures of all seeds
         assert_gpu_jobs(planned, queue)
         for group in ("finish", "subsample", "denoise"):
             assert done.stdout.count(f"Group job {group} ") == 2 * one.count(f"Group job {group} "), (engine, group)
@@ -88,6 +90,10 @@ def test_gpus_of_a_training_that_a_profile_does_not_ask_for_are_refused(snakemak
     profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
     profile["set-resources"]["train"]["gpu"] = 2
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/profile.yaml").write_text(yaml.safe_dump(profile))
+    done = snakemake("-n", "--workflow-profile", tmp_path / "mine", *words)
+    assert done.returncode != 0 and "allows gpu: 1 (resources)" in done.stdout, done.stdout
+    profile["resources"]["gpu"] = 2
     (tmp_path / "mine/profile.yaml").write_text(yaml.safe_dump(profile))
     planned = jobs(snakemake("-n", "--workflow-profile", tmp_path / "mine", *words).stdout)
     assert {job["gpu"] for job in planned.values() if job["rule"] == "train"} == {"2"}

@@ -17,15 +17,19 @@ LAUNCH = (
     if GPU and CONFIG.resources.gpus > 1
     else "python"
 )
-# What a profile sets for a rule takes the place of what the rule asks for.
+# What a profile sets for a rule takes the place of what the rule asks for; what it allows in all caps each job.
 PROFILE_GPUS = workflow.resource_settings.overwrite_resources.get("train", {}).get(
     "gpu"
 )
 PROFILE_GPUS = getattr(PROFILE_GPUS, "raw", PROFILE_GPUS)
-if PROFILE_GPUS is not None and str(PROFILE_GPUS) != str(CONFIG.resources.gpus):
+JOB_GPUS = dict(workflow.resource_settings.resources).get("gpu", PROFILE_GPUS)
+JOB_GPUS = getattr(JOB_GPUS, "value", JOB_GPUS)
+if PROFILE_GPUS is not None and {str(PROFILE_GPUS), str(JOB_GPUS)} != {
+    str(CONFIG.resources.gpus)
+}:
     raise WorkflowError(
         f"{SOURCE}: resources.gpus: {CONFIG.resources.gpus}, but the profile asks for gpu: {PROFILE_GPUS} for"
-        " rule train (set-resources); make them equal"
+        f" rule train (set-resources) and allows gpu: {JOB_GPUS} (resources); make all three equal"
     )
 VOXELS = CONFIG.grid.shape[0] * CONFIG.grid.shape[1] * CONFIG.grid.shape[2]
 EVENTS = costs.events_per_study(CONFIG)
