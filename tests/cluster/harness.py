@@ -109,7 +109,8 @@ class Folder:
         gpus = {"gpu": max(words.get("gpu", 1) for words in changed.values())}
         folder = self.place / "profiles/mine"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "profile.yaml").write_text(yaml.safe_dump({**self.profile, "set-resources": changed, "resources": gpus}))
+        profile = {**self.profile, "set-resources": changed, "resources": gpus}
+        (folder / "profile.yaml").write_text(yaml.safe_dump(profile))
 
     def command(self, results: Path, *words: str) -> list[str]:
         """Snakemake's command line for this folder."""
