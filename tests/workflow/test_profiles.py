@@ -86,7 +86,7 @@ def test_gpus_of_a_training_that_a_profile_does_not_ask_for_are_refused(snakemak
     words = ["--configfile", "config/smoke.yaml", tmp_path / "two.yaml", "--config", f"results={tmp_path / 'none'}"]
     done = snakemake("-n", "--workflow-profile", "profiles/slurm", *words)
     assert done.returncode != 0
-    assert "resources.gpus: 2, but the profile asks for gpu: 1 for rule train" in done.stdout, done.stdout
+    assert "resources.gpus: 2, but the profile asks for gpu: 1 for train" in done.stdout, done.stdout
     profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
     profile["set-resources"]["train"]["gpu"] = 2
     (tmp_path / "mine").mkdir()

@@ -29,7 +29,7 @@ if PROFILE_GPUS is not None and {str(PROFILE_GPUS), str(JOB_GPUS)} != {
 }:
     raise WorkflowError(
         f"{SOURCE}: resources.gpus: {CONFIG.resources.gpus}, but the profile asks for gpu: {PROFILE_GPUS} for"
-        f" rule train (set-resources) and allows gpu: {JOB_GPUS} (resources); make all three equal"
+        f" train (set-resources) and allows gpu: {JOB_GPUS} (resources); make all three equal"
     )
 VOXELS = CONFIG.grid.shape[0] * CONFIG.grid.shape[1] * CONFIG.grid.shape[2]
 EVENTS = costs.events_per_study(CONFIG)
