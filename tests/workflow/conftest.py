@@ -13,13 +13,6 @@ import pytest
 Snakemake = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process for all tests of the smoke run, or each process would make its own."""
-    for item in items:
-        if "smoke" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("smoke"))
-
-
 @pytest.fixture(scope="session")
 def snakemake() -> Snakemake:
     """`snakemake(*words)`: run it in the checkout, output and errors in `.stdout`."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("smoke")  # one process, or each would make a smoke run of its own
+
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ["metrics/*.csv", "kse/*.csv", "figures/*.csv", "dataset/*/index.tsv"]
 CLOCK = {"timing.csv", "training.csv"}  # these hold times and speeds

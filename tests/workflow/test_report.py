@@ -12,6 +12,8 @@ import yaml
 
 from tgdpet.figures import CATEGORIES, SHOWN, TOGETHER, numbered
 
+pytestmark = pytest.mark.xdist_group("smoke")  # one process, or each would make a smoke run of its own
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from plans import jobs
 
+pytestmark = pytest.mark.xdist_group("smoke")  # one process, or each would make a smoke run of its own
+
 # Below these a request is no burden to a cluster; above, it is at most ten times what was needed.
 FLOOR = {"mem_mb": 2000, "runtime": 10, "disk_mb": 100}
 SNAKEMAKE_MB = 350  # two Snakemakes around the script of a cluster's job

@@ -13,6 +13,8 @@ from tgdpet import provenance
 from tgdpet.figures import FIGURES, TABLES
 from tgdpet.images import read_image
 
+pytestmark = pytest.mark.xdist_group("smoke")  # one process, or each would make a smoke run of its own
+
 
 @pytest.fixture(scope="module")
 def metrics(smoke: Path) -> pd.DataFrame:
