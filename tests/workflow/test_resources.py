@@ -61,5 +61,5 @@ def test_requests_follow_the_configuration(snakemake, tmp_path):
     assert grown("reconstruct_adapt", "runtime", "protocols: {v2: {iterations: 100}}") > 2
     assert grown("corrections", "mem_mb", "grid: {shape: [224, 224, 128]}") > 1.3
     assert grown("train", "runtime", "train: {epochs: 300}") == pytest.approx(10, rel=0.1)
-    assert grown("train", "mem_mb", "network: {width: 1.0}") > 1.1
+    assert grown("train", "mem_mb", "network: {width: 2.0}") > 1.1
     assert grown("score", "runtime", "network: {width: 2.0}") > 5
