@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def content(page: str, name: str) -> Any:
-    """A variable of the page."""
-    (text,) = re.findall(rf"^ *var {name} = (.*);$", page, re.M)
+    """The page's global variable of this name; its functions have others of the same name."""
+    (text,) = re.findall(rf"^ *var {name} = ([\[{{].*[\]}}]);$", page, re.M)
     return json.loads(text)
 
 
