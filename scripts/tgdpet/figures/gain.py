@@ -31,6 +31,7 @@ LOOKS = {
     "old data": ("D", PALETTE[3]),
 }
 DISTANCES = (3.0, 6.0, 10.0, 16.0, 24.0, 34.0, 46.0)  # points between a mark and its name
+WORTH_A_ZOOM = 0.6  # of the whole: a second panel that enlarges less shows nothing more
 Pixels = npt.NDArray[np.floating]
 Surroundings = tuple[Sequence[Bbox], Sequence[Bbox], Bbox]  # what is taken, what others own, the frame
 
@@ -46,7 +47,7 @@ def scatter(table: pd.DataFrame) -> Figure:
     far = _far(table)
     shown = table[~far]
     inner = _inner(shown)
-    zoom = 3 < inner.sum() < len(shown)
+    zoom = 3 < inner.sum() < len(shown) and bool((_span(shown[inner]) < WORTH_A_ZOOM * _span(shown)).any())
     figure, axes = plt.subplots(1, 2 if zoom else 1, figsize=(WIDTH_IN, 3.5), squeeze=False, layout="constrained")
     for ax, rows in zip(axes[0], (shown, shown[inner]), strict=False):
         _points(ax, rows)
@@ -105,11 +106,19 @@ def _inner(table: pd.DataFrame) -> pd.Series:
 
 
 def _far(table: pd.DataFrame) -> pd.Series:
-    """Networks several times farther off than most, and than the paper's: they would squeeze all others together."""
-    changes = table[["old", "new"]].abs()
-    own = changes[table.network.isin(PAPER_NETWORKS)].max()
-    limit = np.maximum(5 * changes[table.kind != "base"].median(), 1.5 * own)
-    return (changes > limit).any(axis=1)
+    """Networks several times farther off than most, and than the paper's: they would squeeze all others together.
+
+    How far most are is counted to the ends of their intervals, which are drawn, too.
+    """
+    ends = pd.DataFrame({a: table[[a, f"{a}_low", f"{a}_high"]].abs().max(axis=1) for a in ("old", "new")})
+    own = ends[table.network.isin(PAPER_NETWORKS)].max()
+    limit = np.maximum(5 * ends[table.kind != "base"].median(), 1.5 * own)
+    return (table[["old", "new"]].abs() > limit).any(axis=1)
+
+
+def _span(table: pd.DataFrame) -> Pixels:
+    """How far marks and intervals reach along both axes, %."""
+    return np.array([np.ptp(table[[a, f"{a}_low", f"{a}_high"]].to_numpy()) for a in ("old", "new")])
 
 
 def names(ax: Axes, table: pd.DataFrame, words: Sequence[str | None]) -> None:
