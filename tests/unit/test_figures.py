@@ -107,6 +107,17 @@ def test_a_network_far_off_is_named_and_does_not_squeeze_the_others() -> None:
     assert "beyond: network-3 (+30 %, +45 %)" in texts and limits[1] < 5
 
 
+def test_within_reach_of_the_others_intervals_a_network_is_shown_and_no_second_panel_repeats_the_first() -> None:
+    table = standing([0, -0.5, 0.5, 0.2, -4], [0, -5, -8, -7, -10])
+    for column in ("old", "new"):
+        table[f"{column}_low"], table[f"{column}_high"] = table[column] - 3, table[column] + 3
+    with styled():
+        figure = gain.scatter(table)
+        texts = " ".join(t.get_text() for t in figure.axes[0].texts)
+        plt.close(figure)
+    assert "network-3" in texts and "beyond" not in texts and len(figure.axes) == 1
+
+
 def test_the_forest_points_at_what_lies_beyond_and_says_how_clear_a_claim_is(results: Results) -> None:
     table = pd.read_csv(results.root / "metrics" / "findings.csv")
     sixth = table[table.finding == 6].iloc[[0] * 5].assign(effect=[1, -1, 0.5, 2, 90.0], low=[0, -2, 0, 1, 80])
