@@ -14,7 +14,7 @@ from . import config as tgd_config
 from .figures import FIGURES, TOGETHER
 from .files import atomic, read_json, sha256, write_json, write_text
 from .reference import FILES
-from .runs import FREE
+from .runs import differing
 from .studies import read_studies
 
 MAX_MB = 5.0
@@ -49,10 +49,8 @@ def check_same(results: Path, reference: Path) -> None:
             f"{reference}/{PROVENANCE}: no such file; `make reference RESULTS=...` makes a reference"
         )
     config, kept = tgd_config.read(seeds_of(results)[0] / "config.yaml"), tgd_config.read(reference / "config.yaml")
-    ours, theirs = _settings(config), _settings(kept)
-    changed = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
-    if changed:
-        words = "; ".join(f"{key}: {ours.get(key)} here, {theirs.get(key)} there" for key in changed[:5])
+    if changed := differing(config, kept):
+        words = "; ".join(f"{key}: {here} here, {there} there" for key, (here, there) in list(changed.items())[:5])
         more = f"; and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise ValueError(f"{results}: not the reference's configuration ({reference}/config.yaml): {words}{more}")
     for one, two in zip(read_studies(config.studies), read_studies(reference / STUDIES), strict=False):
@@ -137,16 +135,3 @@ def _sidecars(root: Path) -> Iterator[Mapping[str, Any]]:
         side = {**content, **content.get("provenance", {})} if isinstance(content, dict) else {}
         if side.get("finished") and side.get("wall_s") is not None:
             yield side
-
-
-def _settings(config: tgd_config.Config) -> dict[str, Any]:
-    """Every setting that decides a result, by its dotted name."""
-
-    def flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                yield from flat(inner, f"{key}.{name}" if key else str(name))
-        else:
-            yield key, value
-
-    return {key: v for key, v in flat(tgd_config.as_dict(config), "") if key.split(".")[0] not in FREE}

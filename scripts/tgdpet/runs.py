@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,25 @@ def configs(roots: Sequence[Path]) -> list[tgd_config.Config]:
         for other, before in zip(roots, out, strict=False):
             if before.seed == config.seed:
                 raise ValueError(f"{root}: seed {config.seed} is that of {other}, so no repetition")
-        if key := _difference(_settings(found[roots[0]]), _settings(config)):
-            raise ValueError(f"{root}/config.yaml: {key} differs from {roots[0]}: no repetition of that run")
+        if keys := list(differing(found[roots[0]], config)):
+            raise ValueError(f"{root}/config.yaml: {keys[0]} differs from {roots[0]}: no repetition of that run")
         out.append(config)
     return out
+
+
+def differing(ours: tgd_config.Config, theirs: tgd_config.Config) -> dict[str, tuple[Any, Any]]:
+    """Settings that decide a result (all but FREE) and differ: dotted name -> both values, None where there is none."""
+    one, two = (dict(_flat(tgd_config.as_dict(config))) for config in (ours, theirs))
+    names = {name: (one.get(name), two.get(name)) for name in {**one, **two} if name.split(".")[0] not in FREE}
+    return {name: both for name, both in names.items() if both[0] != both[1]}
+
+
+def _flat(value: dict[str, Any], key: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _flat(inner, f"{key}{name}.")
+        else:
+            yield f"{key}{name}", inner
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -86,23 +101,6 @@ def _load(root: Path, config: tgd_config.Config) -> Run:
     # The table of all studies says which files belong to this run: a folder may hold those of a study taken out since.
     names = read_table(metrics, COLUMNS)["study"].astype(str).unique()
     return Run(root, config, [voi.read(metrics.with_name(voi.file_name(name))) for name in names])
-
-
-def _settings(config: tgd_config.Config) -> dict[str, Any]:
-    return {key: value for key, value in tgd_config.as_dict(config).items() if key not in FREE}
-
-
-def _difference(ours: Any, theirs: Any, key: str = "") -> str:
-    """The first key whose values differ, dotted; empty where there is none."""
-    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
-        return "" if ours == theirs else key
-    for name in {**ours, **theirs}:
-        inner = f"{key}.{name}" if key else str(name)
-        if name not in ours or name not in theirs:
-            return inner
-        if found := _difference(ours[name], theirs[name], inner):
-            return found
-    return ""
 
 
 def _values(study: voi.StudyValues, network: str, protocol: str, measure: str) -> Floats:
