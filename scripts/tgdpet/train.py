@@ -6,12 +6,13 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import update_bn
 
 from . import checkpoint, device
 from .config import Training
@@ -27,6 +28,7 @@ ROWS = 60  # rows of the log, about
 LEAST_STEPS = 20  # from one row to the next: validating costs about one step
 UNREAD = 20  # steps that a GPU may run ahead before their losses are read
 VALIDATION_PATCHES = 128
+STATISTICS_BATCHES = 128  # for batch normalisation, after training; no more than the training had
 JUDGED_PATCHES = 1024  # to compare networks by; patches differ in loss by factors
 LOSSES = {"mse": functional.mse_loss, "l1": functional.l1_loss}
 Penalty = Callable[[Batch, Tensor], Tensor]  # of a batch and the network's output for it, added to the loss
@@ -50,10 +52,12 @@ def fit(
 
     Adam with the regulariser R(W) = l2 / 2 |w|^2 in the loss (its gradient l2 * w is added to the loss's) and a
     cosine schedule. With `tgd` only its kernels move; else `parameters`, or all. `batchnorm="eval"` keeps the
-    running statistics. `penalty` is added to the loss; the log shows the loss without it. All epochs are trained: no
-    validation loss, and least of all that of noisy targets, ends a run early. A run that finds its
-    checkpoint goes on from there and ends in the same weights, bit for bit on a CPU. Of several processes
-    (`run.world`) each takes its part of every batch. Raises TrainingError on a loss that is not finite.
+    running statistics; "train" ends by estimating them anew, as the mean over many batches with the weights at rest
+    ("PreciseBN", Wu and Johnson 2021), as those that follow a training are of its last ten batches. `penalty` is
+    added to the loss; the log shows the loss without it. All epochs are trained: no validation loss, and least of all
+    that of noisy targets, ends a run early. A run that finds its checkpoint goes on from there and ends in the same
+    weights, bit for bit on a CPU. Of several processes (`run.world`) each takes its part of every batch. Raises
+    TrainingError on a loss that is not finite.
     """
     moving = list(tgd.parameters() if tgd is not None else parameters if parameters is not None else model.parameters())
     model.to(data.device)
@@ -111,6 +115,9 @@ def fit(
             if not read:
                 continue
             bar.update(read, loss=state.total / state.count)
+            if state.step == steps and (batchnorm if tgd is None else tgd.batchnorm) == "train":
+                with torch.autocast(data.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    update_bn(_statistics_inputs(data, settings, steps, run), network)
             if log_now:
                 state.rows.append(_row(state, steps, epoch, rate, model, fixed, settings))
                 state.total, state.count = 0.0, 0
@@ -156,6 +163,14 @@ def _training_mode(model: nn.Module, tgd: TGD | None, batchnorm: str) -> None:
         for module in model.modules():
             if isinstance(module, BATCHNORMS):
                 module.eval()
+
+
+def _statistics_inputs(data: Patches, settings: Training, steps: int, run: Run) -> Iterator[Tensor]:
+    """What this process reads (B, 3, P, P) of the batches that would follow the training's."""
+    rows = data.epoch_order(settings.epochs, settings.batch * min(STATISTICS_BATCHES, steps))
+    for i, part in enumerate(rows.split(settings.batch)):
+        own = data.batch(part, steps + i)[run.world.part(len(part))[0]]
+        yield own.noisy.contiguous(memory_format=torch.channels_last)
 
 
 def _validation_batches(

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 from training import SETTINGS, network, parts, same, state, stop_at, write_index
 
-from tgdpet import adapt, baselines, tgd
+from tgdpet import adapt, baselines, tgd, train
 from tgdpet.config import NetworkEntry
 from tgdpet.train import Run, TrainingError, fit, task_loss
 
@@ -58,7 +59,7 @@ def test_a_stopped_run_ends_in_the_same_bits(index, tmp_path, adapting):
         run = Run("net", tmp_path / f"{name}.csv", tmp_path / f"{name}.ckpt", "same")
         masks = tgd.select(tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)), fraction=0.5)
         if adapting:
-            with tgd.TGD(model, masks) as layer:
+            with tgd.TGD(model, masks, example_input=torch.zeros(1, 3, 16, 16)) as layer:
                 return model, fit(model, data, held_out, SETTINGS, run, tgd=layer)
         return model, fit(model, data, held_out, SETTINGS, run)
 
@@ -69,8 +70,36 @@ def test_a_stopped_run_ends_in_the_same_bits(index, tmp_path, adapting):
     assert (tmp_path / "cut.ckpt").exists()
     resumed, rows_after = go("cut")
     assert same(state(whole), state(resumed))
+    assert same(state(whole), state(go("whole")[0])), "one that finds itself done"
     for key in ("step", "epoch", "loss", "validation_loss", "learning_rate"):
         assert [r[key] for r in rows] == [r[key] for r in rows_after], key
+
+
+@pytest.mark.parametrize("batchnorm", [None, "train"])  # None: from scratch; else TGD
+def test_running_statistics_end_as_those_of_the_weights_at_rest(index, tmp_path, batchnorm, monkeypatch):
+    monkeypatch.setattr(train, "JUDGED_PATCHES", train.VALIDATION_PATCHES)
+    model, (data, held_out) = network(), parts(index)
+    run = Run("net", tmp_path / "log.csv")
+    if batchnorm is None:
+        rows = fit(model, data, held_out, SETTINGS, run)
+    else:
+        masks = tgd.select(tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)), fraction=0.5)
+        with tgd.TGD(model, masks, batchnorm=batchnorm) as layer:
+            rows = fit(model, data, held_out, SETTINGS, run, tgd=layer)
+    assert task_loss(model, held_out, SETTINGS) == pytest.approx(rows[-1]["validation_loss"], rel=1e-6)
+    after, steps = state(model), rows[-1]["step"]
+    read = {n: [] for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    for name, kept in read.items():
+        norm = model.get_submodule(name)
+        norm.register_forward_hook(lambda _, x, __, kept=kept: kept.append(x[0].transpose(0, 1).flatten(1)))
+    model.train()
+    with torch.no_grad():
+        for i, rows_of in enumerate(data.epoch_order(SETTINGS.epochs, 4 * steps).split(4)):
+            model(data.batch(rows_of, steps + i).noisy)
+    for name, kept in read.items():
+        mean, var = (torch.stack([getattr(x, what)(1) for x in kept]).mean(0) for what in ("mean", "var"))
+        torch.testing.assert_close(after[f"{name}.running_mean"], mean)
+        torch.testing.assert_close(after[f"{name}.running_var"], var)
 
 
 @pytest.mark.parametrize("spoil", ["identity", "content"])
