@@ -39,6 +39,11 @@ def edge_slices(n_slices: int) -> int:
     return min(4, n_slices // 8)
 
 
+def well_seen(n_slices: int) -> slice:
+    """Slices without an eighth at either axial end, where sensitivity is below a quarter of the largest."""
+    return slice(n_slices // 8, n_slices - n_slices // 8)
+
+
 def body(labels: Labels) -> Mask:
     """Everything that is not air (label 0), without the slices at the axial ends."""
     edge = edge_slices(labels.shape[2])
@@ -51,20 +56,19 @@ def body(labels: Labels) -> Mask:
 def liver_voi(labels: Labels, organs: Mapping[str, int], *, erode: int = 2, at_least: int = 30) -> Mask:
     """Homogeneous liver: eroded by `erode` voxels, as far again away from any lesion, and well seen by the scanner.
 
-    An eighth of the slices at either axial end is left out: sensitivity there is below a quarter of the largest. Coarse
-    grids may leave fewer than `at_least` voxels; the erosion is then taken back voxel by voxel. Raises
-    MeasureError if the study has no liver, or nothing of it is clear of the lesion and of the ends.
+    Slices as in `well_seen`. Coarse grids may leave fewer than `at_least` voxels; the erosion is then taken back voxel
+    by voxel. Raises MeasureError if the study has no liver, or nothing of it is clear of the lesion and of the ends.
     """
     liver = organ(labels, organs, "liver")
     lesion = labels == organs["lesion"] if "lesion" in organs else np.zeros_like(liver)
-    end = labels.shape[2] // 8
+    seen = np.zeros(labels.shape[2], bool)
+    seen[well_seen(len(seen))] = True
     for n in range(erode, -1, -1):
         # A lesion's label replaces the liver's, so eroding the liver alone already leaves n voxels of margin.
         voi = liver & ~_dilate(lesion, n + 1)
         if n:
             voi &= ndimage.binary_erosion(liver, iterations=n)
-        voi[:, :, :end] = False
-        voi[:, :, labels.shape[2] - end :] = False
+        voi &= seen
         if voi.sum() >= at_least:
             return np.asarray(voi)
     return _filled(voi, "liver without the lesion's margin and the axial ends")

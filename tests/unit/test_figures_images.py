@@ -154,6 +154,11 @@ def test_runs_without_online_learning_or_with_other_networks_are_drawn_too(resul
     assert "bladder" not in profiles.draw(few)[1].study.unique()
 
 
+def test_projections_leave_out_the_ends_that_few_lines_cross(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Results, "labels", lambda *_: np.ones((40, 32, 56), np.int16))
+    assert mip._window(results, ["lesion"]) == (slice(0, 40), slice(0, 40), slice(7, 49))
+
+
 def test_fig4_numbers_its_panels_as_the_paper_does(results: Results) -> None:
     with styled():
         figure, _ = fig4.draw(results)

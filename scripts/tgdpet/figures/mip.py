@@ -32,11 +32,15 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 
 
 def _window(results: Results, studies: Sequence[str]) -> Window:
-    """One window around all bodies, as wide along x as along y, so that all panels have one scale in mm."""
+    """One window around all bodies, as wide along x as along y, so that all panels have one scale in mm.
+
+    Slices that few lines of response cross are left out: their noise is the maximum of every line that meets them.
+    """
     boxes = [box_mm(m.body(results.labels(s)), results.voxel_mm(s), MARGIN_MM) for s in studies]
     x, y, z = (slice(min(b[axis].start for b in boxes), max(b[axis].stop for b in boxes)) for axis in range(3))
     wide = slice(min(x.start, y.start), max(x.stop, y.stop))
-    return wide, wide, z
+    seen = m.well_seen(min(results.labels(s).shape[2] for s in studies))
+    return wide, wide, slice(max(z.start, seen.start), min(z.stop, seen.stop))
 
 
 def _rows(results: Results, role: str, study: str, window: Window, limit: float) -> Iterator[Row]:
