@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError, safe_open
+
+from .files import NETWORK_KEY
 from .schema import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
 PATH = re.compile(r"[\w./][\w./+@=-]*")  # what shell, Snakemake's patterns and --pairs all take as it is
 # The methods that a key of a network belongs to; method, data and base belong to all.
 BELONGS = {
+    "weights": ("train",),
     "phi": ("tgd",),
     "fraction": ("tgd",),
     "flow": ("tgd",),
@@ -31,8 +36,10 @@ BELONGS = {
 def check_whole(config: Config, source: str) -> None:
     """Raise ConfigError naming the source, the dotted key, the value and what is allowed."""
     _check_sampling(config, source)
-    for key in ("results", "studies"):
-        if not PATH.fullmatch(text := getattr(config, key)):
+    paths = {"results": config.results, "studies": config.studies}
+    paths |= {f"networks.{n}.weights": e.weights for n, e in config.networks.items() if e.weights is not None}
+    for key, text in paths.items():
+        if not PATH.fullmatch(text):
             raise ConfigError(f"{source}: {key}: {text!r} is not allowed; a path of letters, digits and . _ / + @ = -")
     for name in ("v1", "v2"):
         if name not in config.protocols:
@@ -95,12 +102,31 @@ def check_entry(start: str, entry: NetworkEntry) -> None:
         raise ConfigError(f"{start}strength: missing; a single study (data: n2n) holds nothing out to choose it on")
 
 
+def check_weights(networks: Mapping[str, NetworkEntry]) -> None:
+    """Raise ConfigError if a file that a network is to be taken from is not there or holds no network."""
+    for name, entry in networks.items():
+        if entry.weights is None:
+            continue
+        where = f"networks.{name}.weights: {entry.weights}"
+        if not Path(entry.weights).is_file():
+            raise ConfigError(f"{where}: no such file")
+        try:
+            with safe_open(entry.weights, framework="numpy") as file:
+                keys = file.metadata() or {}
+        except (SafetensorError, OSError) as error:
+            raise ConfigError(f"{where}: not a readable safetensors file: {error}") from None
+        if NETWORK_KEY not in keys:
+            raise ConfigError(f"{where}: no {NETWORK_KEY!r} in the metadata; this is not a network of this pipeline")
+
+
 def _check_network(name: str, entry: NetworkEntry, networks: Mapping[str, NetworkEntry], source: str) -> None:
     key, method = f"{source}: networks.{name}", entry.method
     check_entry(f"{key}.", entry)
     if method == "train":
         if entry.base is not None:
             raise ConfigError(f"{key}.base: {entry.base!r}, but method 'train' starts from scratch: remove it")
+        if entry.weights is not None and entry.data == "n2n":
+            raise ConfigError(f"{key}.weights: {entry.weights!r}, but data 'n2n' makes a network a study: remove it")
         if entry.data == "adapt":
             raise ConfigError(f"{key}.data: 'adapt' is not allowed for method 'train'; allowed is v1 or v2 or n2n")
         return

@@ -146,6 +146,7 @@ class NetworkEntry:
     method: str = limits("train", choices=METHODS, help="from scratch, the last blocks, or tgd")
     data: str = limits("v1", choices=DATASETS, help="the training task; n2n: one test study's halves")
     base: str | None = limits(None, help="network to start from (finetune, tgd)")
+    weights: str | None = limits(None, help="file of a network to take as it is, instead of training one (train)")
     phi: float = limits(0.3, low=0, high=1, help="KSE below which a kernel is retrained (tgd)")
     fraction: float | None = limits(None, low=0, high=1, help="share of kernels to retrain instead of phi (tgd)")
     flow: str = limits("parameter", choices=("parameter", "layer"), help="how the mask acts (tgd)")
@@ -156,6 +157,11 @@ class NetworkEntry:
     penalty: str = limits("none", choices=tuple(PENALTIES), help="what holds the network to its base (finetune)")
     strength: float | None = limits(None, low=0, help="weight of the penalty; empty: chosen on old data (finetune)")
     replay: float = limits(0.0, low=0, high=1, help="share of the old slices trained on too; 1: joint (finetune)")
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether it is trained from scratch: neither adapted nor taken from a file."""
+        return self.method == "train" and self.weights is None
 
 
 @dataclass(frozen=True)

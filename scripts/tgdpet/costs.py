@@ -9,12 +9,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from . import sweep
 from .config import PENALTIES, Config, Training, chooses_strength, old_task
 from .figures import drawn
 from .scanner import from_choice
 from .studies import Study, with_role
-from .sweep import entries as all_networks
-from .sweep import networks as swept
 
 # The rates, of one core of a 2-core AMD EPYC (Zen 4) virtual machine in the default run, unless said otherwise.
 EVENTS_PER_S = 12_000.0  # demo scanner, BMI 24, 3.7 MBq/kg: pilot of the simulation, 280 mm of the body in view
@@ -57,7 +56,8 @@ def estimate(config: Config, studies: Sequence[Study]) -> list[Cost]:
     voxels = math.prod(config.grid.shape)
     image_gb = voxels * 4 * GZIP_SHARE / 1e9
     events = events_per_study(config)
-    images = sum(len(fractions(s.role, config)) * len(protocols(s.role)) for s in studies)
+    studies = [s for s in studies if protocols(s.role, config)]
+    images = sum(len(fractions(s.role, config)) * len(protocols(s.role, config)) for s in studies)
     tests = [s for s in studies if s.role.startswith("test_")]
     n, kept_gb = len(studies), len(studies) * 2 * image_gb  # kept: true activity and attenuation
     core_h = n * (events / SIMULATE_EVENTS_PER_CORE_S + START_S) / 3600
@@ -125,7 +125,7 @@ def scoring_core_s(config: Config) -> float:
 
 def sweep_s(config: Config, threads: int, gpus: int) -> float:
     """Seconds of the measures of a sweep: its networks on patches of both tasks, and one image for each phi."""
-    pixels = 2 * (len(swept(config)) + 1) * JUDGED_PATCHES * config.adapt.patch**2
+    pixels = 2 * (len(sweep.networks(config)) + 1) * JUDGED_PATCHES * config.adapt.patch**2
     rate = gpus * TRAIN_FLOP_PER_GPU_S if gpus else threads * TRAIN_FLOP_PER_CORE_S
     judged = pixels * 2 * _macs_per_pixel(config.network.width) / rate
     return judged + denoising_s(config, len(config.sweep.phi) + 1, threads, gpus)
@@ -146,9 +146,11 @@ def activations_mb(config: Config, training: Training) -> float:
     return 16 * training.batch * training.patch**2 * sum(PAPER_CHANNELS) * config.network.width / 1e6
 
 
-def protocols(role: str) -> tuple[str, ...]:
-    """The protocols that a study of this role is reconstructed with."""
-    return ("v1", "v2") if role in ("train_v1v2", "test_lesion", "test_high_bmi") else ("v2",)
+def protocols(role: str, config: Config) -> tuple[str, ...]:
+    """The protocols that a study of this role is reconstructed with; none if nothing is trained on it."""
+    if role == "train_v1v2":
+        return tuple(sorted({"v1", "v2"} & sweep.datasets(config)))
+    return ("v1", "v2") if role in ("test_lesion", "test_high_bmi") else ("v2",)
 
 
 def fractions(role: str, config: Config) -> list[float]:
@@ -211,7 +213,7 @@ def _reconstruct(config: Config, studies: Sequence[Study], kept_gb: float) -> Co
         shares = fractions(study.role, config)
         jobs += 1  # sensitivity image and additive term
         seconds += START_S + sensitivity_core_s(config) + additive_core_s(config)
-        for name in protocols(study.role):
+        for name in protocols(study.role, config):
             one_job = config.resources.recon_jobs == "study"
             jobs += 1 if one_job else len(shares)
             seconds += START_S * (1 if one_job else len(shares))
@@ -221,9 +223,8 @@ def _reconstruct(config: Config, studies: Sequence[Study], kept_gb: float) -> Co
 
 def _dataset(config: Config, studies: Sequence[Study]) -> Cost:
     volume_gb, levels = math.prod(config.grid.shape) * 4 / 1e9, len(config.sampling.levels_s) + 1
-    used = {entry.data for entry in config.networks.values()}
     jobs, volumes = 0, 0
-    for data in sorted(used):
+    for data in sorted(sweep.datasets(config)):
         if data == "n2n":
             jobs += len(_online(studies))
             volumes += 2 * len(_online(studies))
@@ -234,8 +235,8 @@ def _dataset(config: Config, studies: Sequence[Study]) -> Cost:
 
 
 def _networks(config: Config, studies: Sequence[Study]) -> list[Cost]:
-    entries = all_networks(config)
-    trained = [n for n, e in entries.items() if e.method == "train"]
+    entries = sweep.entries(config)
+    trained = [n for n, e in entries.items() if e.from_scratch]
     adapted = [n for n, e in entries.items() if e.method != "train"]
     scored = {e.base for e in entries.values() if e.method == "tgd"} | {config.score.network}
     weights_gb = weights_mb(config) / 1e3
@@ -265,7 +266,7 @@ def _denoise(config: Config, tests: Sequence[Study], image_gb: float) -> Cost:
 def _denoised(config: Config, tests: Sequence[Study]) -> int:
     """Number of denoised images: the noisy image, or every realisation, of each protocol."""
     population = sum(e.data != "n2n" for e in config.networks.values())
-    inputs = {s.study: _noisy_images(s.role, config) * len(protocols(s.role)) for s in tests}
+    inputs = {s.study: _noisy_images(s.role, config) * len(protocols(s.role, config)) for s in tests}
     own = sum(inputs[s.study] for s in _online(tests))
     return population * sum(inputs.values()) + (len(config.networks) - population) * own
 
@@ -280,7 +281,7 @@ def _online(studies: Sequence[Study]) -> list[Study]:
 
 def training_flop(config: Config, studies: Sequence[Study], name: str) -> float:
     """Floating-point operations of one training of the network `name`: forward 2 a weight, backward 4."""
-    networks = all_networks(config)
+    networks = sweep.entries(config)
     entry = networks[name]
     training: Training = (
         config.online if entry.data == "n2n" else config.adapt if entry.data == "adapt" else config.train

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 
+NETWORK_KEY = "tgdpet"  # of the metadata of a network's safetensors file; here, as weights.py takes torch
+
 if TYPE_CHECKING:
     import pandas as pd
 

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .checks import check_weights
 from .config import PATH, Config, ConfigError
 from .schema import nearest
+from .sweep import datasets
 
 ROLES = ("train_v1v2", "adapt", "test_lesion", "test_high_bmi", "test_bladder", "test_catheter")
 SOURCES = ("analytic", "anatomy", "petsird", "images")
@@ -77,12 +79,14 @@ def check_studies(config: Config, studies: Sequence[Study], files: bool = True) 
     """Raise ConfigError if a role is missing that networks or figures need, or (`files`) what a study is read from."""
     if files:
         _check_files(config, studies)
+        check_weights(config.networks)
     entries = config.networks.values()
     needed = {
-        "train_v1v2": "to train any network",
         "test_lesion": "for Table 1 and Figs. 3 to 5",
         "test_high_bmi": "for Fig. 5",
     }
+    if {"v1", "v2"} & datasets(config):
+        needed["train_v1v2"] = "by the networks with data: v1 or v2"
     if any(entry.data == "adapt" for entry in entries):
         needed["adapt"] = "by the networks with data: adapt"
     if any(entry.data == "n2n" for entry in entries):

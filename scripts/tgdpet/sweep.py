@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from .config import Config, NetworkEntry
+from .config import Config, NetworkEntry, needs_old_data, old_task
 
 PLAIN = math.inf  # stands for plain fine-tuning of all blocks: there is no kernel that it leaves as it was
 BLOCKS = 8
@@ -35,6 +35,14 @@ def entries(config: Config) -> dict[str, NetworkEntry]:
     """The configured networks, then those that only the sweep needs."""
     wanted = _wanted(config)
     return {**config.networks, **{name: wanted[phi] for phi, name in networks(config).items()}}
+
+
+def datasets(config: Config) -> set[str]:
+    """The training sets that any network or the sweep reads; a network that is taken from a file reads none."""
+    made = entries(config)
+    old = [name for name, entry in made.items() if needs_old_data(entry)]
+    old += [config.sweep.network] if config.sweep.phi else []
+    return {entry.data for entry in made.values() if entry.weights is None} | {old_task(name, made) for name in old}
 
 
 def _own_name(config: Config, phi: float) -> str:

@@ -17,9 +17,9 @@ from torch import nn
 
 from . import __version__
 from .dncnn import DnCNN
+from .files import NETWORK_KEY as KEY
 from .files import atomic
 
-KEY = "tgdpet"
 FORMAT = 1  # of the card and the tensors' names; files without the key are the first ones, and are format 1
 
 

@@ -38,6 +38,18 @@ def test_network_size_is_the_papers():
     assert costs._macs_per_pixel(1.0) == pytest.approx(1.30e6, rel=0.01)
 
 
+def test_a_network_from_a_file_costs_nothing_nor_does_its_data(bill):
+    given = {f"networks.{n}": {"data": n[:2], "weights": f"{n}.safetensors"} for n in ("v1-net", "v2-net")}
+    first = bill(change={"networks.v1-net": given["networks.v1-net"]})
+    assert (first["train"].jobs, first["simulate"].jobs) == (1, 13)
+    assert first["reconstruct"].jobs == bill()["reconstruct"].jobs - 6
+    assert first["dataset"].jobs == bill()["dataset"].jobs - 1
+    both = bill(change=given)
+    assert (both["train"].jobs, both["simulate"].jobs, both["subsample"].jobs) == (0, 7, 7)
+    assert both["reconstruct"].jobs == first["reconstruct"].jobs - 6 - 6
+    assert both["adapt"] == bill()["adapt"]
+
+
 def test_jobs_follow_studies_and_networks(bill):
     rows = bill()
     assert rows["simulate"].jobs == 13

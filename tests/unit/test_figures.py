@@ -1,5 +1,6 @@
 """Every figure is drawn from a made-up, smoke-size results tree, with the table of what it shows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import fabricate
@@ -10,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.text import Annotation, Text
 
 from tgdpet.config import read
-from tgdpet.figures import FIGURES, findings, gain
+from tgdpet.figures import FIGURES, findings, gain, timing
 from tgdpet.figures.common import Results
 from tgdpet.figures.make import make
 from tgdpet.figures.style import coronal, styled
@@ -140,6 +141,14 @@ def test_missing_benchmarks_leave_a_figure_that_says_so(results: Results, tmp_pa
     empty = Results(tmp_path, results.config, results.studies)
     make("timing", empty, tmp_path / "figures" / "timing")
     assert (pd.read_csv(tmp_path / "figures" / "timing.csv").query("source == 'measured'").files == 0).all()
+
+
+def test_no_time_is_saved_against_a_network_that_was_not_trained_here(results: Results) -> None:
+    networks = results.config.networks
+    given = {**networks, "v2-net": replace(networks["v2-net"], weights="v2-net.safetensors")}
+    taken = Results(results.root, replace(results.config, networks=given), results.studies)
+    assert np.isfinite(saved(times(results), "measured")) and np.isnan(saved(times(taken), "measured"))
+    assert "1 of" in timing._headline(times(taken))
 
 
 def test_other_network_names_are_drawn_too(results: Results) -> None:

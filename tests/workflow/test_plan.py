@@ -8,6 +8,9 @@ import pytest
 import yaml
 from plans import jobs
 
+from tgdpet import weights
+from tgdpet.dncnn import DnCNN
+
 
 def test_default_plan_names_every_stage(snakemake, tmp_path):
     done = snakemake("-n", "--quiet", "rules", "--config", f"results={tmp_path}")
@@ -30,6 +33,30 @@ def test_baselines_plan_with_the_old_data_that_they_need(snakemake, tmp_path):
     }.items():  # fmt: skip
         assert words in jobs[network], network
     assert f"{tmp_path}/dataset/n2n-" in jobs["N2N-scratch"] and "/models/N2N-scratch/" in jobs["N2N-scratch"]
+
+
+def test_networks_from_files_are_not_trained_nor_their_data_made(snakemake, tmp_path):
+    file = tmp_path / "own.safetensors"
+    weights.save(file, DnCNN(0.125), weights.Card("own", 0.125, 5000.0))
+    out = tmp_path / "results"
+    where = ("-n", "-p", "--config", f"results={out}")
+
+    def given(*names):
+        path = tmp_path / "given.yaml"
+        path.write_text(yaml.safe_dump({"networks": {n: {"weights": str(file)} for n in names}}))
+        return snakemake(*where, "--configfile", path)
+
+    done = given("v1-net")
+    assert done.returncode == 0, done.stdout
+    assert re.findall(r"05_train\.py .*--name (\S+)", done.stdout) == ["v2-net"]
+    assert len(re.findall(rf"--base {file} ", done.stdout)) == 2 and f"--network {file}" in done.stdout
+    assert f"{out}/dataset/v1/" not in done.stdout and "sub-train01_trc-FDG_rec-v1" not in done.stdout
+    both = given("v1-net", "v2-net").stdout
+    assert "05_train.py" not in both and "sub-train01" not in both and "sub-adapt01" in both
+    file.write_bytes(file.read_bytes()[:-10])
+    assert f"networks.v1-net.weights: {file}: not a readable safetensors file" in given("v1-net").stdout
+    file.unlink()
+    assert f"networks.v1-net.weights: {file}: no such file" in given("v1-net").stdout
 
 
 def test_a_sweep_trains_each_phi_once_and_is_off_by_default(snakemake, tmp_path):

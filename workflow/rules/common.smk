@@ -85,6 +85,8 @@ def networks_of(study):
 def model(network, study=None):
     """Path of a network's weights."""
     entry = NETWORKS[network]
+    if entry.weights is not None:
+        return entry.weights
     folder = "models" if entry.method == "train" else "adapted"
     name = f"{network}/{study}" if entry.data == "n2n" else network
     return f"{R}/{folder}/{name}.safetensors"

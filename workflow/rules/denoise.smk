@@ -8,7 +8,9 @@ DENOISE_JOBS = [
 ]
 
 for _name, _networks, _role in DENOISE_JOBS:
-    _images = [(p, x) for p in costs.protocols(_role) for x in noisy_names(_role)]
+    _images = [
+        (p, x) for p in costs.protocols(_role, CONFIG) for x in noisy_names(_role)
+    ]
 
     rule:
         name:

@@ -86,7 +86,7 @@ def training_s(wildcards):
 def evaluation_s(wildcards):
     """Seconds of the measures of a study: of its noisy images, and of each network's."""
     role = STUDY[wildcards.study].role
-    inputs = len(costs.protocols(role)) * len(noisy_names(role))
+    inputs = len(costs.protocols(role, CONFIG)) * len(noisy_names(role))
     return costs.evaluation_core_s(
         CONFIG, inputs * (1 + len(networks_of(wildcards.study)))
     )

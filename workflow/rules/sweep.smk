@@ -28,7 +28,7 @@ rule sweep:
     resources:
         mem_mb=mem(
             1000,
-            per_voxel_bytes=8 * len(ROLE_STUDIES["train_v1v2"]) * LEVELS,
+            per_voxel_bytes=8 * len(ROLE_STUDIES.get("train_v1v2", [])) * LEVELS,
         ),
         runtime=minutes(costs.sweep_s(CONFIG, CONFIG.resources.denoise, GPU)),
         disk_mb=disk(),

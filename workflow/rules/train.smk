@@ -2,13 +2,13 @@
 SCRATCH_JOBS = [
     (
         "train",
-        [n for n in POPULATION if NETWORKS[n].method == "train"],
+        [n for n in POPULATION if NETWORKS[n].from_scratch],
         "{network}",
         "{network}",
     ),
     (
         "train_online",
-        [n for n in N2N if NETWORKS[n].method == "train"],
+        [n for n in N2N if NETWORKS[n].from_scratch],
         "{network}/{study}",
         "{network}_{study}",
     ),
@@ -56,7 +56,7 @@ for _name, _networks, _path, _job in SCRATCH_JOBS:
         resources:
             mem_mb=mem(
                 1500 + costs.activations_mb(CONFIG, CONFIG.train),
-                per_voxel_bytes=8 * len(ROLE_STUDIES["train_v1v2"]) * LEVELS,
+                per_voxel_bytes=8 * len(ROLE_STUDIES.get("train_v1v2", [])) * LEVELS,
             ),
             runtime=minutes(training_s),
             disk_mb=disk(more_mb=5 * costs.weights_mb(CONFIG)),

@@ -58,10 +58,12 @@ def times(results: Results) -> pd.DataFrame:
 
 
 def saved(table: pd.DataFrame, source: str, step: str | None = None) -> float:
-    """Share of the time that TGD saves, in %; nan when nothing was measured."""
+    """Share of the time that TGD saves, in %; nan when something was not measured."""
     chosen = table[(table.source == source) & ((table.step == step) if step else True)]
+    if (chosen.files < chosen.expected).any():
+        return math.nan
     total = chosen.groupby("way")["wall_s"].sum()
-    return float(100 * (1 - total["TGD"] / total["from scratch"])) if total.get("from scratch", 0) > 0 else float("nan")
+    return float(100 * (1 - total["TGD"] / total["from scratch"])) if total.get("from scratch", 0) > 0 else math.nan
 
 
 def _parts(results: Results) -> dict[str, dict[str, Sequence[Path]]]:
@@ -70,14 +72,14 @@ def _parts(results: Results) -> dict[str, dict[str, Sequence[Path]]]:
     def reconstructions(role: str) -> list[Path]:
         return [p for s in results.studies if s.role == role for p in _reconstruction(folder, s.study)]
 
-    scratch = next((n for n, e in entries.items() if e.method == "train" and e.data == "v2"), "v2-net")
+    trained = [n for n, e in entries.items() if e.from_scratch and e.data == "v2"]
     own = [n for n, e in entries.items() if e.method == "tgd" and e.data == "adapt" and e.mask == "kse"]
     tgd = next(iter(own), "TGD-net")
     return {
         "from scratch": {
             "reconstruction": reconstructions("train_v1v2"),
             "dataset": [folder / "dataset" / "v2.tsv"],
-            "training": [folder / "train" / f"{scratch}.tsv"],
+            "training": [folder / "train" / f"{next(iter(trained), 'no network')}.tsv"],
         },
         "TGD": {
             "reconstruction": reconstructions("adapt"),
@@ -104,5 +106,6 @@ def _seconds(path: Path) -> float:
 def _headline(table: pd.DataFrame) -> str:
     share, paper = saved(table, "measured"), saved(table, "paper")
     if not math.isfinite(share):
-        return "no benchmark files"
+        missing = table.expected.sum() - table.files.sum()
+        return f"{missing} of {table.expected.sum()} jobs not measured in this folder"
     return f"TGD saves {share:.0f} % (paper: {paper:.0f} %, 20.8 to 7.4 weeks)"
