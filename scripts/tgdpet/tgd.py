@@ -133,8 +133,11 @@ class TGD:
         }
 
     def detach(self) -> None:
-        """Remove every hook and check the bits; RuntimeError if a useful one moved (an optimizer stepped by itself)."""
-        if self._release() and not self.unchanged():
+        """Remove every hook and check the bits; RuntimeError if a useful one moved (an optimizer stepped by itself).
+
+        Nothing is checked if the model never ran: nothing was trained, as when a finished training is found.
+        """
+        if self._release() and self._resolved and not self.unchanged():
             raise RuntimeError(
                 "useful kernels have changed: every optimizer step has to go through TGD.step(optimizer)"
             )

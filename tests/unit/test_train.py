@@ -59,7 +59,7 @@ def test_a_stopped_run_ends_in_the_same_bits(index, tmp_path, adapting):
         run = Run("net", tmp_path / f"{name}.csv", tmp_path / f"{name}.ckpt", "same")
         masks = tgd.select(tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)), fraction=0.5)
         if adapting:
-            with tgd.TGD(model, masks, example_input=torch.zeros(1, 3, 16, 16)) as layer:
+            with tgd.TGD(model, masks) as layer:
                 return model, fit(model, data, held_out, SETTINGS, run, tgd=layer)
         return model, fit(model, data, held_out, SETTINGS, run)
 
