@@ -53,7 +53,7 @@ def jobs_of(config: Config, table: Iterable[studies.Study]) -> list[Job]:
             Job(f"corrections {s.study}", corrections_s, threads.reconstruct, (f"simulate {s.study}",)),
         ]  # fmt: skip
         before = (f"subsample {s.study}", f"corrections {s.study}")
-        for protocol in costs.protocols(s.role):
+        for protocol in costs.protocols(s.role, config):
             for number, share in enumerate(costs.fractions(s.role, config)):
                 seconds = costs.recon_core_s(config, protocol, [share]) / threads.reconstruct
                 job = Job(f"reconstruct {s.study} {protocol} {number}", seconds, threads.reconstruct, before)
@@ -85,12 +85,12 @@ def _networks(config: Config, table: list[studies.Study], images: Mapping[tuple[
             if entry.data == "n2n" and s.study not in online:
                 continue
             own = f"network {name} {s.study}" if entry.data == "n2n" else f"network {name}"
-            inputs = [x for p in costs.protocols(s.role) for x in images[s.study, p]]
+            inputs = [x for p in costs.protocols(s.role, config) for x in images[s.study, p]]
             seconds = costs.denoising_s(config, len(inputs), 1, 1)
             jobs.append(Job(f"denoise {name} {s.study}", seconds, 0, (own, *inputs)))
     for s in tests:
         denoised = [j for j in jobs if j.name.startswith("denoise ") and j.name.endswith(f" {s.study}")]
-        n_images = len(denoised) * sum(len(images[s.study, p]) for p in costs.protocols(s.role))
+        n_images = len(denoised) * sum(len(images[s.study, p]) for p in costs.protocols(s.role, config))
         jobs.append(
             Job(f"evaluate {s.study}", costs.evaluation_core_s(config, n_images), 1, tuple(j.name for j in denoised))
         )

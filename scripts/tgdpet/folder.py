@@ -2,35 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import hashlib
 import json
 import os
 import platform
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-LOCKS, HOLDER = Path(".snakemake/locks"), Path(".snakemake/tgdpet_holder.json")
+LOCKS, HOLDERS = Path(".snakemake/locks"), Path(".snakemake/tgdpet_holders")
 KILLED = "a Snakemake that was killed"
 UNLOCK = "nobody runs here any more: `snakemake --unlock` with the same options, then the same command again"
 
 
-def hold(work: Path) -> None:
-    """Note that this process holds the lock of the working folder `work`."""
+def hold(work: Path, results: Sequence[str]) -> None:
+    """Note that this process holds Snakemake's lock of the folders `results`, in the working folder `work`."""
     content = {"pid": os.getpid(), "host": platform.node(), "user": _user(), "since": time.strftime("%Y-%m-%d %H:%M")}
-    (work / HOLDER).write_text(json.dumps(content), encoding="utf-8")
+    folders = sorted(str((work / path).absolute()) for path in results)
+    note = work / HOLDERS / f"{hashlib.sha256(chr(0).join(folders).encode()).hexdigest()[:12]}.json"
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps({**content, "results": folders}), encoding="utf-8")
 
 
-def holder(work: Path) -> str | None:
-    """Who holds the lock of `work`, and what to do; None where there is no lock or it is not known whose."""
-    if not any((work / LOCKS).glob("*")):
-        return None
-    try:
-        who = json.loads((work / HOLDER).read_text(encoding="utf-8"))
-        pid, host = int(who["pid"]), str(who["host"])
-        words = f"process {pid} of {who['user']} on {host}, since {who['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def holder(work: Path, results: Sequence[str] | None = None) -> str | None:
+    """Who holds a lock of one of the folders `results`, or any lock of `work`, and what to do.
+
+    None where nothing is locked or it is not known by whom. Runs into other folders do not disturb each other.
+    """
+    locked = [(work / name).absolute() for name in _locked_files(work)]
+    wanted = None if results is None else [(work / path).absolute() for path in results]
+    for note in sorted((work / HOLDERS).glob("*.json")):
+        try:
+            who = json.loads(note.read_text(encoding="utf-8"))
+            pid, host, folders = int(who["pid"]), str(who["host"]), [Path(path) for path in who["results"]]
+            words = f"process {pid} of {who['user']} on {host}, since {who['since']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        shared = folders if wanted is None else [f for f in folders if f in wanted]
+        if any(path.is_relative_to(folder) for path in locked for folder in shared):
+            told = _told(work, pid, host, words)
+            if told is not None:
+                return told
+    return None
+
+
+def _locked_files(work: Path) -> list[str]:
+    """What runs in `work` are to write, as Snakemake's locks list it."""
+    lines: list[str] = []
+    for lock in (work / LOCKS).glob("*.output.lock"):
+        with contextlib.suppress(OSError):  # it ended a moment ago
+            lines += lock.read_text(encoding="utf-8").splitlines()
+    return lines
+
+
+def _told(work: Path, pid: int, host: str, words: str) -> str | None:
     if pid == os.getpid() and host == platform.node():
         return None
     if host != platform.node():

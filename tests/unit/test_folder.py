@@ -17,13 +17,13 @@ from tgdpet import folder
 @pytest.fixture
 def locked(tmp_path):
     (tmp_path / folder.LOCKS).mkdir(parents=True)
-    (tmp_path / folder.LOCKS / "0.output.lock").touch()
+    (tmp_path / folder.LOCKS / "0.output.lock").write_text("results/listmode/a/events.npy\nresults/report.html")
     return tmp_path
 
 
-def holds(place, **changes):
-    folder.hold(place)
-    path = place / folder.HOLDER
+def holds(place, results=("results",), **changes):
+    folder.hold(place, results)
+    (path,) = (place / folder.HOLDERS).glob("*.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
@@ -69,6 +69,14 @@ def test_one_on_another_host_cannot_be_seen_from_here(locked):
     assert "on elsewhere" in str(folder.holder(locked))
 
 
+def test_a_run_into_another_folder_is_no_holder_of_this_one(locked):
+    holds(locked, results=["results"], pid=1, host="elsewhere")
+    assert "on elsewhere" in str(folder.holder(locked, ["other", "results"]))
+    assert folder.holder(locked, ["other"]) is None
+    (locked / folder.LOCKS / "0.output.lock").write_text("other/report.html")  # its own lock is gone
+    assert folder.holder(locked, ["results"]) is None and folder.holder(locked) is None
+
+
 def test_make_demo_leaves_the_lock_of_another_host_alone_and_clears_a_dead_ones(locked, root):
     command = [sys.executable, root / "scripts/run_alone.py", sys.executable, "-c", "print('ran')"]
     holds(locked, pid=1, host="elsewhere")
@@ -83,9 +91,10 @@ def test_make_demo_leaves_the_lock_of_another_host_alone_and_clears_a_dead_ones(
 
 
 def test_the_run_itself_and_a_damaged_note_are_nobody(locked):
-    folder.hold(locked)
+    folder.hold(locked, ["results"])
     assert folder.holder(locked) is None
-    (locked / folder.HOLDER).write_text("{")
+    (note,) = (locked / folder.HOLDERS).glob("*.json")
+    note.write_text("{")
     assert folder.holder(locked) is None
 
 

@@ -16,18 +16,20 @@ from typing import Any
 import psutil
 import pytest
 
+from tgdpet import folder
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     """A checkout made of links, with locks of its own."""
-    folder = tmp_path / "work"
-    folder.mkdir()
+    place = tmp_path / "work"
+    place.mkdir()
     for name in ("workflow", "scripts", "config", "profiles"):
-        (folder / name).symlink_to(ROOT / name)
-    (folder / "Snakefile").write_text((ROOT / "Snakefile").read_text())
-    return folder
+        (place / name).symlink_to(ROOT / name)
+    (place / "Snakefile").write_text((ROOT / "Snakefile").read_text())
+    return place
 
 
 @pytest.fixture
@@ -55,9 +57,9 @@ def start(work: Path) -> Iterator[Any]:
 
 def holding(work: Path, run: subprocess.Popen[str]) -> None:
     """Wait until this run has the lock and says so."""
-    note = work / ".snakemake/tgdpet_holder.json"
     for _ in range(600):
-        if note.exists() and f'"pid": {run.pid},' in note.read_text():
+        notes = (work / folder.HOLDERS).glob("*.json")
+        if any(f'"pid": {run.pid},' in note.read_text() for note in notes):
             return
         assert run.poll() is None, run.communicate()[0]
         time.sleep(0.1)
@@ -81,14 +83,16 @@ def test_the_second_is_told_who_holds_the_lock_and_how_to_lift_a_dead_ones(work,
     assert "is locked by" not in out
 
 
-def test_two_runs_into_different_folders_do_not_disturb_each_other(start, tmp_path):
-    runs = [start("listmode/adapt01/samples.json", tmp_path / name, "--notemp") for name in ("one", "two")]
-    for run in runs:
+def test_two_runs_into_different_folders_do_not_disturb_each_other(work, start, tmp_path):
+    one = start("listmode/adapt01/samples.json", tmp_path / "one", "--notemp")
+    holding(work, one)
+    two = start("listmode/adapt01/samples.json", tmp_path / "two", "--notemp")
+    for run in (one, two):
         out, _ = run.communicate(timeout=300)
         assert run.returncode == 0, out
         assert "is locked by" not in out
     for name in ("events.npy", "samples.json", "mu.nii.gz"):
-        one, two = ((tmp_path / folder / "listmode/adapt01" / name).read_bytes() for folder in ("one", "two"))
+        one, two = ((tmp_path / place / "listmode/adapt01" / name).read_bytes() for place in ("one", "two"))
         assert one == two, name
 
 

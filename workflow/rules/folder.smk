@@ -9,14 +9,14 @@ if workflow.is_main_process:
             folder.check_writable(path)
         except ValueError as error:
             raise WorkflowError(str(error)) from None
-    for note in (folder.room(RUNS[0], costs.peak_gb(BILL)), folder.holder(Path.cwd())):
+    for note in (folder.room(RUNS[0], costs.peak_gb(BILL)), folder.holder(Path.cwd(), RUNS)):
         if note:
             print(note, file=sys.stderr)
 
 
 # Runs once Snakemake has its lock.
 onstart:
-    folder.hold(Path.cwd())
+    folder.hold(Path.cwd(), RUNS)
 
 
 onerror:
