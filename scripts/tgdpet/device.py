@@ -18,6 +18,8 @@ CGROUP = Path("/sys/fs/cgroup")
 def pick(name: str = "auto", threads: int | None = None) -> torch.device:
     """The device for `auto` (CUDA where there is one), `cpu` or `cuda`; sets torch's CPU threads.
 
+    Numbers below 1.2e-38 count as zero from then on: in kernels that a regulariser has silenced gradients end there,
+    and a CPU takes many times as long for a training step with such numbers (benchmarks/RESULTS.md).
     Of several processes of one job each gets a GPU of its own, and its share of the threads. Raises ValueError when
     CUDA is asked for and not there.
     """
@@ -25,6 +27,7 @@ def pick(name: str = "auto", threads: int | None = None) -> torch.device:
         raise ValueError(f"device: expected auto, cpu or cuda, got {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: cuda was asked for, but torch finds no CUDA device; use auto or cpu")
+    torch.set_flush_denormal(True)
     if threads is not None:
         torch.set_num_threads(max(1, threads // parallel.processes()))
     if name == "cpu" or not torch.cuda.is_available():
