@@ -2,9 +2,9 @@
 
 Run by hand: python benchmarks/denormals.py [--width 0.25] [--rounds 5] [--threads 1]
 
-The regulariser of eq. 4 drives the weights of kernels that are of no use towards zero. Here half of the kernels of every
-layer with batch normalisation have a scale of 1e-20, as long trainings leave them, so that gradients that pass two such
-layers are denormal. All ways in turn; ratios are medians over the rounds, with quartiles.
+The regulariser of eq. 4 drives the weights of kernels that are of no use towards zero. Here half of the kernels of
+every layer with batch normalisation have a scale of 1e-20, so that gradients that pass two such layers are denormal.
+All ways in turn; ratios are medians over the rounds, with quartiles.
 """
 
 from __future__ import annotations
@@ -66,9 +66,8 @@ def main() -> None:
     for name in ways:
         ratios = [t[name] / t["all kernels at work"] for t in times]
         low, middle, high = statistics.quantiles(ratios, n=4)
-        print(
-            f"{name:<24}{1e3 * statistics.median(t[name] for t in times):8.0f} ms a step, {middle:.2f} ({low:.2f} to {high:.2f}) x"
-        )
+        milliseconds = 1e3 * statistics.median(t[name] for t in times)
+        print(f"{name:<24}{milliseconds:8.0f} ms a step, {middle:.2f} ({low:.2f} to {high:.2f}) x")
 
 
 if __name__ == "__main__":
