@@ -9,7 +9,10 @@ if workflow.is_main_process:
             folder.check_writable(path)
         except ValueError as error:
             raise WorkflowError(str(error)) from None
-    for note in (folder.room(RUNS[0], costs.peak_gb(BILL)), folder.holder(Path.cwd(), RUNS)):
+    for note in (
+        folder.room(RUNS[0], costs.peak_gb(BILL)),
+        folder.holder(Path.cwd(), RUNS),
+    ):
         if note:
             print(note, file=sys.stderr)
 
