@@ -1,9 +1,10 @@
 """Events per second of the projector pair and of one fused EM step, on one thread and on several.
 
-Run by hand: python benchmarks/projector.py [--events N] [--repeats N] [--threads N]. Every round runs every variant
-once on one thread and once on all: ratios are medians over rounds, since a shared machine's speed changes. What two
-threads can give at most is measured in the same rounds by loops that compute and that read memory. Where others keep
-the cores busy, read the CPU time: all threads' over that of one, 1 when nothing is lost by sharing.
+Run by hand: python benchmarks/projector.py [--events N] [--repeats N] [--threads N] [--cuda]. Every round runs every
+variant once on one thread and once on all: ratios are medians over rounds, since a shared machine's speed changes. What
+two threads can give at most is measured in the same rounds by loops that compute and that read memory. Where others
+keep the cores busy, read the CPU time: all threads' over that of one, 1 when nothing is lost by sharing. With --cuda
+all threads are compared with the GPU; what is sent there and back is part of the time, but not where events are held.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -22,12 +24,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from tgdpet.config import Grid
 from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector, locality_order
+from tgdpet.projector import Projector, locality_order, on_device
 from tgdpet.scanner import PRESETS
 
 SCANNER = PRESETS["clinical"]
 GRIDS = [Grid([128, 128, 64], [4.0, 4.0, 4.0]), Grid([200, 200, 109], [3.0, 3.0, 3.0])]
-Work = Callable[[Projector], object]
+Work = Callable[[Any], object]  # given a Projector or a CudaProjector
 
 
 def events_of(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -100,10 +102,23 @@ def ceilings() -> dict[str, Work]:
     }
 
 
-def measure(works: dict[str, Work], one: Projector, many: Projector, n: int, repeats: int) -> None:
-    """Print a line for each: M events/s on one thread and on many (median, half the range), and their ratio."""
+def held(events: np.ndarray, grid: Grid, rng: np.random.Generator) -> dict[str, Work]:
+    """The fused step with events and additive term held on the device, as reconstruction has them."""
+    image, additive = rng.random(grid.shape, dtype=np.float32), np.full(len(events), 10.0, np.float32)
+    kept: dict[int, tuple[Any, Any]] = {}
+
+    def work(p: Any) -> object:
+        if id(p) not in kept:
+            kept[id(p)] = p.hold(events), p.hold(additive)
+        return p.em_back(image, *kept[id(p)])
+
+    return {"EM step, fused, held": work}
+
+
+def measure(works: dict[str, Work], one: Any, many: Any, n: int, repeats: int) -> None:
+    """Print a line for each: M events/s of the first projector and the second (median, half the range), their ratio."""
     for work in works.values():
-        work(one)  # compiles
+        work(one), work(many)  # compiles
     wall, cpu = ({name: np.empty((repeats, 2)) for name in works} for _ in range(2))
     for i in range(repeats):
         for name, work in works.items():
@@ -127,13 +142,22 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cuda", action="store_true", help="compare all threads with the GPU")
     options = parser.parse_args()
     for grid in GRIDS:
         rng = np.random.default_rng(0)
-        works = ceilings() | variants(events_of(options.events, rng), grid, rng)
-        print(f"{options.events} events, {grid.shape} voxels of {grid.voxel_mm} mm; M events/s on 1, {options.threads}")
-        projectors = Projector(SCANNER, grid, 1), Projector(SCANNER, grid, options.threads)
-        measure(works, *projectors, options.events, options.repeats)
+        events = events_of(options.events, rng)
+        works = variants(events, grid, rng)
+        if options.cuda:
+            works |= held(events[locality_order(events, SCANNER, grid)], grid, rng)
+            pair = [Projector(SCANNER, grid, options.threads), on_device("cuda", SCANNER, grid)]
+            of = f"{options.threads} threads, GPU"
+        else:
+            works = ceilings() | works
+            pair = [Projector(SCANNER, grid, n) for n in (1, options.threads)]
+            of = f"1 thread, {options.threads}"
+        print(f"{options.events} events, {grid.shape} voxels of {grid.voxel_mm} mm; M events/s on {of}")
+        measure(works, *pair, options.events, options.repeats)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import costs, studies
+from tgdpet import costs, rates, studies
 from tgdpet.config import Config, load, needs_old_data, old_task
 from tgdpet.figures import drawn
 
@@ -48,8 +48,8 @@ def jobs_of(config: Config, table: Iterable[studies.Study]) -> list[Job]:
     for s in table:
         corrections_s = (costs.sensitivity_core_s(config) + costs.additive_core_s(config)) / threads.reconstruct
         jobs += [
-            Job(f"simulate {s.study}", events / costs.SIMULATE_EVENTS_PER_CORE_S / threads.simulate, threads.simulate),
-            Job(f"subsample {s.study}", 20 * events / costs.SUBSAMPLE_EVENTS_PER_CORE_S, 1, (f"simulate {s.study}",)),
+            Job(f"simulate {s.study}", events / rates.SIMULATE_EVENTS_PER_CORE_S / threads.simulate, threads.simulate),
+            Job(f"subsample {s.study}", 20 * events / rates.SUBSAMPLE_EVENTS_PER_CORE_S, 1, (f"simulate {s.study}",)),
             Job(f"corrections {s.study}", corrections_s, threads.reconstruct, (f"simulate {s.study}",)),
         ]  # fmt: skip
         before = (f"subsample {s.study}", f"corrections {s.study}")
@@ -95,7 +95,7 @@ def _networks(config: Config, table: list[studies.Study], images: Mapping[tuple[
             Job(f"evaluate {s.study}", costs.evaluation_core_s(config, n_images), 1, tuple(j.name for j in denoised))
         )
     last = tuple(f"evaluate {s.study}" for s in tests)
-    return [*jobs, Job("figures", costs.FIGURE_S * (len(drawn(config)) + 1), 1, last)]
+    return [*jobs, Job("figures", rates.FIGURE_S * (len(drawn(config)) + 1), 1, last)]
 
 
 def ways_to_the_end(jobs: Iterable[Job]) -> dict[str, float]:

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 from tgdpet import device
 from tgdpet.config import Compute, Training
 from tgdpet.dncnn import DnCNN
-from tgdpet.engine import Forward
+from tgdpet.engine import COMPILED_STEPS, Forward
 from tgdpet.patches import PatchData
 from tgdpet.train import Run, fit
 
@@ -86,7 +86,7 @@ def bare(model: nn.Module, batch: int, place: torch.device, steps: int) -> Calla
     """Seconds a step on a batch that is already there."""
     model.to(place, memory_format=torch.channels_last).train()
     precision = device.precision("auto", place)
-    forward = Forward(model, place, precision, Compute())
+    forward = Forward(model, place, precision, Compute(), COMPILED_STEPS)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-4, fused=place.type == "cuda" or None)
     noisy, target = (torch.rand(batch, 3, PATCH, PATCH, device=place) for _ in range(2))
 
@@ -130,6 +130,7 @@ def ours(
         run = Run("fit", index.parent / "log.csv", checkpoint, compute=compute)
         fit(model, parts[0], parts[1] if judged else None, settings, run)
         parts[0].batch = draw  # type: ignore[method-assign]
+        print(f"the first {WARM} steps took {times[WARM] - times[0]:.1f} s", file=sys.stderr)
         return (wait(place) - times[WARM]) / steps
 
     return go
@@ -186,6 +187,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--ways", nargs="+", help="only these rows")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     args = parser.parse_args()
     place = device.pick(args.device, args.threads)
@@ -206,6 +208,7 @@ def compare(width: float, place: torch.device, folder: Path, index: Path, args: 
     ways = {
         "bare": bare(model(), *common),
         "fit": ours(model(), *common, index, False, Compute()),
+        "fit, compiled": ours(model(), *common, index, False, Compute(compile="always")),
         "fit, validating": ours(model(), *common, index, True, Compute()),
         "fit, deterministic": ours(model(), *common, index, False, Compute(deterministic=True)),
     } | {
@@ -217,6 +220,7 @@ def compare(width: float, place: torch.device, folder: Path, index: Path, args: 
         ways["fit, bf16"] = ours(model(), *common, index, False, Compute(precision="bf16"))
     except ValueError as error:
         print(f"no bf16: {error}", file=sys.stderr)
+    ways = {name: go for name, go in ways.items() if not args.ways or name in args.ways}
     times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(args.rounds):
         for name, go in ways.items():
@@ -227,7 +231,7 @@ def compare(width: float, place: torch.device, folder: Path, index: Path, args: 
     peak = matmul_flops(place) if place.type == "cuda" else None
     for name, values in times.items():
         line = f"width {width:g} {name:>26}: {pixels / statistics.median(values) / 1e3:8.1f} kpixel/s"
-        for other in ("bare", "fit"):
+        for other in [w for w in ("bare", "fit") if w in times]:
             ratios = [a / b for a, b in zip(times[other], values, strict=True)]
             quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
             line += f", {quartiles[1]:.2f} x {other} ({quartiles[0]:.2f}-{quartiles[2]:.2f})"

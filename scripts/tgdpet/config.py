@@ -130,7 +130,9 @@ class Compute:
     precision: str = limits(
         "auto", choices=("auto", "float32", "tf32", "bf16"), help="of training; auto: bf16 on a GPU that has it"
     )
-    compile: str = limits("auto", choices=("auto", "always", "never"), help="torch.compile; auto: on a GPU")
+    compile: str = limits(
+        "auto", choices=("auto", "always", "never"), help="torch.compile; auto: long trainings on a GPU"
+    )
     deterministic: bool = limits(False, help="the same bits every time on a GPU too, at a cost in speed")
     volumes: str = limits(
         "auto", choices=("auto", "memory", "mapped"), help="training volumes: on the device, memory-mapped, what fits"

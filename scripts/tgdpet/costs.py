@@ -9,34 +9,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from . import sweep
+from . import rates, sweep
 from .config import PENALTIES, Config, Training, chooses_strength, old_task
 from .figures import drawn
 from .scanner import from_choice
 from .studies import Study, with_role
-
-# The rates, of one core of a 2-core AMD EPYC (Zen 4) virtual machine in the default run, unless said otherwise.
-EVENTS_PER_S = 12_000.0  # demo scanner, BMI 24, 3.7 MBq/kg: pilot of the simulation, 280 mm of the body in view
-SIMULATE_EVENTS_PER_CORE_S = 3.0e5  # events written; most emissions are absorbed in the body
-IMPORT_EVENTS_PER_CORE_S = 1.5e7  # PETSIRD to internal list mode
-SUBSAMPLE_EVENTS_PER_CORE_S = 2.0e8  # one sample's decision; 1.3e9 without the reading
-RECON_EVENTS_PER_CORE_S = 1.9e6  # forward and back projection of an event, 4 mm voxels, 280 ps
-RECON_VOXELS_PER_CORE_S = 4.0e7  # resolution model twice and update, once a subset
-SENSITIVITY_LORS_PER_CORE_S = 3.2e6  # all LORs of the demo scanner there and back over 104 planes, once a study
-ADDITIVE_EVENTS_PER_CORE_S = 1.0e6  # attenuation and background of an event, 4 mm voxels, once a study
-TRAIN_FLOP_PER_CORE_S = (
-    5.5e10  # 127 kpixel/s of training at width 0.25 on one core are 6.3e10; wider nets a little less
-)
-TRAIN_FLOP_PER_GPU_S = 1.0e13  # not measured: a fraction of a data-centre GPU's TF32 peak
-START_S = 2.5  # a process that imports numba or torch
-EVALUATE_S_PER_VOXEL = 1.0e-7  # all measures of one image
-FIGURE_S = 4.0
-SCORE_CORE_S = 180.0  # KSE at the paper's width, from 2.8 s at a quarter of it
-
-EVENT_BYTES = 12
-GZIP_SHARE = 0.9  # size of a compressed float32 image over its raw size (noise hardly compresses)
-JUDGED_PATCHES = 1024  # train.JUDGED_PATCHES, which takes torch to read
-PAPER_CHANNELS = (64, 64, 128, 128, 128, 256, 256)
 
 
 @dataclass(frozen=True)
@@ -54,23 +31,23 @@ class Cost:
 def estimate(config: Config, studies: Sequence[Study]) -> list[Cost]:
     """The bill, one row a stage in the pipeline's order."""
     voxels = math.prod(config.grid.shape)
-    image_gb = voxels * 4 * GZIP_SHARE / 1e9
+    image_gb = voxels * 4 * rates.GZIP_SHARE / 1e9
     events = events_per_study(config)
     studies = [s for s in studies if protocols(s.role, config)]
     images = sum(len(fractions(s.role, config)) * len(protocols(s.role, config)) for s in studies)
     tests = [s for s in studies if s.role.startswith("test_")]
     n, kept_gb = len(studies), len(studies) * 2 * image_gb  # kept: true activity and attenuation
-    core_h = n * (events / SIMULATE_EVENTS_PER_CORE_S + START_S) / 3600
-    measured_h = (len(tests) * START_S + _denoised(config, tests) * voxels * EVALUATE_S_PER_VOXEL) / 3600
+    core_h = n * (events / rates.SIMULATE_EVENTS_PER_CORE_S + rates.START_S) / 3600
+    measured_h = (len(tests) * rates.START_S + _denoised(config, tests) * voxels * rates.EVALUATE_S_PER_VOXEL) / 3600
     return [
-        Cost("simulate", n, core_h, kept_gb=kept_gb, temporary_gb=n * events * EVENT_BYTES / 1e9),
-        Cost("subsample", n, n * (events / SUBSAMPLE_EVENTS_PER_CORE_S + START_S) / 3600),
+        Cost("simulate", n, core_h, kept_gb=kept_gb, temporary_gb=n * events * rates.EVENT_BYTES / 1e9),
+        Cost("subsample", n, n * (events / rates.SUBSAMPLE_EVENTS_PER_CORE_S + rates.START_S) / 3600),
         _reconstruct(config, studies, images * image_gb),
         _dataset(config, studies),
         *_networks(config, studies),
         _denoise(config, tests, image_gb),
         Cost("evaluate", len(tests) + 2 + bool(config.sweep.phi), measured_h),
-        Cost("figures", len(drawn(config)) + 1, (len(drawn(config)) + 1) * FIGURE_S / 3600),
+        Cost("figures", len(drawn(config)) + 1, (len(drawn(config)) + 1) * rates.FIGURE_S / 3600),
     ]
 
 
@@ -85,55 +62,58 @@ def events_per_study(config: Config) -> float:
     scanner, demo = from_choice(config.scanner), from_choice(type(config.scanner)())
     area = scanner.n_ring_pairs * scanner.ring_pitch_mm**2 / (demo.n_ring_pairs * demo.ring_pitch_mm**2)
     dose = config.simulation.dose_mbq_per_kg / type(config.simulation)().dose_mbq_per_kg
-    return EVENTS_PER_S * area * (scanner.efficiency / demo.efficiency) ** 2 * dose * config.simulation.scan_s
+    return rates.EVENTS_PER_S * area * (scanner.efficiency / demo.efficiency) ** 2 * dose * config.simulation.scan_s
 
 
 def sensitivity_core_s(config: Config) -> float:
     """Core seconds of one study's sensitivity image."""
     planes = max(config.grid.shape[:2]) / 104
-    return from_choice(config.scanner).n_lors * planes / SENSITIVITY_LORS_PER_CORE_S
+    return from_choice(config.scanner).n_lors * planes / rates.SENSITIVITY_LORS_PER_CORE_S
 
 
 def additive_core_s(config: Config) -> float:
     """Core seconds of one study's attenuation and background, event by event."""
-    return events_per_study(config) / ADDITIVE_EVENTS_PER_CORE_S * _detail(config)
+    return events_per_study(config) / rates.ADDITIVE_EVENTS_PER_CORE_S * _detail(config)
 
 
 def recon_core_s(config: Config, protocol: str, shares: Sequence[float]) -> float:
     """Core seconds of the images of one study and protocol that are made from these shares of its events."""
     p, voxels = config.protocols[protocol], math.prod(config.grid.shape)
-    projections = sum(shares) * events_per_study(config) * p.iterations * _detail(config) / RECON_EVENTS_PER_CORE_S
-    return projections + len(shares) * p.iterations * p.subsets * voxels / RECON_VOXELS_PER_CORE_S
+    projections = (
+        sum(shares) * events_per_study(config) * p.iterations * _detail(config) / rates.RECON_EVENTS_PER_CORE_S
+    )
+    return projections + len(shares) * p.iterations * p.subsets * voxels / rates.RECON_VOXELS_PER_CORE_S
 
 
 def training_s(config: Config, studies: Sequence[Study], name: str, threads: int, gpus: int) -> float:
     """Seconds of one training of the network `name` on so many GPUs, or (0) threads."""
-    rate = gpus * TRAIN_FLOP_PER_GPU_S if gpus else threads * TRAIN_FLOP_PER_CORE_S
-    return START_S + training_flop(config, studies, name) / rate
+    if gpus:
+        return rates.START_S + _training_gpu_s(config, studies, name, gpus)
+    return rates.START_S + training_flop(config, studies, name) / (threads * rates.TRAIN_FLOP_PER_CORE_S)
 
 
 def denoising_s(config: Config, images: int, threads: int, gpus: int) -> float:
     """Seconds of so many images through a network on so many GPUs, or (0) threads."""
-    rate = gpus * TRAIN_FLOP_PER_GPU_S if gpus else threads * TRAIN_FLOP_PER_CORE_S
-    return START_S + images * math.prod(config.grid.shape) * 2 * _macs_per_pixel(config.network.width) / rate
+    rate = gpus * rates.DENOISE_FLOP_PER_GPU_S if gpus else threads * rates.TRAIN_FLOP_PER_CORE_S
+    return rates.START_S + images * math.prod(config.grid.shape) * 2 * _macs_per_pixel(config.network.width) / rate
 
 
 def scoring_core_s(config: Config) -> float:
     """Core seconds of the KSE of one network: distances of kernels grow with the cube of the width."""
-    return START_S + SCORE_CORE_S * config.network.width**3
+    return rates.START_S + rates.SCORE_CORE_S * config.network.width**3
 
 
 def sweep_s(config: Config, threads: int, gpus: int) -> float:
     """Seconds of the measures of a sweep: its networks on patches of both tasks, and one image for each phi."""
-    pixels = 2 * (len(sweep.networks(config)) + 1) * JUDGED_PATCHES * config.adapt.patch**2
-    rate = gpus * TRAIN_FLOP_PER_GPU_S if gpus else threads * TRAIN_FLOP_PER_CORE_S
+    pixels = 2 * (len(sweep.networks(config)) + 1) * rates.JUDGED_PATCHES * config.adapt.patch**2
+    rate = gpus * rates.DENOISE_FLOP_PER_GPU_S if gpus else threads * rates.TRAIN_FLOP_PER_CORE_S
     judged = pixels * 2 * _macs_per_pixel(config.network.width) / rate
     return judged + denoising_s(config, len(config.sweep.phi) + 1, threads, gpus)
 
 
 def evaluation_core_s(config: Config, images: int) -> float:
     """Core seconds of all measures of so many images."""
-    return START_S + images * math.prod(config.grid.shape) * EVALUATE_S_PER_VOXEL
+    return rates.START_S + images * math.prod(config.grid.shape) * rates.EVALUATE_S_PER_VOXEL
 
 
 def weights_mb(config: Config) -> float:
@@ -143,7 +123,7 @@ def weights_mb(config: Config) -> float:
 
 def activations_mb(config: Config, training: Training) -> float:
     """What a training step keeps of a batch, MB: each layer's output, normalised, rectified, and its gradient."""
-    return 16 * training.batch * training.patch**2 * sum(PAPER_CHANNELS) * config.network.width / 1e6
+    return 16 * training.batch * training.patch**2 * sum(rates.PAPER_CHANNELS) * config.network.width / 1e6
 
 
 def protocols(role: str, config: Config) -> tuple[str, ...]:
@@ -212,11 +192,11 @@ def _reconstruct(config: Config, studies: Sequence[Study], kept_gb: float) -> Co
     for study in studies:
         shares = fractions(study.role, config)
         jobs += 1  # sensitivity image and additive term
-        seconds += START_S + sensitivity_core_s(config) + additive_core_s(config)
+        seconds += rates.START_S + sensitivity_core_s(config) + additive_core_s(config)
         for name in protocols(study.role, config):
             one_job = config.resources.recon_jobs == "study"
             jobs += 1 if one_job else len(shares)
-            seconds += START_S * (1 if one_job else len(shares))
+            seconds += rates.START_S * (1 if one_job else len(shares))
             seconds += recon_core_s(config, name, shares)
     return Cost("reconstruct", jobs, seconds / 3600, kept_gb=kept_gb)
 
@@ -231,7 +211,7 @@ def _dataset(config: Config, studies: Sequence[Study]) -> Cost:
         else:
             jobs += 1
             volumes += levels * len(with_role(studies, "adapt" if data == "adapt" else "train_v1v2"))
-    return Cost("dataset", jobs, jobs * START_S / 3600, kept_gb=volumes * volume_gb)
+    return Cost("dataset", jobs, jobs * rates.START_S / 3600, kept_gb=volumes * volume_gb)
 
 
 def _networks(config: Config, studies: Sequence[Study]) -> list[Cost]:
@@ -246,11 +226,12 @@ def _networks(config: Config, studies: Sequence[Study]) -> list[Cost]:
         runs = [(n, online if entries[n].data == "n2n" else 1) for n in group]
         jobs = sum(n for _, n in runs)
         flop = sum(n * training_flop(config, studies, name) for name, n in runs)
-        core_h = (flop / TRAIN_FLOP_PER_CORE_S + jobs * START_S) / 3600
-        rows.append(Cost(stage, jobs, core_h, flop / TRAIN_FLOP_PER_GPU_S / 3600, jobs * weights_gb))
+        core_h = (flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S) / 3600
+        gpu_h = sum(n * _training_gpu_s(config, studies, name) for name, n in runs) / 3600
+        rows.append(Cost(stage, jobs, core_h, gpu_h, jobs * weights_gb))
     jobs = len(scored) + 1 + bool(config.sweep.phi)
     sweep_h = sweep_s(config, 1, 0) / 3600 if config.sweep.phi else 0
-    score = Cost("score", jobs, jobs * START_S / 3600 + sweep_h)
+    score = Cost("score", jobs, jobs * rates.START_S / 3600 + sweep_h)
     return [rows[0], score, rows[1]]
 
 
@@ -259,8 +240,8 @@ def _denoise(config: Config, tests: Sequence[Study], image_gb: float) -> Cost:
     jobs = population * len(tests) + (len(config.networks) - population) * len(_online(tests))
     images = _denoised(config, tests)
     flop = images * math.prod(config.grid.shape) * 2 * _macs_per_pixel(config.network.width)
-    core_h = (flop / TRAIN_FLOP_PER_CORE_S + jobs * START_S) / 3600
-    return Cost("denoise", jobs, core_h, flop / TRAIN_FLOP_PER_GPU_S / 3600, images * image_gb)
+    core_h = (flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S) / 3600
+    return Cost("denoise", jobs, core_h, flop / rates.DENOISE_FLOP_PER_GPU_S / 3600, images * image_gb)
 
 
 def _denoised(config: Config, tests: Sequence[Study]) -> int:
@@ -281,20 +262,29 @@ def _online(studies: Sequence[Study]) -> list[Study]:
 
 def training_flop(config: Config, studies: Sequence[Study], name: str) -> float:
     """Floating-point operations of one training of the network `name`: forward 2 a weight, backward 4."""
+    each = 8 if sweep.entries(config)[name].penalty == "lwf" else 6  # the base's own forward for its outputs
+    training, patches = _patches(config, studies, name)
+    return patches * training.patch**2 * each * _macs_per_pixel(config.network.width)
+
+
+def _training_gpu_s(config: Config, studies: Sequence[Study], name: str, gpus: int = 1) -> float:
+    training, patches = _patches(config, studies, name)
+    arithmetic = training_flop(config, studies, name) / (gpus * rates.TRAIN_FLOP_PER_GPU_S)
+    return max(arithmetic, patches / training.batch * rates.TRAIN_STEP_GPU_S)
+
+
+def _patches(config: Config, studies: Sequence[Study], name: str) -> tuple[Training, float]:
+    """The settings of a network's training and how many patches it reads, all strengths that are tried included."""
     networks = sweep.entries(config)
     entry = networks[name]
-    training: Training = (
-        config.online if entry.data == "n2n" else config.adapt if entry.data == "adapt" else config.train
-    )
+    training = config.online if entry.data == "n2n" else config.adapt if entry.data == "adapt" else config.train
     slices = float(training_slices(config, studies, entry.data))
     if entry.replay > 0:
         slices += entry.replay * training_slices(config, studies, old_task(name, networks))
-    pixels = slices * training.patches_per_slice * training.patch**2
-    each = 8 if entry.penalty == "lwf" else 6  # the base's own forward for its outputs
     times = len(PENALTIES[entry.penalty]) if chooses_strength(entry) else 1
-    return times * pixels * training.epochs * each * _macs_per_pixel(config.network.width)
+    return training, times * slices * training.patches_per_slice * training.epochs
 
 
 def _macs_per_pixel(width: float) -> int:
-    channels = [3, *(max(1, round(c * width)) for c in PAPER_CHANNELS), 3]
+    channels = [3, *(max(1, round(c * width)) for c in rates.PAPER_CHANNELS), 3]
     return sum(9 * a * b for a, b in zip(channels[:-1], channels[1:], strict=True))

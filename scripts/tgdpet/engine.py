@@ -17,6 +17,9 @@ from .config import Compute
 from .parallel import World
 from .patches import Patches
 
+# Compiling takes a GPU job as long as some thousand steps that are not compiled (benchmarks/RESULTS.md).
+COMPILED_STEPS = 8000
+
 
 class TrainingError(ValueError):
     """Training cannot go on; the message says where it stopped and what is kept."""
@@ -47,11 +50,15 @@ class State:
 
 
 class Forward:
-    """The network's output in float32 for inputs (B, 3, P, P), in the precision and compiled as configured."""
+    """The network's output in float32 for inputs (B, 3, P, P), in the precision and compiled as configured.
 
-    def __init__(self, network: nn.Module, place: torch.device, precision: str, compute: Compute) -> None:
+    `steps` is the length of the training: one too short to earn the compilation back is not compiled (`auto`).
+    """
+
+    def __init__(self, network: nn.Module, place: torch.device, precision: str, compute: Compute, steps: int) -> None:
         self._network, self._type, self._bf16 = network, place.type, precision == "bf16"
-        compiled = compute.compile == "always" or (compute.compile == "auto" and place.type == "cuda")
+        pays = place.type == "cuda" and steps >= COMPILED_STEPS
+        compiled = compute.compile == "always" or (compute.compile == "auto" and pays)
         if compiled and not compute.deterministic:
             # On a GPU the compiled graphs are replayed as CUDA graphs: one launch instead of dozens a step.
             mode = "reduce-overhead" if place.type == "cuda" else None

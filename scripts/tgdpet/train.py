@@ -86,7 +86,7 @@ def fit(
         board = stack.enter_context(TensorBoard(run.tensorboard if run.world.first else None, state.step))
         stack.enter_context(device.arithmetic(precision, run.compute.deterministic))
         network = stack.enter_context(run.world.spread(model, data.device)) if steps else model
-        forward = Forward(network, data.device, precision, run.compute)
+        forward = Forward(network, data.device, precision, run.compute, steps)
         losses = Losses(run, state, data, stop, UNREAD if on_gpu else 1)
         saved = time.monotonic()
         while state.step < steps:

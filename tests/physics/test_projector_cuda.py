@@ -22,7 +22,6 @@ PATHS = os.pathsep.join([str(HERE), str(HERE.parents[1] / "scripts")])
 
 AGREE = """
 import warnings
-warnings.simplefilter("error")
 import numpy as np
 import pytest
 from small import LONG, LONG_GRID, SMALL, SMALL_GRID, some_lors
@@ -30,6 +29,7 @@ from tgdpet.listmode import EVENT
 from tgdpet.projector import Projector
 from tgdpet.projector_cuda import CudaProjector
 
+warnings.simplefilter("error")
 rng = np.random.default_rng(0)
 for scanner, grid in ((SMALL, SMALL_GRID), (LONG, LONG_GRID)):
     cpu, gpu = Projector(scanner, grid), CudaProjector(scanner, grid)
@@ -104,6 +104,7 @@ def test_without_a_gpu_the_cuda_projector_says_so():
     assert isinstance(on_device("cpu", SMALL, SMALL_GRID), Projector)
 
 
+@pytest.mark.filterwarnings("default")  # numba finds so few events a waste of a GPU
 def test_on_a_gpu_the_pair_is_adjoint():
     if not cuda.is_available():
         pytest.skip("no GPU")

@@ -145,14 +145,15 @@ def test_deterministic_training_on_a_processor_has_the_same_bits(index, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("compute", "place", "compiled"),
-    [({}, "cpu", False), ({}, "cuda", True), ({"compile": "always"}, "cpu", True),
-     ({"compile": "never"}, "cuda", False), ({"deterministic": True}, "cuda", False)],
+    ("compute", "place", "steps", "compiled"),
+    [({}, "cpu", 10**6, False), ({}, "cuda", 8000, True), ({}, "cuda", 7999, False),
+     ({"compile": "always"}, "cpu", 1, True), ({"compile": "never"}, "cuda", 10**6, False),
+     ({"deterministic": True}, "cuda", 10**6, False)],
 )  # fmt: skip
-def test_compiled_where_it_is_asked_for(monkeypatch, compute, place, compiled):
+def test_compiled_where_it_is_asked_for_or_pays(monkeypatch, compute, place, steps, compiled):
     asked = []
     monkeypatch.setattr(torch, "compile", lambda network, **options: asked.append(options["mode"]) or network)
-    engine.Forward(network(), torch.device(place), "float32", Compute(**compute))
+    engine.Forward(network(), torch.device(place), "float32", Compute(**compute), steps)
     assert asked == ([] if not compiled else ["reduce-overhead" if place == "cuda" else None])
 
 

@@ -15,7 +15,10 @@ from tgdpet.denoise import denoise
 from tgdpet.patches import PatchData
 from tgdpet.train import Run, fit
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.filterwarnings("default"),  # torch's compiler warns of its own parts
+]
 LONGER = replace(SETTINGS, epochs=30)
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from training import CPU, SETTINGS, network, parts, write_index
 
-from tgdpet import costs, drop, phi, sweep, train
+from tgdpet import costs, drop, phi, rates, sweep, train
 from tgdpet.config import Sweep, load
 from tgdpet.figures import FIGURES, drawn
 from tgdpet.figures import phi as figure
@@ -76,7 +76,7 @@ def test_a_network_that_is_there_is_not_trained_again(raw_config):
 def test_the_bill_counts_the_sweep(root, raw_config):
     from tgdpet.studies import read_studies
 
-    assert costs.JUDGED_PATCHES == train.JUDGED_PATCHES
+    assert rates.JUDGED_PATCHES == train.JUDGED_PATCHES
     plain, more = swept(raw_config()), swept(raw_config(), 0.2, 0.3, 0.4)
     studies = read_studies(root / plain.studies)
     rows = [{row.stage: row for row in costs.estimate(c, studies)} for c in (plain, more)]

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(workflow.current_basedir).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from tgdpet import checks, cli, costs, studies, sweep
+from tgdpet import checks, cli, costs, rates, studies, sweep
 from tgdpet import config as tgd_config
 from tgdpet.images import image_name
 from tgdpet.subsample import level_name, samples_of

@@ -22,8 +22,8 @@ rule import_listmode:
     threads: 1
     resources:
         mem_mb=mem(1000, per_voxel_bytes=60),
-        runtime=minutes(EVENTS / costs.IMPORT_EVENTS_PER_CORE_S),
-        disk_mb=disk(images=2, event_bytes=costs.EVENT_BYTES + 4),
+        runtime=minutes(EVENTS / rates.IMPORT_EVENTS_PER_CORE_S),
+        disk_mb=disk(images=2, event_bytes=rates.EVENT_BYTES + 4),
     params:
         dir=lambda w, output: os.path.dirname(output.events),
         options=cli.to_options(CONFIG.grid),

@@ -44,9 +44,9 @@ rule simulate:
     resources:
         mem_mb=mem(500, per_voxel_bytes=60 * CONFIG.simulation.oversampling**3),
         runtime=minutes(
-            EVENTS / costs.SIMULATE_EVENTS_PER_CORE_S / CONFIG.resources.simulate
+            EVENTS / rates.SIMULATE_EVENTS_PER_CORE_S / CONFIG.resources.simulate
         ),
-        disk_mb=disk(images=3, event_bytes=costs.EVENT_BYTES),
+        disk_mb=disk(images=3, event_bytes=rates.EVENT_BYTES),
     params:
         dir=lambda w, output: os.path.dirname(output.events),
         role=lambda w: STUDY[w.study].role,
@@ -79,7 +79,7 @@ rule subsample:
     threads: 1
     resources:
         mem_mb=mem(400),
-        runtime=minutes(20 * EVENTS / costs.SUBSAMPLE_EVENTS_PER_CORE_S),
+        runtime=minutes(20 * EVENTS / rates.SUBSAMPLE_EVENTS_PER_CORE_S),
         disk_mb=disk(),
     params:
         dir=lambda w, input: os.path.dirname(input.events),
