@@ -7,7 +7,7 @@ from tgdpet import cli, job
 from tgdpet.checks import check_entry
 from tgdpet.config import NetworkEntry, Training
 
-FILES = ("data", "base")  # --dataset and --base say it here
+FILES = ("data", "base", "weights")  # --dataset and --base say it here, and an adapted network has no file yet
 
 
 def main() -> None:
