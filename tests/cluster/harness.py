@@ -128,7 +128,7 @@ class Folder:
         with open(self.place / log, "ab") as file:
             self.runs += [subprocess.Popen(
                 self.command(results, *profile, *words), cwd=self.place, env=self.environment(),
-                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+                stdout=file, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_hear_sigint,
             )]  # fmt: skip
         return self.runs[-1]
 
@@ -164,6 +164,11 @@ class Folder:
             return None
 
         return str(wait_for(f"a job {words} in state {state}", found))
+
+
+def _hear_sigint() -> None:
+    """What a shell runs in its background ignores Ctrl-C, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def kill(process: psutil.Process | subprocess.Popen[bytes]) -> None:
