@@ -1,8 +1,8 @@
 """How long the paper's scale takes on a cluster: a simulated schedule from the rates of `tgdpet.costs`, nothing is run.
 
 Run by hand: python benchmarks/schedule.py --out docs/figures   (writes schedule.csv and schedule.png). List scheduling:
-whenever cores or a GPU are free, the ready job with the longest way to the end starts. Rates as in `costs.py` (that of
-GPUs is an estimate), each job costs OVERHEAD_S of queueing and starting, and no job waits for anybody else's.
+whenever cores or a GPU are free, the ready job with the longest way to the end starts. Rates as in `costs.py` (of a GPU
+half of an H100's), each job costs OVERHEAD_S of queueing and starting, and no job waits for anybody else's.
 """
 
 from __future__ import annotations

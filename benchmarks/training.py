@@ -1,9 +1,10 @@
 """Pixels/s of `tgdpet.train.fit` against the bare step and against a plain loop with a DataLoader over NIfTI files.
 
 Run by hand: python benchmarks/training.py [--widths 0.25 1] [--threads 2] [--rounds 5] [--steps 40] [--device cpu]
+    [--ways bare fit]
 
-bare: forward, backward and optimizer step over and over on one batch that is already there, with the layout, precision
-and compilation that `fit` uses. fit: all of it, with patches, turns, log, checkpoint (once a minute) and validation;
+bare: forward, backward and optimizer step over and over on one batch that is already there, in the layout and precision
+of `fit`, on a GPU compiled. fit: all of it, with patches, turns, log, checkpoint (once a minute) and validation;
 its first steps are left out of the time as they are in the others. plain: what one would write first: contiguous
 float32 tensors, a Dataset that opens the NIfTI file, cuts a patch and turns it, and a DataLoader (0 and 2 workers).
 All in turn, round by round, so that a busy machine slows all alike; ratios are medians over the rounds, with quartiles.
@@ -130,7 +131,6 @@ def ours(
         run = Run("fit", index.parent / "log.csv", checkpoint, compute=compute)
         fit(model, parts[0], parts[1] if judged else None, settings, run)
         parts[0].batch = draw  # type: ignore[method-assign]
-        print(f"the first {WARM} steps took {times[WARM] - times[0]:.1f} s", file=sys.stderr)
         return (wait(place) - times[WARM]) / steps
 
     return go
@@ -208,13 +208,14 @@ def compare(width: float, place: torch.device, folder: Path, index: Path, args: 
     ways = {
         "bare": bare(model(), *common),
         "fit": ours(model(), *common, index, False, Compute()),
-        "fit, compiled": ours(model(), *common, index, False, Compute(compile="always")),
         "fit, validating": ours(model(), *common, index, True, Compute()),
         "fit, deterministic": ours(model(), *common, index, False, Compute(deterministic=True)),
     } | {
         f"plain, {suffix}, {workers} workers": plain(model(), *common, folder, suffix, workers)
         for suffix in (".nii", ".nii.gz") for workers in (0, 2)
     }  # fmt: skip
+    if place.type == "cuda":  # of trainings as short as these `fit` compiles none by itself
+        ways["fit, compiled"] = ours(model(), *common, index, False, Compute(compile="always"))
     try:
         device.precision("bf16", place)
         ways["fit, bf16"] = ours(model(), *common, index, False, Compute(precision="bf16"))

@@ -9,9 +9,7 @@ RECON_EVENTS_PER_CORE_S = 1.9e6  # forward and back projection of an event, 4 mm
 RECON_VOXELS_PER_CORE_S = 4.0e7  # resolution model twice and update, once a subset
 SENSITIVITY_LORS_PER_CORE_S = 3.2e6  # all LORs of the demo scanner there and back over 104 planes, once a study
 ADDITIVE_EVENTS_PER_CORE_S = 1.0e6  # attenuation and background of an event, 4 mm voxels, once a study
-TRAIN_FLOP_PER_CORE_S = (
-    5.5e10  # 127 kpixel/s of training at width 0.25 on one core are 6.3e10; wider nets a little less
-)
+TRAIN_FLOP_PER_CORE_S = 5.5e10  # 127 kpixel/s at width 0.25 on one core are 6.3e10; wider nets a little less
 TRAIN_FLOP_PER_GPU_S = 5.0e13  # an H100 did 1.1e14 at width 1 (bf16, compiled): half of that, for lesser cards
 TRAIN_STEP_GPU_S = 6.0e-3  # least time of a step on a GPU, however small the network: starting its kernels (H100: 5)
 DENOISE_FLOP_PER_GPU_S = 1.0e13  # not measured: plain float32
