@@ -55,8 +55,9 @@ def make_organs(
 
     The BMI widens the trunk (area in proportion to BMI at a given height) by a layer of fat. `role` decides
     what is put in: a liver lesion of known size and contrast (test_lesion), a full, hot, lobed bladder
-    (test_bladder), a urinary catheter with a half-empty bladder (test_catheter). Training and other
-    studies get random small tumours and a modest bladder.
+    (test_bladder), a urinary catheter with a half-empty bladder (test_catheter). All others have emptied theirs
+    ("the bladder, which was not included in any training datasets", the paper's Fig. 6); training studies
+    get random small tumours.
     """
 
     def vary(value: float, by: float = 0.08) -> float:
@@ -92,20 +93,20 @@ def make_organs(
 
 
 def _bladder(role: str, rng: np.random.Generator) -> list[Organ]:
-    z = -82.0
+    z = -72.0  # all of it, and of a catheter, in slices that a scanner of the trunk's length sees well
     if role == "test_bladder":  # full, hot and lobed: unlike any training study
         return [
-            Organ("bladder", (0, 22, z), (46, 34, 30), 26.0),
+            Organ("bladder", (0, 22, z), (46, 34, 26), 26.0),
             Organ("bladder", (30, 30, z + 20), (24, 20, 26), 26.0, 35.0),
         ]
     if role == "test_catheter":
         tube = [
-            Organ("catheter", (6 + 1.4 * i, 40 + 1.1 * i, z - 8 - 5.5 * i), (4.5, 4.5, 5.5), 20.0) for i in range(5)
+            Organ("catheter", (6 + 1.4 * i, 40 + 1.1 * i, z - 6 - 3.0 * i), (4.5, 4.5, 5.5), 20.0) for i in range(5)
         ]
-        across = [Organ("catheter", (12 + 7.5 * i, 47, z - 31), (6.0, 4.5, 4.5), 20.0) for i in range(9)]
+        across = [Organ("catheter", (12 + 7.5 * i, 47, z - 19), (6.0, 4.5, 4.5), 20.0) for i in range(9)]
         return [Organ("bladder", (0, 24, z), (25, 18, 14), 7.0), *tube, *across]
-    axes = tuple(rng.uniform(0.8, 1.2) * a for a in (26, 20, 17))
-    return [Organ("bladder", (rng.uniform(-5, 5), 22, z + rng.uniform(-4, 4)), axes, rng.uniform(4, 10))]  # type: ignore[arg-type]
+    axes = tuple(rng.uniform(0.8, 1.2) * a for a in (18, 14, 12))
+    return [Organ("bladder", (rng.uniform(-5, 5), 22, z + rng.uniform(-4, 4)), axes, rng.uniform(1, 2.5))]  # type: ignore[arg-type]
 
 
 def _tumours(role: str, liver: Organ, rng: np.random.Generator, settings: Simulation) -> list[Organ]:
