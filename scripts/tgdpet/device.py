@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,17 @@ import torch
 from . import parallel
 
 CGROUP = Path("/sys/fs/cgroup")
+# glibc's mallopt, by the numbers of malloc.h: blocks up to the first size are kept when freed, and that much in all.
+M_MMAP_THRESHOLD, KEPT_BLOCK = -3, 32 << 20
+M_TRIM_THRESHOLD, KEPT_ALL = -1, 256 << 20
 
 
 def pick(name: str = "auto", threads: int | None = None) -> torch.device:
     """The device for `auto` (CUDA where there is one), `cpu` or `cuda`; sets torch's CPU threads.
 
     Numbers below 1.2e-38 count as zero from then on: in kernels that a regulariser has silenced gradients end there,
-    and a CPU takes many times as long for a training step with such numbers (benchmarks/RESULTS.md).
+    and a CPU takes many times as long for a training step with such numbers. Memory that is freed is kept for the
+    next step, where it would go back to the system and be zeroed again (both measured in benchmarks/RESULTS.md).
     Of several processes of one job each gets a GPU of its own, and its share of the threads. Raises ValueError when
     CUDA is asked for and not there.
     """
@@ -28,6 +33,7 @@ def pick(name: str = "auto", threads: int | None = None) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: cuda was asked for, but torch finds no CUDA device; use auto or cpu")
     torch.set_flush_denormal(True)
+    keep_freed()
     if threads is not None:
         torch.set_num_threads(max(1, threads // parallel.processes()))
     if name == "cpu" or not torch.cuda.is_available():
@@ -35,6 +41,17 @@ def pick(name: str = "auto", threads: int | None = None) -> torch.device:
     if (local := parallel.local_rank()) >= torch.cuda.device_count():
         raise ValueError(f"device: process {local + 1} of this job finds {torch.cuda.device_count()} GPU(s) only")
     return torch.device("cuda", local) if parallel.processes() > 1 else torch.device("cuda")
+
+
+def keep_freed() -> bool:
+    """Let glibc keep up to 256 MB of freed memory; whether it does. Not where `MALLOC_...` variables say otherwise."""
+    if any(name in os.environ for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another libc, another system
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK)) and bool(mallopt(M_TRIM_THRESHOLD, KEPT_ALL))
 
 
 def describe(device: torch.device) -> str:

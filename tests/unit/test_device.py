@@ -1,5 +1,8 @@
 """Where arithmetic runs, and how."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -13,6 +16,33 @@ def test_numbers_that_are_too_small_to_be_normal_count_as_zero():
     assert (tiny * 1e-10 > 0).all(), "denormal numbers are at work by themselves"
     device.pick("cpu")
     assert (tiny * 1e-10 == 0).all()
+
+
+def page_faults(pick):
+    """Of eight blocks of 8 MB, made and freed together ten times, in a process of its own."""
+    code = (
+        "import resource, torch\n"
+        f"from tgdpet import device\n{pick}\n"
+        "step = lambda: [torch.ones(1 << 21) for _ in range(8)] and None\n"
+        "count = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "step(); step(); before = count()\n"
+        "for _ in range(10): step()\n"
+        "print(count() - before)"
+    )
+    return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+
+
+def test_freed_memory_is_kept(monkeypatch):
+    for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+        monkeypatch.delenv(name, raising=False)
+    if not device.keep_freed():
+        pytest.skip("not glibc")
+    assert page_faults("device.pick('cpu')") < 0.2 * page_faults("") > 0
+
+
+def test_settings_of_malloc_from_outside_are_left_alone(monkeypatch):
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "131072")
+    assert not device.keep_freed()
 
 
 def test_a_wrong_name_is_refused():
