@@ -100,11 +100,10 @@ def _bladder(role: str, rng: np.random.Generator) -> list[Organ]:
             Organ("bladder", (30, 30, z + 20), (24, 20, 26), 26.0, 35.0),
         ]
     if role == "test_catheter":
-        tube = [
-            Organ("catheter", (6 + 1.4 * i, 40 + 1.1 * i, z - 6 - 3.0 * i), (4.5, 4.5, 5.5), 20.0) for i in range(5)
+        tube = [  # as wide as drainage tubing and in several slices: of a thinner one four voxels a slice are left
+            Organ("catheter", (4 + 5.0 * i, 40 + 0.5 * i, z - 12 - 1.4 * i), (6.0, 6.0, 6.0), 20.0) for i in range(15)
         ]
-        across = [Organ("catheter", (12 + 7.5 * i, 47, z - 19), (6.0, 4.5, 4.5), 20.0) for i in range(9)]
-        return [Organ("bladder", (0, 24, z), (25, 18, 14), 7.0), *tube, *across]
+        return [Organ("bladder", (0, 24, z), (25, 18, 14), 7.0), *tube]
     axes = tuple(rng.uniform(0.8, 1.2) * a for a in (18, 14, 12))
     return [Organ("bladder", (rng.uniform(-5, 5), 22, z + rng.uniform(-4, 4)), axes, rng.uniform(1, 2.5))]  # type: ignore[arg-type]
 
