@@ -100,7 +100,7 @@ def _bladder(role: str, rng: np.random.Generator) -> list[Organ]:
             Organ("bladder", (30, 30, z + 20), (24, 20, 26), 26.0, 35.0),
         ]
     if role == "test_catheter":
-        tube = [  # as wide as drainage tubing and in several slices: of a thinner one four voxels a slice are left
+        tube = [  # as wide as drainage tubing: a thinner one fills four voxels of a slice
             Organ("catheter", (4 + 5.0 * i, 40 + 0.5 * i, z - 12 - 1.4 * i), (6.0, 6.0, 6.0), 20.0) for i in range(15)
         ]
         return [Organ("bladder", (0, 24, z), (25, 18, 14), 7.0), *tube]
