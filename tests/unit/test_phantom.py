@@ -73,6 +73,19 @@ def test_the_test_bladder_is_unlike_those_in_training() -> None:
     assert full.suv[of(full, "bladder")].mean() > 2 * max(p.suv[of(p, "bladder")].mean() for p in train)
 
 
+def test_the_default_grid_shows_the_catheter() -> None:
+    shape, voxel_mm = (104, 104, 56), (4.0, 4.0, 5.0)  # config/config.yaml
+    organs, weight_kg = phantom.make_organs("test_catheter", 24.0, np.random.default_rng(0), SETTINGS)
+    painted = phantom.paint(organs, weight_kg, shape, voxel_mm, np.random.default_rng(0))
+    a_slice = of(painted, "catheter").sum(axis=(0, 1))
+    assert (a_slice >= 8).sum() >= 5, a_slice
+
+
+def test_bladders_in_training_are_emptied() -> None:
+    for role in set(ROLES) - {"test_bladder", "test_catheter"}:
+        assert body(role).suv[of(body(role), "bladder")].mean() < 3, role
+
+
 def test_the_catheter_is_thin_long_hot_and_in_one_piece() -> None:
     painted = body("test_catheter")
     tube = of(painted, "catheter")
