@@ -78,6 +78,8 @@ class Losses:
     def __init__(self, run: Run, state: State, data: Patches, stop: Stop, unread: int) -> None:
         self._run, self._state, self._data, self._stop, self._unread = run, state, data, stop, unread
         self._kept: list[tuple[Tensor, Tensor]] = []
+        self.stopping = False
+        """Whether one process had been asked to stop at the last reading: the same step in all of them."""
         self._before, self._started = state.seconds, time.monotonic()
 
     def add(self, rows: Tensor, loss: Tensor, whole: Tensor, *, read: bool) -> int:
@@ -91,7 +93,7 @@ class Losses:
         values = torch.stack([v for _, v in self._kept]).flatten()
         asked = values.new_tensor([float(self._stop.asked)])
         *read_values, stopping = self._run.world.mean(torch.cat([values, asked])).tolist()
-        self._stop.asked = stopping > 0
+        self.stopping = stopping > 0
         count = len(self._kept)
         for i, (slices, _) in enumerate(self._kept):
             value, with_penalty = read_values[2 * i : 2 * i + 2]

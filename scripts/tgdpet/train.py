@@ -81,13 +81,12 @@ def fit(
     order, ordered = torch.zeros(0, dtype=torch.long), -1
     precision = device.precision(run.compute.precision, data.device)
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(Stop())
         bar = stack.enter_context(Progress(steps - state.step, f"train {run.name}", "steps", show=run.world.first))
         board = stack.enter_context(TensorBoard(run.tensorboard if run.world.first else None, state.step))
         stack.enter_context(device.arithmetic(precision, run.compute.deterministic))
         network = stack.enter_context(run.world.spread(model, data.device)) if steps else model
         forward = Forward(network, data.device, precision, run.compute, steps)
-        losses = Losses(run, state, data, stop, UNREAD if on_gpu else 1)
+        losses = Losses(run, state, data, stack.enter_context(Stop()), UNREAD if on_gpu else 1)
         saved = time.monotonic()
         while state.step < steps:
             epoch, within = divmod(state.step, epoch_steps)
@@ -124,11 +123,13 @@ def fit(
                 if run.world.first:
                     write_log(run.log, state.rows)
                     board.add(state.rows[-1])
-            due = stop.asked or time.monotonic() - saved > 60 * run.compute.checkpoint_minutes or state.step == steps
+            due = (
+                losses.stopping or time.monotonic() - saved > 60 * run.compute.checkpoint_minutes or state.step == steps
+            )
             if run.checkpoint is not None and due and run.world.first:
                 checkpoint.save(run.checkpoint, run.identity, model, optimizer, vars(state))
                 saved = time.monotonic()
-            if stop.asked:
+            if losses.stopping:
                 say(f"{run.name}: stopped at step {state.step} of {steps}; run it again to go on", file=sys.stderr)
                 sys.exit(143)
     if run.world.first:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from training import SETTINGS, network, parts, same, state, write_index
 
 from tgdpet import device, engine, train, watch
 from tgdpet.config import Compute
+from tgdpet.parallel import World
 from tgdpet.train import Run, TrainingError, fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,6 +72,23 @@ def test_a_loss_that_is_not_finite_is_found_at_its_step(index, tmp_path, monkeyp
         assert same(state(model), state(trained(index, tmp_path, "whole")[0]))
     else:
         assert "no checkpoint is kept" in str(caught.value) and not run.checkpoint.exists()
+
+
+def test_a_signal_while_processes_agree_stops_at_the_next_reading(index, tmp_path, capsys):
+    readings = []
+
+    class Late(World):
+        def mean(self, values):
+            readings.append(values)
+            if len(readings) == 3:
+                signal.raise_signal(signal.SIGTERM)
+            return super().mean(values)
+
+    run = Run("net", tmp_path / "log.csv", tmp_path / "checkpoint", world=Late())
+    with pytest.raises(SystemExit) as stopped:
+        fit(network(), *parts(index), SETTINGS, run)
+    assert stopped.value.code == 143 and len(readings) == 4
+    assert "stopped at step 4 of" in capsys.readouterr().err and run.checkpoint.exists()
 
 
 def test_no_checkpoint_holds_losses_that_were_not_read(index, tmp_path, monkeypatch):
