@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from tgdpet import listmode, subsample
 from tgdpet.config import Sampling
+from tgdpet.samples import samples_of
 from tgdpet.scanner import PRESETS
 
 SEED, STUDY, SCAN_S = 0, "long", 600.0
@@ -51,7 +52,7 @@ def main() -> None:
         listmode.write_events(path, random_events(n))
         print(f"wrote {n:.3g} events in {time.perf_counter() - start:.0f} s, {path.stat().st_size / 1e9:.1f} GB")
         for role in ("adapt", "test_lesion", "test_bladder"):
-            samples = subsample.samples_of(role, Sampling(), SCAN_S)
+            samples = samples_of(role, Sampling(), SCAN_S)
             start = time.perf_counter()
             subsample.count(samples, n, SEED, STUDY)
             counted = time.perf_counter() - start

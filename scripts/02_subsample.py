@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tgdpet import acquisition, cli, subsample
 from tgdpet.config import Sampling
+from tgdpet.samples import nominal_s, samples_of
 from tgdpet.studies import ROLES
 
 
@@ -20,8 +21,8 @@ def main() -> None:
     cli.add_options(parser, Sampling)
     args = parser.parse_args()
     study = acquisition.read(args.listmode)
-    scan_s = subsample.nominal_s(study.meta["scan_s"], args.scan_s, args.listmode)
-    samples = subsample.samples_of(args.role, cli.from_options(args, Sampling), scan_s)
+    scan_s = nominal_s(study.meta["scan_s"], args.scan_s, args.listmode)
+    samples = samples_of(args.role, cli.from_options(args, Sampling), scan_s)
     counts = subsample.count(samples, len(study.events), args.seed, study.meta["study"], args.threads)
     subsample.check_counts(samples, counts, len(study.events))
     acquisition.write_samples(args.out, study.meta["study"], args.seed, samples, counts)

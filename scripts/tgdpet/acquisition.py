@@ -16,9 +16,9 @@ import numpy as np
 from . import anatomy, images, listmode, phantom, scanner, simulate
 from .config import Grid, Protocol, ScannerChoice, Simulation
 from .files import read_json, write_json
+from .samples import Sample
 from .seeds import derive, numpy_generator
 from .studies import Study
-from .subsample import Sample
 
 NEEDED = (
     "study", "events", "scan_s", "effective_s", "grid", "background", "injected_mbq", "weight_kg", "scan_start_s",

@@ -6,6 +6,7 @@ import numpy as np
 
 from . import corrections, osem, phantom, projector, scanner, sensitivity, simulate, subsample
 from .config import Grid, Protocol, ScannerChoice, Simulation
+from .samples import Sample
 
 
 def compile_all() -> list[str]:
@@ -19,7 +20,7 @@ def compile_all() -> list[str]:
     scan = simulate.scan_of(body, body, tuple(grid.voxel_mm), device, settings)
     noise = simulate.background(scan, 0)
     events = next(iter(simulate.simulate(scan, noise, 0, slices=4096)))
-    sample = subsample.Sample("all", 0.9, 0, 2)
+    sample = Sample("all", 0.9, 0, 2)
     subsample.keep(sample, 0, len(events), 0, "none")
     pair = projector.Projector(device, grid)
     image = sensitivity.sensitivity(pair, body.mu_per_cm)

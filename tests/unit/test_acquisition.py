@@ -14,8 +14,8 @@ from tgdpet.acquisition import Acquisition
 from tgdpet.config import Grid, Protocol, ScannerChoice, Simulation
 from tgdpet.files import read_json, write_json
 from tgdpet.phantom import ORGANS
+from tgdpet.samples import Sample
 from tgdpet.studies import Study
-from tgdpet.subsample import Sample
 
 GRID = Grid([30, 24, 16], [14.0, 14.0, 10.0])
 PARTS = (

@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from tgdpet import costs, subsample
+from tgdpet import costs
 from tgdpet.config import load
+from tgdpet.samples import samples_of
 from tgdpet.studies import ROLES, read_studies
 
 
@@ -66,7 +67,7 @@ def test_jobs_follow_studies_and_networks(bill):
 @pytest.mark.parametrize("role", ROLES)
 def test_images_are_those_that_subsampling_makes(raw_config, role):
     config = load(raw_config())
-    samples = subsample.samples_of(role, config.sampling, config.simulation.scan_s)
+    samples = samples_of(role, config.sampling, config.simulation.scan_s)
     assert sorted(costs.fractions(role, config)) == pytest.approx(sorted(s.fraction for s in samples))
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from tgdpet import acquisition, subsample
 from tgdpet.config import Sampling
+from tgdpet.samples import Sample, nominal_s, samples_of
 from tgdpet.seeds import derive
 from tgdpet.studies import ROLES
-from tgdpet.subsample import Sample, keep, samples_of
+from tgdpet.subsample import keep
 
 N = 400_000
 SAMPLING = Sampling()
@@ -163,6 +164,6 @@ def test_the_recipe_round_trips(tmp_path: Path) -> None:
 
 
 def test_a_scan_has_the_expected_duration_within_a_percent() -> None:
-    assert subsample.nominal_s(601.2, 600.0, "x") == 600.0 and subsample.nominal_s(601.2, None, "x") == 601.2
+    assert nominal_s(601.2, 600.0, "x") == 600.0 and nominal_s(601.2, None, "x") == 601.2
     with pytest.raises(ValueError, match=r"x: the scan lasts 480 s; expected simulation.scan_s = 600 s"):
-        subsample.nominal_s(480.0, 600.0, "x")
+        nominal_s(480.0, 600.0, "x")

@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from tgdpet import checks, cli, costs, rates, studies, sweep
 from tgdpet import config as tgd_config
 from tgdpet.images import image_name
-from tgdpet.subsample import level_name, samples_of
+from tgdpet.samples import level_name, samples_of
 
 # Snakemake knows its targets only after parsing.
 ONLY_FIGURES = "figures" in sys.argv[1:]
