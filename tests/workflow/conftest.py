@@ -35,9 +35,15 @@ def snakemake() -> Snakemake:
 
 
 @pytest.fixture(scope="session")
-def smoke(snakemake: Snakemake, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a whole run of smoke.yaml."""
+def smoke_run(snakemake: Snakemake, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The results of a whole run of smoke.yaml, and all that Snakemake said."""
     results = tmp_path_factory.mktemp("smoke") / "results"
-    done = snakemake("--configfile", "config/smoke.yaml", "--config", f"results={results}")
+    done = snakemake("--configfile", "config/smoke.yaml", "--config", f"results={results}", "--verbose")
     assert done.returncode == 0, done.stdout[-6000:]
-    return results
+    return results, done.stdout
+
+
+@pytest.fixture(scope="session")
+def smoke(smoke_run: tuple[Path, str]) -> Path:
+    """The results of a whole run of smoke.yaml."""
+    return smoke_run[0]

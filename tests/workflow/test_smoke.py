@@ -39,6 +39,13 @@ def test_everything_a_user_gets_is_there(smoke):
     assert "not for diagnosis" in page.lower()
 
 
+def test_snakemake_asks_what_to_start_only_when_a_job_ends(smoke_run):
+    said = smoke_run[1]
+    jobs, rounds = said.count("\nFinished jobid: "), said.count("\nResources before job selection: ")
+    assert jobs > 80
+    assert rounds <= 1.1 * jobs
+
+
 @pytest.mark.parametrize("network", ["v1-net", "v2-net", "FT-net", "TGD-net"])
 def test_denoising_lowers_noise_and_error(metrics, network):
     for measure in ("liver_cov", "rmse"):

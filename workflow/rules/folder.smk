@@ -20,6 +20,11 @@ if workflow.is_main_process:
 # Runs once Snakemake has its lock.
 onstart:
     folder.hold(Path.cwd(), RUNS)
+    # To keep its limit of 100 starts a second, Snakemake 9 asks anew what to start a second after each time it asked,
+    # for good, and each finished job adds one such round: after 100 jobs they take a third of a core from the jobs.
+    LIMIT = workflow.scheduling_settings.max_jobs_per_timespan
+    if LIMIT and (LIMIT.max_jobs, LIMIT.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
 
 
 onerror:
