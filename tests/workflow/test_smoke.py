@@ -16,6 +16,13 @@ from tgdpet.images import read_image
 pytestmark = pytest.mark.xdist_group("smoke")  # one process, or each would make a smoke run of its own
 
 
+def test_one_process_makes_the_smoke_run(request):
+    """The versions of pytest and pytest-xdist understand each other."""
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("one process (no --dist loadgroup)")
+    assert request.node.nodeid.endswith("@smoke")
+
+
 @pytest.fixture(scope="module")
 def metrics(smoke: Path) -> pd.DataFrame:
     return pd.read_csv(smoke / "metrics/metrics.csv")
