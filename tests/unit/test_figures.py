@@ -1,5 +1,6 @@
 """Every figure is drawn from a made-up, smoke-size results tree, with the table of what it shows."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,6 +142,26 @@ def test_missing_benchmarks_leave_a_figure_that_says_so(results: Results, tmp_pa
     empty = Results(tmp_path, results.config, results.studies)
     make("timing", empty, tmp_path / "figures" / "timing")
     assert (pd.read_csv(tmp_path / "figures" / "timing.csv").query("source == 'measured'").files == 0).all()
+
+
+def test_an_interrupted_training_took_the_time_of_all_its_parts(results: Results, tmp_path: Path) -> None:
+    shutil.copytree(results.root, tmp_path, dirs_exist_ok=True)
+    cut = Results(tmp_path, results.config, results.studies)
+    last = tmp_path / "benchmarks/train/v2-net.tsv"
+    last.write_text("s\n7.0\n")
+    log = tmp_path / "models/v2-net_log.csv"
+    pixels = 300 * results.config.train.batch * results.config.train.patch**2
+    pd.DataFrame({"step": [100, 300], "pixels_per_s": [0, pixels / 500]}).to_csv(log, index=False)
+
+    def seconds() -> float:
+        return float(times(cut).query("way == 'from scratch' and step == 'training'").wall_s.iloc[0])
+
+    assert seconds() == pytest.approx(500)
+    last.write_text("s\n600.0\n")
+    assert seconds() == 600
+    log.unlink()
+    last.write_text("s\n7.0\n")
+    assert seconds() == 7
 
 
 def test_no_time_is_saved_against_a_network_that_was_not_trained_here(results: Results) -> None:

@@ -43,13 +43,14 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 def times(results: Results) -> pd.DataFrame:
     """Columns source, way, step, files (found), expected, wall_s; missing benchmark files count as 0 s.
 
-    Wall time, as the processor time that Snakemake samples misses most of a short job.
+    Wall time, as the processor time that Snakemake samples misses most of a short job. Of an interrupted training the
+    benchmark file knows the last part alone, its log all of them.
     """
     rows = []
     for way, parts in _parts(results).items():
         for step, paths in parts.items():
             found = [p for p in paths if p.exists()]
-            rows.append(("measured", way, step, len(found), len(paths), sum(map(_seconds, found))))
+            rows.append(("measured", way, step, len(found), len(paths), sum(_seconds(p, results) for p in found)))
     for way, hours in PAPER_HOURS.items():
         training = PAPER_TRAINING_HOURS[way]
         rows.append(("paper", way, "reconstruction", 0, 0, (hours - training) * 3600))
@@ -95,8 +96,28 @@ def _reconstruction(folder: Path, study: str) -> list[Path]:
     return [whole] if whole.exists() else sorted((folder / "reconstruct").glob(f"{study}_v2_*.tsv")) or [whole]
 
 
-def _seconds(path: Path) -> float:
-    """Wall seconds of a job, the mean over its repeats; ValueError naming the file where it holds no such number."""
+def _seconds(path: Path, results: Results) -> float:
+    """Wall seconds of a job, all its parts if it is a training."""
+    return max(_benchmark(path), _trained(path, results))
+
+
+def _trained(benchmark: Path, results: Results) -> float:
+    """Seconds of training over all its parts, from its log; 0 for a job that trains nothing or has no log."""
+    jobs = {"train": ("models", results.config.train), "adapt": ("adapted", results.config.adapt)}
+    if benchmark.parent.name not in jobs:
+        return 0.0
+    folder, settings = jobs[benchmark.parent.name]
+    path = results.root / folder / f"{benchmark.stem}_log.csv"
+    if not path.exists():
+        return 0.0
+    log = read_csv(path, ["step", "pixels_per_s"])
+    if not len(log) or not log["pixels_per_s"].iloc[-1] > 0:
+        return 0.0
+    return float(log["step"].iloc[-1] * settings.batch * settings.patch**2 / log["pixels_per_s"].iloc[-1])
+
+
+def _benchmark(path: Path) -> float:
+    """Wall seconds, the mean over the file's repeats; ValueError naming the file where it holds no such number."""
     seconds = pd.to_numeric(read_csv(path, ["s"])["s"], errors="coerce")
     if not len(seconds) or seconds.isna().any():
         raise ValueError(f"{path}: column 's': expected seconds, got no number")
