@@ -1,4 +1,4 @@
-"""The supplement's time table: a new protocol from scratch (all studies) against TGD (a few), from benchmark files."""
+"""The supplement's time table: a new protocol from scratch against TGD (a few studies), by benchmark files and logs."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _seconds(path: Path, results: Results) -> float:
 
 
 def _trained(benchmark: Path, results: Results) -> float:
-    """Seconds of training over all its parts, from its log; 0 for a job that trains nothing or has no log."""
+    """Seconds of training over all its parts, from its log's speed (a mean since the first step); 0 without a log."""
     jobs = {"train": ("models", results.config.train), "adapt": ("adapted", results.config.adapt)}
     if benchmark.parent.name not in jobs:
         return 0.0
