@@ -20,8 +20,8 @@ def test_auto_gathers_where_it_saves_enough():
         assert (found is not None) == expected
         if found is not None:
             found.remove()
-    small = nn.Conv2d(3, 64, 1)
-    assert (found := sparse.route(small, half, layer=True, gather="auto")) is not None  # cheaper than a masking hook
+    found = sparse.route(nn.Conv2d(3, 64, 1), half, layer=True, gather="auto")
+    assert found is not None  # cheaper than a masking hook
     found.remove()
     assert sparse.route(wide, all_, layer=True, gather="always") is None
     assert sparse.route(wide, half, layer=True, gather="never") is None
