@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,18 @@ from .denoise import denoise
 from .dncnn import SLICES
 
 
-def dropped(model: nn.Module, masks: Mapping[str, torch.Tensor]) -> nn.Module:
+def dropped(
+    model: nn.Module, masks: Mapping[str, torch.Tensor], links: Sequence[probe.Link] | None = None
+) -> nn.Module:
     """A copy of `model` in which nothing reads the masked kernels' outputs.
 
     Zeroing the reader's weights, not the kernel's own, as batch normalisation would turn a zero kernel into a constant.
+    `links`: who reads whom, where it is known already (`probe.links`).
     """
     out = copy.deepcopy(model)
     modules = dict(out.named_modules())
     weight = next(model.parameters())
-    for link in probe.links(model, _example(model)):
+    for link in probe.links(model, _example(model)) if links is None else links:
         if link.producer in masks:
             read = link.reach[masks[link.producer]].any(dim=0)
             with torch.no_grad():
@@ -31,10 +34,15 @@ def dropped(model: nn.Module, masks: Mapping[str, torch.Tensor]) -> nn.Module:
     return out
 
 
-def count(model: nn.Module, masks: Mapping[str, torch.Tensor]) -> tuple[int, int]:
-    """Kernels and parameters that dropping removes: the kernels' own weights, biases and normalisation."""
-    modules, norms = dict(model.named_modules()), probe.followers(model, _example(model))
-    parameters = 0
+def count(
+    model: nn.Module, masks: Mapping[str, torch.Tensor], norms: Mapping[str, Sequence[str]] | None = None
+) -> tuple[int, int]:
+    """Kernels and parameters that dropping removes: the kernels' own weights, biases and normalisation.
+
+    `norms`: the layers that normalise each convolution's output, where they are known already (`probe.followers`).
+    """
+    modules, parameters = dict(model.named_modules()), 0
+    norms = probe.followers(model, _example(model)) if norms is None else norms
     for name, mask in masks.items():
         for owner in [name, *norms.get(name, [])]:
             parameters += sum(
@@ -61,12 +69,13 @@ def experiment(
     body = reference > 0.05 * np.percentile(reference, 99)
     if not body.any():
         raise ValueError(f"drop: the reference image is empty, its largest value is {reference.max():g} Bq/mL")
+    links, norms = probe.links(model, _example(model)), probe.followers(model, _example(model))
     images: dict[float, np.ndarray] = {}
     rows = []
     for phi in [0.0, *thresholds]:
         masks = {n: torch.from_numpy(v < phi) for n, v in scores.items()}
-        images[phi] = denoise(dropped(model, masks), image, scale, device, step)
-        kernels, parameters = count(model, masks)
+        images[phi] = denoise(dropped(model, masks, links), image, scale, device, step)
+        kernels, parameters = count(model, masks, norms)
         change = float(np.sqrt(((images[phi] - images[0.0])[body] ** 2).mean()))
         rows.append({
             "phi": phi,

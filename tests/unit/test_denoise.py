@@ -65,6 +65,8 @@ def test_the_experiment_reports_more_dropped_at_higher_thresholds(model):
     assert rows[0]["kernels_dropped"] == 0 and rows[0]["rmse_to_undropped_bqml"] == 0
     assert rows[1]["kernels_dropped"] < rows[2]["kernels_dropped"] < rows[2]["kernels_total"]
     assert set(images) == {0.0, 0.3, 0.6}
+    alone = drop.dropped(model, {n: torch.from_numpy(v < 0.6) for n, v in scores.items()})
+    np.testing.assert_array_equal(images[0.6], denoise(alone, image(), 1000.0))
 
 
 def test_the_experiment_needs_something_to_compare_with(model):

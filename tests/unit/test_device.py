@@ -47,3 +47,14 @@ def test_settings_of_malloc_from_outside_are_left_alone(monkeypatch):
 def test_a_wrong_name_is_refused():
     with pytest.raises(ValueError, match="expected auto, cpu or cuda, got 'gpu'"):
         device.pick("gpu")
+
+
+def test_arithmetic_leaves_torchs_compiler_on_the_disk():
+    """It takes seconds to load, and every job that denoises would."""
+    code = (
+        "import sys\nfrom tgdpet import device\n"
+        "with device.arithmetic('float32', deterministic=False):\n    pass\n"
+        "print([name for name in ('torch._dynamo', 'torch._inductor') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,15 +34,19 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 
 def _histogram(ax: Axes, results: Results, found: dict[str, pd.DataFrame]) -> None:
     network, scores = next(iter(found.items()))
-    ax.hist(scores.kse, bins=list(BINS), color=PALETTE[0], alpha=0.85, label=network)
+    shared = {"x": "kse", "bins": list(BINS), "ax": ax}
+    sns.histplot(scores, **shared, color=PALETTE[0], alpha=0.85, edgecolor="none", label=network)
     for colour, (name, other) in zip(PALETTE[2:] * 3, list(found.items())[1:], strict=False):
-        ax.hist(other.kse, bins=list(BINS), histtype="step", color=colour, lw=1, label=name)
+        sns.histplot(other, **shared, element="step", fill=False, color=colour, lw=1, label=name)
     phis = sorted({e.phi for e in results.config.networks.values() if e.method == "tgd" and e.fraction is None})
     for phi, line in zip(phis, ("--", ":", "-.", "-") * len(phis), strict=False):
         below = 100 * float((scores.kse < phi).mean())
         ax.axvline(phi, color=PALETTE[1], lw=1.1, ls=line, label=f"φ = {phi:g}: {below:.0f} % below")
     ax.set_ylim(top=ax.get_ylim()[1] * (1.05 + 0.24 * (len(phis) + len(found))))
-    ax.legend(loc="upper right", handlelength=1.6, frameon=True, facecolor="white", edgecolor="none", framealpha=1)
+    lines, texts = ax.get_legend_handles_labels()
+    order = sorted(range(len(texts)), key=lambda i: texts[i] != network)  # bars come last by themselves
+    box = {"frameon": True, "facecolor": "white", "edgecolor": "none", "framealpha": 1}
+    ax.legend([lines[i] for i in order], [texts[i] for i in order], loc="upper right", handlelength=1.6, **box)
     ax.set_xlabel("KSE")
     ax.set_ylabel("kernels")
     ax.set_title("all layers")
@@ -51,11 +56,14 @@ def _layers(ax: Axes, scores: pd.DataFrame, network: str) -> None:
     modules = list(dict.fromkeys(scores.module))
     counts = np.stack([np.histogram(scores[scores.module == name].kse, BINS)[0] for name in modules])
     share = 100 * counts / counts.sum(axis=1, keepdims=True)
-    shown = ax.imshow(share, aspect="auto", origin="upper", extent=(0, 1, len(modules), 0), cmap="Greys", vmin=0)
-    ax.set_yticks(np.arange(len(modules)) + 0.5, modules)
+    table = pd.DataFrame(share, index=modules)
+    beside = {"label": "kernels of the layer (%)", "aspect": 20, "pad": 0.02}
+    sns.heatmap(table, vmin=0, cmap="Greys", xticklabels=False, cbar_kws=beside, ax=ax)
+    ax.tick_params(axis="y", rotation=0)
+    ax.spines[["left", "bottom"]].set_visible(True)
+    ax.set_xticks(np.linspace(0, share.shape[1], 6), [f"{x:g}" for x in np.linspace(0, 1, 6)])
     ax.set_xlabel("KSE")
     ax.set_title(f"{network}, by layer")
-    ax.figure.colorbar(shown, ax=ax, label="kernels of the layer (%)", aspect=20, pad=0.02)
 
 
 def _drop(ax: Axes, drop: pd.DataFrame) -> None:
