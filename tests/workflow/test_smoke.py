@@ -135,12 +135,11 @@ def test_list_mode_is_cleared_away_and_a_second_run_does_nothing(smoke, snakemak
 
 def test_figures_alone_are_drawn_from_what_is_there(smoke, snakemake):
     """Even where the whole workflow would train again, as another seed was set."""
-    words = ("--configfile", "config/smoke.yaml", "--config", f"results={smoke}")
-    assert "rule train:" in snakemake("-n", *words, "seed=7").stdout
-    planned = snakemake("figures", "-n", *words, "seed=7").stdout
-    assert planned.count("rule figure:") == len(FIGURES) and "rule train:" not in planned
     (smoke / "figures/fig5.png").unlink()
+    words = ("--configfile", "config/smoke.yaml", "--config", f"results={smoke}", "seed=7")
+    assert "rule train:" in snakemake("-n", *words).stdout
     done = snakemake("figures", *words)
     assert done.returncode == 0, done.stdout[-3000:]
     assert (smoke / "figures/fig5.png").exists()
-    assert done.stdout.count("rule figure:") == 1
+    assert done.stdout.count("rule figure:") == len(FIGURES)
+    assert "rule train:" not in done.stdout
