@@ -24,7 +24,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make check   linters, formatters, types"
 	@echo "make venv    only make the environment .venv; then: . .venv/bin/activate && snakemake -n"
-	@echo "make schema  write workflow/schemas/config.schema.json anew after a change of scripts/tgdpet/config.py"
+	@echo "make schema  write workflow/schemas/config.schema.json anew after a change of scripts/tgdpet/config/sections.py"
 	@echo "make check-reference  compare RESULTS=folder with results/reference, within intervals"
 	@echo "make reference        keep RESULTS=folder, made by COMMAND='...', as results/reference"
 	@echo "make wheelhouse       download every wheel once; then elsewhere, offline: make venv WHEELHOUSE=wheelhouse"
@@ -75,7 +75,7 @@ check: venv
 	snakemake --lint
 
 schema: venv
-	python -m tgdpet.config > workflow/schemas/config.schema.json
+	python -m tgdpet.config.sections > workflow/schemas/config.schema.json
 
 check-reference: venv
 	@python scripts/11_check_reference.py --results '$(RESULTS)'

@@ -17,9 +17,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import device
-from tgdpet.denoise import denoise
-from tgdpet.dncnn import DnCNN
+from tgdpet.networks.denoise import denoise
+from tgdpet.networks.dncnn import DnCNN
+from tgdpet.runtime import device
 
 SCALE = 5000.0  # Bq/mL
 

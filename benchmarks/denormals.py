@@ -20,7 +20,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet.dncnn import DnCNN
+from tgdpet.networks.dncnn import DnCNN
 
 STEPS, BATCH, PATCH = 4, 16, 32
 

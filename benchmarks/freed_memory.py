@@ -21,8 +21,8 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import device
-from tgdpet.dncnn import DnCNN
+from tgdpet.networks.dncnn import DnCNN
+from tgdpet.runtime import device
 
 STEPS, PATCH = 30, 32
 

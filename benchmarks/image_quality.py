@@ -22,12 +22,15 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import config as configuration
-from tgdpet import corrections, osem, scanner, sensitivity, simulate
-from tgdpet.config import Grid
-from tgdpet.files import write_csv
-from tgdpet.progress import Progress
-from tgdpet.projector import Projector
+from tgdpet.config import loading
+from tgdpet.config import sections as configuration
+from tgdpet.config.sections import Grid
+from tgdpet.io.files import write_csv
+from tgdpet.recon import additive_term, osem, sensitivity
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.runtime.progress import Progress
+from tgdpet.scanner import cylinder
+from tgdpet.simulation import monte_carlo
 
 GRID = Grid([136, 112, 56], [3.0, 3.0, 4.0])
 DIAMETERS_MM = (10, 13, 17, 22, 28, 37)
@@ -98,22 +101,22 @@ def disc(x: np.ndarray, y: np.ndarray, a: float, b: float, diameter: float) -> n
 
 def curves(config: configuration.Config, scan_s: float, threads: int) -> pd.DataFrame:
     """One row a protocol, iteration and sphere."""
-    device = scanner.from_choice(dataclasses.replace(config.scanner, efficiency=None))
+    device = cylinder.from_choice(dataclasses.replace(config.scanner, efficiency=None))
     settings = dataclasses.replace(config.simulation, scan_s=scan_s, oversampling=1)
     phantom, voxel = body(), GRID.voxel_mm
     activity = (phantom.activity * np.prod(voxel) * 1e-3).astype(np.float32)
-    scan = simulate.Scan(activity, tuple(voxel), phantom.mu_per_cm / 10, tuple(voxel), device, settings)
-    noise = simulate.background(scan, 1)
+    scan = monte_carlo.Scan(activity, tuple(voxel), phantom.mu_per_cm / 10, tuple(voxel), device, settings)
+    noise = monte_carlo.background(scan, 1)
     with Progress(64, "simulate", "slices") as bar:
         parts = []
-        for part in simulate.simulate(scan, noise, 2, threads):
+        for part in monte_carlo.simulate(scan, noise, 2, threads):
             parts.append(part)
             bar.update(1)
     events = np.concatenate(parts)
     projector = Projector(device, GRID, threads)
     with Progress(sensitivity.work(device), "sensitivity", "pairs") as bar:
         image_s = sensitivity.sensitivity(projector, phantom.mu_per_cm, bar.update)
-    additive = corrections.additive(projector, events, phantom.mu_per_cm, noise)
+    additive = additive_term.additive(projector, events, phantom.mu_per_cm, noise)
     rows = []
     for name, protocol in config.protocols.items():
         longer = dataclasses.replace(protocol, iterations=ITERATIONS)
@@ -155,7 +158,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads to use")
     parser.add_argument("--out", type=Path, default=Path("docs/figures"), help="folder for the CSV and the figure")
     args = parser.parse_args()
-    table = curves(configuration.read(args.config), args.scan_s, args.threads)
+    table = curves(loading.read_config(args.config), args.scan_s, args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     write_csv(args.out / "image_quality.csv", table)
     draw(table, args.out / "image_quality.png")

@@ -15,7 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import kse
+from tgdpet.tgd import kse
 
 SHAPES = [(64, 3, 3, 3), (128, 128, 3, 3), (256, 256, 3, 3), (256, 256, 3, 3, 3), (512, 512, 3, 3)]
 

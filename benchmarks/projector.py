@@ -22,10 +22,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet.config import Grid
-from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector, locality_order, on_device
-from tgdpet.scanner import PRESETS
+from tgdpet.config.sections import Grid
+from tgdpet.listmode.events import EVENT
+from tgdpet.recon.projector_cpu import Projector, locality_order
+from tgdpet.recon.projectors import on_device
+from tgdpet.scanner.cylinder import PRESETS
 
 SCANNER = PRESETS["clinical"]
 GRIDS = [Grid([128, 128, 64], [4.0, 4.0, 4.0]), Grid([200, 200, 109], [3.0, 3.0, 3.0])]

@@ -1,4 +1,4 @@
-"""How long the paper's scale takes on a cluster: a simulated schedule from the rates of `tgdpet.costs`, nothing is run.
+"""How long the paper's scale takes on a cluster: a simulated schedule from the rates of `tgdpet.workflow.costs`, nothing is run.
 
 Run by hand: python benchmarks/schedule.py --out docs/figures   (writes schedule.csv and schedule.png). List scheduling:
 whenever cores or a GPU are free, the ready job with the longest way to the end starts. Rates as in `costs.py` (of a GPU
@@ -20,9 +20,11 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import costs, rates, studies
-from tgdpet.config import Config, load, needs_old_data, old_task
+from tgdpet.config import roles, studies
+from tgdpet.config.loading import load_config
+from tgdpet.config.sections import Config, needs_old_data, old_task
 from tgdpet.figures import drawn
+from tgdpet.workflow import costs, rates
 
 ROOT = Path(__file__).resolve().parent.parent
 CORES = 32  # of a node without GPUs; each GPU brings the cores of its own jobs
@@ -53,8 +55,8 @@ def jobs_of(config: Config, table: Iterable[studies.Study]) -> list[Job]:
             Job(f"corrections {s.study}", corrections_s, threads.reconstruct, (f"simulate {s.study}",)),
         ]  # fmt: skip
         before = (f"subsample {s.study}", f"corrections {s.study}")
-        for protocol in costs.protocols(s.role, config):
-            for number, share in enumerate(costs.fractions(s.role, config)):
+        for protocol in roles.protocols(s.role, config):
+            for number, share in enumerate(roles.fractions(s.role, config)):
                 seconds = costs.recon_core_s(config, protocol, [share]) / threads.reconstruct
                 job = Job(f"reconstruct {s.study} {protocol} {number}", seconds, threads.reconstruct, before)
                 images.setdefault((s.study, protocol), []).append(job.name)
@@ -85,12 +87,12 @@ def _networks(config: Config, table: list[studies.Study], images: Mapping[tuple[
             if entry.data == "n2n" and s.study not in online:
                 continue
             own = f"network {name} {s.study}" if entry.data == "n2n" else f"network {name}"
-            inputs = [x for p in costs.protocols(s.role, config) for x in images[s.study, p]]
+            inputs = [x for p in roles.protocols(s.role, config) for x in images[s.study, p]]
             seconds = costs.denoising_s(config, len(inputs), 1, 1)
             jobs.append(Job(f"denoise {name} {s.study}", seconds, 0, (own, *inputs)))
     for s in tests:
         denoised = [j for j in jobs if j.name.startswith("denoise ") and j.name.endswith(f" {s.study}")]
-        n_images = len(denoised) * sum(len(images[s.study, p]) for p in costs.protocols(s.role, config))
+        n_images = len(denoised) * sum(len(images[s.study, p]) for p in roles.protocols(s.role, config))
         jobs.append(
             Job(f"evaluate {s.study}", costs.evaluation_core_s(config, n_images), 1, tuple(j.name for j in denoised))
         )
@@ -161,7 +163,7 @@ def paper() -> list[Job]:
         for key, value in yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()).items():
             both = isinstance(value, dict) and isinstance(raw.get(key), dict)
             raw[key] = {**raw[key], **value} if both else value
-    config = load(raw)
+    config = load_config(raw)
     return jobs_of(config, studies.read_studies(ROOT / config.studies))
 
 

@@ -24,8 +24,8 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet.dncnn import DnCNN
-from tgdpet.tgd import FLOWS, TGD
+from tgdpet.networks.dncnn import DnCNN
+from tgdpet.tgd.layer import FLOWS, TGD
 
 PATCH = 32
 FIELDS = ("width", "frozen", "way", "gather", "median_s", "ratio", "ratio_q25", "ratio_q75", "rounds")

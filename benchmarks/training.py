@@ -1,4 +1,4 @@
-"""Pixels/s of `tgdpet.train.fit` against the bare step and against a plain loop with a DataLoader over NIfTI files.
+"""Pixels/s of `tgdpet.training.loop.fit` against the bare step and against a plain loop with a DataLoader over NIfTI files.
 
 Run by hand: python benchmarks/training.py [--widths 0.25 1] [--threads 2] [--rounds 5] [--steps 40] [--device cpu]
     [--ways bare fit]
@@ -31,12 +31,12 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import device
-from tgdpet.config import Compute, Training
-from tgdpet.dncnn import DnCNN
-from tgdpet.engine import COMPILED_STEPS, Forward
-from tgdpet.patches import PatchData
-from tgdpet.train import Run, fit
+from tgdpet.config.sections import Compute, Training
+from tgdpet.dataset.patches import PatchData
+from tgdpet.networks.dncnn import DnCNN
+from tgdpet.runtime import device
+from tgdpet.training.loop import TrainingRun, fit
+from tgdpet.training.step import COMPILED_STEPS, Forward
 
 STUDIES, SHAPE, PATCH = 4, (64, 104, 104), 32
 WARM = 5
@@ -128,7 +128,7 @@ def ours(
         parts[0].batch = batch_of  # type: ignore[method-assign]
         checkpoint = index.parent / "checkpoint.safetensors"
         checkpoint.unlink(missing_ok=True)
-        run = Run("fit", index.parent / "log.csv", checkpoint, compute=compute)
+        run = TrainingRun("fit", index.parent / "log.csv", checkpoint, compute=compute)
         fit(model, parts[0], parts[1] if judged else None, settings, run)
         parts[0].batch = draw  # type: ignore[method-assign]
         return (wait(place) - times[WARM]) / steps

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tgdpet import tgd
-from tgdpet.images import read_plain
+from tgdpet.io.nifti import read_plain
 
 SIZE, SLICES, COUNTS = 64, 12, 30.0
 

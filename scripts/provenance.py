@@ -3,12 +3,13 @@
 
 from pathlib import Path
 
-from tgdpet import cli, provenance
+from tgdpet.cli import arguments
+from tgdpet.io import provenance
 
 
 def main() -> None:
     """Parse the command line, print the tree."""
-    parser = cli.parser(__doc__ or "")
+    parser = arguments.parser(__doc__ or "")
     parser.add_argument("file", type=Path, help="figure, table, network or image; its path as the run wrote it")
     parser.add_argument("--depth", type=int, help="levels to show (default: all)")
     args = parser.parse_args()
@@ -17,4 +18,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    arguments.run(main)

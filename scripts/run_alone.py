@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tgdpet import folder
+from tgdpet.workflow import lock
 
 
 def main() -> None:
@@ -24,8 +24,8 @@ def main() -> None:
         is_snakemake = "snakemake" in words[:2] or words[1:3] == ["-m", "snakemake"]
         if is_snakemake and process.info["cwd"] == str(here) and process.pid != os.getpid():
             sys.exit(f"error: Snakemake (process {process.pid}) is at work in {here}; wait for it or stop it first")
-    note = folder.holder(here)  # of another user's run, or one on another host
-    if note is not None and folder.KILLED not in note:
+    note = lock.holder(here)  # of another user's run, or one on another host
+    if note is not None and lock.KILLED not in note:
         sys.exit(f"error: {note}")
     shutil.rmtree(here / ".snakemake" / "locks", ignore_errors=True)
     os.execvp(sys.argv[1], sys.argv[1:])

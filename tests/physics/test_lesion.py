@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import SMALL, all_lors, cylinder, events_mm, painted, positions_mm, scan_of
 
-from tgdpet import lesion, simulate
-from tgdpet.config import Grid, Simulation
-from tgdpet.lesion import Sphere
-from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector
-from tgdpet.scanner import FWHM_PER_SIGMA, Scanner
-from tgdpet.simulate import Background
+from small_scanner import SMALL, all_lors, cylinder, events_mm, painted, positions_mm, scan_of
+from tgdpet.config.sections import Grid, Simulation
+from tgdpet.constants import FWHM_PER_SIGMA
+from tgdpet.listmode.background import Background
+from tgdpet.listmode.events import EVENT
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.scanner.cylinder import Scanner
+from tgdpet.simulation import lesion
+from tgdpet.simulation import monte_carlo as simulate
+from tgdpet.simulation.lesion import Sphere
 
 NOTHING = Background(0.0, [0.0] * 3, [30.0] * 3, 0.0)
 FINE = Scanner(120.0, 120, 12, 4.0, 9, 280.0, 140.0, 0.5, 80.0)

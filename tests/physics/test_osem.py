@@ -7,20 +7,21 @@ from functools import cache
 
 import numpy as np
 import pytest
-from small import all_lors, axes_mm, cylinder, painted, scan_of
 
-from tgdpet import corrections, osem, simulate
-from tgdpet import sensitivity as sensitivities
-from tgdpet.config import Grid, Protocol, Simulation
-from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector
-from tgdpet.scanner import Scanner
-from tgdpet.simulate import Background
+from small_scanner import all_lors, axes_mm, cylinder, painted, scan_of
+from tgdpet.config.sections import Grid, ReconProtocol, Simulation
+from tgdpet.listmode.background import Background
+from tgdpet.listmode.events import EVENT
+from tgdpet.recon import additive_term, osem
+from tgdpet.recon import sensitivity as sensitivities
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.scanner.cylinder import Scanner
+from tgdpet.simulation import monte_carlo
 
 SCANNER = Scanner(200.0, 160, 12, 8.0, 11, 280.0, 140.0, 0.5, 150.0)
 GRID = Grid([30, 30, 12], [8.0, 8.0, 8.0])
 MU = (0.096 * cylinder(GRID, 90.0)).astype(np.float32)
-PROTOCOL = Protocol([8.0] * 3, 3, 4)
+PROTOCOL = ReconProtocol([8.0] * 3, 3, 4)
 LEVEL_BQML = 1000.0
 PROJECTOR = Projector(SCANNER, GRID)
 MIDDLE = slice(3, 9)
@@ -40,8 +41,8 @@ def cylinder_study(level_bqml: float = LEVEL_BQML, scan_s: float = 60.0, backgro
     shares = (0.3, 0.2) if background else (0.0, 0.0)
     settings = Simulation(scan_s=scan_s, psf_fwhm_mm=5.0, scatter_fraction=shares[0], randoms_fraction=shares[1])
     scan = scan_of(level_bqml * cylinder(GRID, 90.0), MU, GRID, SCANNER, settings)
-    noise = simulate.background(scan, 1)
-    return Study(np.concatenate(list(simulate.simulate(scan, noise, 2, slices=8))), noise, scan.effective_s)
+    noise = monte_carlo.background(scan, 1)
+    return Study(np.concatenate(list(monte_carlo.simulate(scan, noise, 2, slices=8))), noise, scan.effective_s)
 
 
 @cache
@@ -51,7 +52,7 @@ def sensitivity(attenuated: bool = True) -> np.ndarray:
 
 def image_of(study: Study, additive: np.ndarray | None = None, attenuated: bool = True) -> np.ndarray:
     if additive is None:
-        additive = corrections.additive(PROJECTOR, study.events, MU if attenuated else 0 * MU, study.noise)
+        additive = additive_term.additive(PROJECTOR, study.events, MU if attenuated else 0 * MU, study.noise)
     return osem.reconstruct(PROJECTOR, study.events, additive, sensitivity(attenuated), study.effective_s, PROTOCOL)
 
 
@@ -90,7 +91,7 @@ def test_noiseless_data_converge_to_the_truth():
         np.tile(bins, len(det0)),
     )
     noise = Background(2e4, [5.0, 0.0, 0.0], [45.0, 40.0, 25.0], 0.01)
-    additive = corrections.additive(projector, every, mu, noise)
+    additive = additive_term.additive(projector, every, mu, noise)
     line = projector.forward(truth, every["det0"], every["det1"], every["tof"]) + additive
     survive = np.exp(-projector.forward(mu / 10, every["det0"], every["det1"]))
     rate = line * 1e-3 * survive * scanner.lor_weights(every["det0"], every["det1"])
@@ -98,7 +99,12 @@ def test_noiseless_data_converge_to_the_truth():
     counts = np.diff(np.floor(np.cumsum(rate * seconds)), prepend=0).astype(int)
     events, background = np.repeat(every, counts), np.repeat(additive, counts)
     image = osem.reconstruct(
-        projector, events, background, sensitivities.sensitivity(projector, mu), seconds, Protocol([0.0] * 3, 60, 1)
+        projector,
+        events,
+        background,
+        sensitivities.sensitivity(projector, mu),
+        seconds,
+        ReconProtocol([0.0] * 3, 60, 1),
     )
     assert (additive * rate / line).sum() > 0.2 * rate.sum(), "a background worth correcting"
     x, y, z = axes_mm(grid)
@@ -139,7 +145,7 @@ def test_a_hot_point_comes_back_where_it_was():
     settings = Simulation(scan_s=10.0, psf_fwhm_mm=3.0, scatter_fraction=0.0, randoms_fraction=0.0)
     scan = scan_of(concentration, MU, GRID, SCANNER, settings)
     noise = Background(0.0, [0.0] * 3, [30.0] * 3, 0.0)
-    events = np.concatenate(list(simulate.simulate(scan, noise, 3, slices=2)))
+    events = np.concatenate(list(monte_carlo.simulate(scan, noise, 3, slices=2)))
     image = image_of(Study(events, noise, scan.effective_s))
     assert np.unravel_index(image.argmax(), image.shape) == (21, 10, 5)
     whole = image[18:25, 7:14, 2:9]
@@ -153,7 +159,7 @@ def test_few_iterations_have_not_converged_and_more_sharpen():
 
     def edge(iterations: int) -> float:
         image = osem.reconstruct(
-            PROJECTOR, study.events, additive, sensitivity(), study.effective_s, Protocol([8.0] * 3, iterations, 2)
+            PROJECTOR, study.events, additive, sensitivity(), study.effective_s, ReconProtocol([8.0] * 3, iterations, 2)
         )
         return float(image[3, 13:17, MIDDLE].mean() / image[13:17, 13:17, MIDDLE].mean())  # 4 mm outside the edge
 

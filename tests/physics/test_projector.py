@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from small import (
+
+from small_scanner import (
     LONG,
     LONG_GRID,
     SMALL,
@@ -21,10 +22,10 @@ from small import (
     some_lors,
     tof_weight,
 )
-
-from tgdpet.config import Grid
-from tgdpet.projector import Projector, tof_table
-from tgdpet.scanner import Scanner
+from tgdpet.config.sections import Grid
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.recon.tof import tof_table
+from tgdpet.scanner.cylinder import Scanner
 
 CASES = [(SMALL, SMALL_GRID), (LONG, LONG_GRID)]
 

@@ -12,22 +12,23 @@ import numpy as np
 import pytest
 from numba import cuda, float32, float64, from_dtype, int32, int64, types, uint32
 
-from tgdpet import projector_cuda
-from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector, on_device
-from tgdpet.projector_cuda import CudaProjector
+from tgdpet.listmode.events import EVENT
+from tgdpet.recon import projector_cuda
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.recon.projector_cuda import CudaProjector
+from tgdpet.recon.projectors import on_device
 
 HERE = Path(__file__).resolve().parent
-PATHS = os.pathsep.join([str(HERE), str(HERE.parents[1] / "scripts")])
+PATHS = os.pathsep.join([str(HERE.parent / "helpers"), str(HERE.parents[1] / "scripts")])
 
 AGREE = """
 import warnings
 import numpy as np
 import pytest
-from small import LONG, LONG_GRID, SMALL, SMALL_GRID, some_lors
-from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector
-from tgdpet.projector_cuda import CudaProjector
+from small_scanner import LONG, LONG_GRID, SMALL, SMALL_GRID, some_lors
+from tgdpet.listmode.events import EVENT
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.recon.projector_cuda import CudaProjector
 
 warnings.simplefilter("error")
 rng = np.random.default_rng(0)
@@ -97,7 +98,7 @@ def test_kernels_compile_to_ptx_without_a_gpu(name, monkeypatch):
 def test_without_a_gpu_the_cuda_projector_says_so():
     if cuda.is_available():
         pytest.skip("a GPU is at hand")
-    from small import SMALL, SMALL_GRID
+    from small_scanner import SMALL, SMALL_GRID
 
     with pytest.raises(ValueError, match="expected a CUDA GPU and its driver, found none"):
         on_device("cuda", SMALL, SMALL_GRID)
@@ -108,7 +109,7 @@ def test_without_a_gpu_the_cuda_projector_says_so():
 def test_on_a_gpu_the_pair_is_adjoint():
     if not cuda.is_available():
         pytest.skip("no GPU")
-    from small import SMALL, SMALL_GRID, some_lors
+    from small_scanner import SMALL, SMALL_GRID, some_lors
 
     rng, projector, (det0, det1) = np.random.default_rng(1), CudaProjector(SMALL, SMALL_GRID), some_lors(SMALL, 5000)
     x = rng.random(SMALL_GRID.shape, dtype=np.float32)

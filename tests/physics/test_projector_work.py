@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from small import (
+
+from small_scanner import (
     LONG,
     LONG_GRID,
     SMALL,
@@ -17,11 +18,10 @@ from small import (
     events_of,
     some_lors,
 )
-
-from tgdpet import projector
-from tgdpet.config import Grid
-from tgdpet.joseph import BLOCK, _scratch, line_of, place
-from tgdpet.projector import EVENTS_PER_PART, Projector, locality_order
+from tgdpet.config.sections import Grid
+from tgdpet.recon import projector_cpu as projector
+from tgdpet.recon.joseph import BLOCK, _scratch, line_of, place
+from tgdpet.recon.projector_cpu import EVENTS_PER_PART, Projector, locality_order
 
 CASES = [(SMALL, SMALL_GRID), (LONG, LONG_GRID)]
 

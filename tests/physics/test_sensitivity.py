@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pytest
 from scipy.special import erf
-from small import LONG, LONG_GRID, SMALL, all_lors, cylinder, positions_mm, some_lors
 
-from tgdpet import corrections, sensitivity
-from tgdpet.config import Grid
-from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector
-from tgdpet.scanner import Scanner
-from tgdpet.simulate import Background
+from small_scanner import LONG, LONG_GRID, SMALL, all_lors, cylinder, positions_mm, some_lors
+from tgdpet.config.sections import Grid
+from tgdpet.listmode.background import Background
+from tgdpet.listmode.events import EVENT
+from tgdpet.recon import additive_term, sensitivity
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.scanner.cylinder import Scanner
 
 GRID = Grid([20, 20, 8], [7.0, 7.0, 6.0])
 FINE = Scanner(120.0, 120, 6, 8.0, 4, 280.0, 140.0, 0.5, 80.0)
@@ -194,7 +194,7 @@ def test_scatter_density_is_the_line_integral_within_the_tof_bin():
     source = np.array([NOISE.scatter_bq, *NOISE.scatter_centre_mm, *NOISE.scatter_sigma_mm])
     at = SMALL.detector_mm().astype(np.float64)
     tof_mm = np.array([SMALL.tof_sigma_mm, SMALL.tof_bin_mm, SMALL.tof_bin_mm])
-    ours = corrections.scatter_density(at, events["det0"], events["det1"], events["tof"], source, tof_mm)
+    ours = additive_term.scatter_density(at, events["det0"], events["det1"], events["tof"], source, tof_mm)
     by_hand = [scatter_by_hand(SMALL, NOISE, e) for e in events]
     np.testing.assert_allclose(ours, by_hand, rtol=1e-3, atol=1e-6 * max(by_hand))
 
@@ -204,7 +204,7 @@ def test_additive_is_background_over_attenuation_and_weight(threads):
     events = some_events(40)
     mu = (0.096 * cylinder(GRID, 55.0)).astype(np.float32)
     projector = Projector(SMALL, GRID, threads)
-    ours = corrections.additive(projector, events, mu, NOISE)
+    ours = additive_term.additive(projector, events, mu, NOISE)
     survive = np.exp(-projector.forward(mu / 10, events["det0"], events["det1"]))
     randoms = NOISE.randoms_per_s / weights_by_hand(SMALL, events["det0"], events["det1"])
     scatter = np.array([scatter_by_hand(SMALL, NOISE, e) for e in events])
@@ -215,7 +215,7 @@ def test_a_given_background_replaces_the_model():
     events = some_events(40)
     mu = (0.096 * cylinder(GRID, 55.0)).astype(np.float32)
     projector, given = Projector(SMALL, GRID), np.random.default_rng(1).random(40).astype(np.float32)
-    ours = corrections.additive(projector, events, mu, NOISE, given)
+    ours = additive_term.additive(projector, events, mu, NOISE, given)
     survive = np.exp(-projector.forward(mu / 10, events["det0"], events["det1"]))
     weight = weights_by_hand(SMALL, events["det0"], events["det1"])
     np.testing.assert_allclose(ours, 1e3 * given / weight / survive, rtol=1e-4)
@@ -229,9 +229,9 @@ def test_randoms_go_with_the_singles_and_events_on_dead_lors_are_left_out():
 
     events, none = some_events(40), np.zeros(GRID.shape, np.float32)
     noise = replace(NOISE, scatter_bq=0.0)
-    even = corrections.additive(Projector(SMALL, GRID), events, none, noise)
+    even = additive_term.additive(Projector(SMALL, GRID), events, none, noise)
     singles = np.linspace(0.5, 1.5, SMALL.n_detectors)
-    uneven = corrections.additive(Projector(Uneven(**asdict(SMALL)), GRID), events, none, noise)
+    uneven = additive_term.additive(Projector(Uneven(**asdict(SMALL)), GRID), events, none, noise)
     np.testing.assert_allclose(uneven / even, singles[events["det0"]] * singles[events["det1"]], rtol=1e-5)
     events["det1"] = events["det0"] + 1
-    assert np.isinf(corrections.additive(Projector(SMALL, GRID), events, none, NOISE)).all()
+    assert np.isinf(additive_term.additive(Projector(SMALL, GRID), events, none, NOISE)).all()

@@ -6,14 +6,16 @@ import math
 
 import numpy as np
 import pytest
-from small import SMALL, all_lors, axes_mm, cylinder, events_mm, positions_mm, scan_of
 
-from tgdpet import corrections, sensitivity, simulate
-from tgdpet.config import Grid, Simulation
-from tgdpet.phantom import FDG_HALF_LIFE_S
-from tgdpet.projector import Projector
-from tgdpet.scanner import Scanner
-from tgdpet.simulate import Background, Scan
+from small_scanner import SMALL, all_lors, axes_mm, cylinder, events_mm, positions_mm, scan_of
+from tgdpet.config.sections import Grid, Simulation
+from tgdpet.constants import FDG_HALF_LIFE_S
+from tgdpet.listmode.background import Background
+from tgdpet.recon import additive_term, sensitivity
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.scanner.cylinder import Scanner
+from tgdpet.simulation import monte_carlo
+from tgdpet.simulation.monte_carlo import Scan
 
 GRID = Grid([24, 24, 10], [6.0, 6.0, 6.0])
 SHARP = Simulation(scan_s=10.0, psf_fwhm_mm=0.5, psf_radial_slope=0.0, scatter_fraction=0.0, randoms_fraction=0.0)
@@ -29,7 +31,7 @@ def point(index: tuple[int, int, int], bq: float, mu: np.ndarray = AIR, scanner:
 
 
 def run(scan: Scan, noise: Background = NOTHING, seed: int = 1, threads: int = 1) -> np.ndarray:
-    return np.concatenate(list(simulate.simulate(scan, noise, seed, threads, slices=8)))
+    return np.concatenate(list(monte_carlo.simulate(scan, noise, seed, threads, slices=8)))
 
 
 def within_poisson(count: int, mean: float, systematic: float = 0.0) -> bool:
@@ -127,7 +129,7 @@ def test_scatter_counts_and_places_follow_the_closed_form():
     weight = scanner.lor_weights(det0, det1) * scan.effective_s
     bins = range(-scanner.tof_half_bins, scanner.tof_half_bins + 1)
     expected = np.array([
-        weight * corrections.scatter_density(
+        weight * additive_term.scatter_density(
             at, det0, det1, np.full(len(det0), t, np.int32), source, tof_mm
         ) for t in bins
     ])  # fmt: skip
@@ -171,7 +173,7 @@ def test_randoms_are_uniform_over_lors_and_tof_bins():
 
 def test_the_background_has_the_configured_fractions():
     scan = body_scan(Simulation(scan_s=10.0, psf_fwhm_mm=4.0, scatter_fraction=0.3, randoms_fraction=0.2))
-    noise = simulate.background(scan, 1)
+    noise = monte_carlo.background(scan, 1)
     trues, all_of_them = len(run(scan)), len(run(scan, noise))
     unscattered = len(run(scan, Background(0.0, [0.0] * 3, [30.0] * 3, noise.randoms_per_s)))
     randoms = unscattered - trues
@@ -189,7 +191,7 @@ def test_the_same_events_for_any_number_of_threads():
 
 
 def test_time_slices_differ():
-    first, second, *_ = simulate.simulate(body_scan(), NOTHING, 1, slices=8)
+    first, second, *_ = monte_carlo.simulate(body_scan(), NOTHING, 1, slices=8)
     assert not np.array_equal(np.sort(first), np.sort(second)), "the same emissions in another order"
 
 
@@ -197,7 +199,7 @@ def test_effective_time_is_the_integral_of_the_decay():
     for scan_s in (1.0, 600.0, FDG_HALF_LIFE_S):
         t = np.linspace(0, scan_s, 100_001)
         integral = np.trapezoid(0.5 ** (t / FDG_HALF_LIFE_S), t)
-        assert simulate.effective_time_s(scan_s) == pytest.approx(integral, rel=1e-8)
+        assert monte_carlo.effective_time_s(scan_s) == pytest.approx(integral, rel=1e-8)
 
 
 def test_counts_follow_the_decay():
@@ -211,7 +213,7 @@ def test_counts_follow_the_decay():
 
 def test_suv_one_is_dose_per_weight_decayed_to_the_scan():
     settings = Simulation(dose_mbq_per_kg=4.0, uptake_min=FDG_HALF_LIFE_S / 60)
-    assert simulate.bqml_per_suv(settings) == pytest.approx(2000.0)  # 4 MBq/kg = 4000 Bq/mL, one half-life
+    assert monte_carlo.bqml_per_suv(settings) == pytest.approx(2000.0)  # 4 MBq/kg = 4000 Bq/mL, one half-life
 
 
 def test_a_phantom_without_activity_is_refused():

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tgdpet.images import grid_affine, write_plain
+from tgdpet.io.nifti import grid_affine, write_plain
 
 
 @pytest.fixture

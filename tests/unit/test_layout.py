@@ -93,7 +93,9 @@ def test_rules_name_scripts_that_exist(root):
             assert (root / "scripts" / name).exists(), f"{path.name}: scripts/{name}"
 
 
-@pytest.mark.parametrize("module", ["config", "studies", "costs", "sweep", "cli", "command"])
+@pytest.mark.parametrize(
+    "module", ["config.loading", "config.studies", "workflow.costs", "config.sweep", "cli.arguments", "cli.command"]
+)
 def test_what_the_snakefile_imports_is_light(root, module):
     heavy = ("torch", "numba", "matplotlib", "pandas")
     code = f"import sys, tgdpet.{module}; print([m for m in {heavy} if m in sys.modules])"

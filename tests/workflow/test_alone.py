@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tgdpet import folder
+from tgdpet.workflow import lock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +58,7 @@ def start(work: Path) -> Iterator[Any]:
 def holding(work: Path, run: subprocess.Popen[str]) -> None:
     """Wait until this run has the lock and says so."""
     for _ in range(600):
-        notes = (work / folder.HOLDERS).glob("*.json")
+        notes = (work / lock.HOLDERS).glob("*.json")
         if any(f'"pid": {run.pid},' in note.read_text() for note in notes):
             return
         assert run.poll() is None, run.communicate()[0]

@@ -6,10 +6,10 @@ import re
 
 import pytest
 import yaml
-from plans import jobs
 
-from tgdpet import weights
-from tgdpet.dncnn import DnCNN
+from plans import jobs
+from tgdpet.networks import weights
+from tgdpet.networks.dncnn import DnCNN
 
 
 def test_default_plan_names_every_stage(snakemake, tmp_path):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from plans import jobs
 
+from plans import jobs
 from tgdpet.figures import TOGETHER
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 import pytest
+
 from plans import jobs
 
 pytestmark = pytest.mark.xdist_group("smoke")  # one process, or each would make a smoke run of its own

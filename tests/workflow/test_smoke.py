@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tgdpet import provenance
 from tgdpet.figures import FIGURES, TABLES
-from tgdpet.images import read_image
+from tgdpet.io import provenance
+from tgdpet.io.nifti import read_image
 
 pytestmark = pytest.mark.xdist_group("smoke")  # one process, or each would make a smoke run of its own
 

@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tgdpet.images import image_name, read_image, read_labels
-from tgdpet.phantom import ORGANS
+from tgdpet.constants import ORGANS
+from tgdpet.io.nifti import image_name, read_image, read_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 LIVER, BLADDER, BONE = 5, 21, 29  # TotalSegmentator v2

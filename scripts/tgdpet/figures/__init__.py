@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config import Config
+from ..config.sections import Config
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,15 @@ from dataclasses import replace
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..evaluate import INPUT
-from ..images import suv_factor
-from .common import Results, View, seconds_text
+from ..config import roles
+from ..evaluation.results import INPUT, Results
+from ..io.nifti import suv_factor
+from .common import View, seconds_text
 from .fig5 import ORDER, view
 from .montage import Panel, Row, montage, signed_limit
 from .style import Plane, coronal
 
-ROLES = {"test_lesion": "low BMI", "test_high_bmi": "high BMI"}
+ROLES = {roles.LESION: "low BMI", roles.HIGH_BMI: "high BMI"}
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
@@ -32,7 +33,7 @@ def _rows(results: Results, role: str) -> list[Row]:
     planes = {n: _plane(results, shown, sample, n) for n in networks}
     taken = {n: plane - noisy for n, plane in planes.items()}
     mean = ""
-    if role == "test_lesion":
+    if role == roles.LESION:
         planes, mean = {n: _mean_plane(results, shown, n) for n in networks}, "mean "
     wrong = {n: plane - reference for n, plane in planes.items()}
     rows = []

@@ -12,12 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .. import measures as m
-from .. import spectra
-from ..evaluate import INPUT
-from ..phantom import ORGANS
-from .common import Results, box_mm, display_limit, middle, on_plane, seconds_text
-from .style import GREY, PALETTE, WHITE, WIDTH_IN, YELLOW, Window, arrow, bar, coronal, letter, show, sides
+from ..config import roles
+from ..constants import ORGANS
+from ..evaluation import measures as m
+from ..evaluation import noise_power
+from ..evaluation.measures import Window
+from ..evaluation.results import INPUT, Results
+from .common import box_mm, display_limit, middle, on_plane, seconds_text
+from .style import GREY, PALETTE, WHITE, WIDTH_IN, YELLOW, arrow, bar, coronal, letter, show, sides
 
 PROTOCOLS = ("v1", "v2")
 AXES = ("x", "y", "z")
@@ -26,7 +28,7 @@ N_LAGS = 8
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Rows: whole-scan and noisy images of both protocols with a zoom on the liver; autocorrelation and noise power."""
-    study = results.of_role("test_lesion")[0]
+    study = results.of_role(roles.LESION)[0]
     grain = pd.concat([_grain(results, study, p) for p in PROTOCOLS], ignore_index=True)
     whole, zoom = _windows(results, study)
     voxel = results.voxel_mm(study)
@@ -105,16 +107,16 @@ def _grain(results: Results, study: str, protocol: str) -> pd.DataFrame:
     """Autocorrelation, noise power and their summaries in the liver, of realisations minus their mean."""
     voi, voxel = m.liver_voi(results.labels(study), ORGANS), results.voxel_mm(study)
     box = m.bounding_box(voi)
-    noise = spectra.ensemble_noise(results.ensemble(study, protocol, box))
+    noise = noise_power.ensemble_noise(results.ensemble(study, protocol, box))
     rows: list[tuple[str, str, str, float, float]] = []
     for axis, name in enumerate(AXES):
         rho = np.mean([m.autocorrelation(n, voi[box], axis, N_LAGS) for n in noise], axis=0)
         rows += [(protocol, "autocorrelation", name, float(lag * voxel[axis]), float(r)) for lag, r in enumerate(rho)]
         rows.append((protocol, "grain_fwhm_mm", name, float("nan"), m.grain_fwhm(rho, float(voxel[axis]))))
-    frequency, power = spectra.radial_power(noise, voi[box], voxel)
+    frequency, power = noise_power.radial_power(noise, voi[box], voxel)
     points = zip(frequency, power.mean(axis=0), strict=True)
     rows += [(protocol, "noise_power_bqml2_mm2", "xy", float(f), float(p)) for f, p in points]
-    measured = results.measured("liver_cov", "test_lesion", INPUT, protocol, study)
+    measured = results.measured("liver_cov", roles.LESION, INPUT, protocol, study)
     rows.append((protocol, "liver_cov_percent", "", float("nan"), measured))
     return pd.DataFrame(rows, columns=["protocol", "measure", "axis", "at", "value"])
 

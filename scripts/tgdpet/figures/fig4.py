@@ -9,12 +9,13 @@ from string import ascii_lowercase
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .. import measures as m
-from ..evaluate import image_path
-from ..files import read_json
-from ..images import sidecar_path
-from ..phantom import ORGANS
-from .common import Results, box_mm, display_limit, in_suv, middle
+from ..config import roles
+from ..constants import ORGANS
+from ..evaluation import measures as m
+from ..evaluation.results import Results, image_path, in_suv
+from ..io.files import read_json
+from ..io.nifti import sidecar_path
+from .common import box_mm, display_limit, middle
 from .montage import Panel, Row, differences, montage
 from .style import coronal
 
@@ -59,7 +60,7 @@ def _noisy(results: Results, folder: Path) -> Path:
         inside = results.root / "recon" / path.parents[1].name / "pet" / path.name
         if inside.exists():
             return inside
-    study = results.of_role("test_lesion")[0]
+    study = results.of_role(roles.LESION)[0]
     protocol = results.config.networks[results.config.score.network].data
     protocol = protocol if protocol in ("v1", "v2") else "v2"
     return image_path(results.root / "recon", study, protocol, results.noisy(study, protocol))

@@ -10,10 +10,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import ndimage
 
-from .. import measures as m
-from ..evaluate import INPUT, RIM_VOXELS
-from ..phantom import ORGANS
-from .common import ONLINE_BASES, Results, View, box_mm, display_limit, middle, seconds_text
+from ..config import roles
+from ..constants import ORGANS
+from ..evaluation import measures as m
+from ..evaluation.evaluate import RIM_VOXELS
+from ..evaluation.results import INPUT, ONLINE_BASES, Results
+from .common import View, box_mm, display_limit, middle, seconds_text
 from .montage import Arrow, Panel, Row, differences, montage
 from .style import RED, Plane, coronal
 
@@ -22,7 +24,7 @@ MARGIN_MM = (75.0, 0.0, 90.0)
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Columns: noisy image, networks, networks after online learning, whole scan; below: minus the whole scan."""
-    return montage(online_rows(results, "test_bladder", "bladder", "bladder_error"))
+    return montage(online_rows(results, roles.BLADDER, "bladder", "bladder_error"))
 
 
 def view(results: Results, role: str, organ: str) -> View:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ..findings import TITLES, read
-from .common import Results, records
+from ..evaluation.findings import TITLES, read
+from ..evaluation.results import Results, records
 from .style import GREY, PALETTE, WIDTH_IN
 
 LOOKS: dict[str, dict[str, Any]] = {

@@ -15,10 +15,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox
 
-from ..claims import BASE, TGD
-from ..findings import STANDING
-from ..runs import read_table
-from .common import PAPER_NETWORKS, Results, records
+from ..evaluation.findings import STANDING
+from ..evaluation.paper_claims import TGD_NET, V1_NET
+from ..evaluation.results import PAPER_NETWORKS, Results, records
+from ..evaluation.seed_runs import read_table
 from .style import GREY, PALETTE, WIDTH_IN, letter
 
 LOOKS = {
@@ -64,7 +64,7 @@ def scatter(table: pd.DataFrame) -> Figure:
         names(
             axes[0, 0],
             shown,
-            [None if i and n != TGD else n for i, n in zip(inner, shown.network, strict=True)],
+            [None if i and n != TGD_NET else n for i, n in zip(inner, shown.network, strict=True)],
         )
         names(axes[0, 1], shown[inner], list(shown[inner].network))
     else:
@@ -86,7 +86,7 @@ def _points(ax: Axes, rows: pd.DataFrame) -> None:
 def _legend(figure: Figure, shown: pd.DataFrame) -> None:
     kinds = [(kind, look) for kind, look in LOOKS.items() if kind in set(shown.kind)]
     marks = [
-        Line2D([], [], ls="none", marker=m, color=c, ms=5, label=f"{BASE} (base)" if kind == "base" else kind)
+        Line2D([], [], ls="none", marker=m, color=c, ms=5, label=f"{V1_NET} (base)" if kind == "base" else kind)
         for kind, (m, c) in kinds
     ]
     figure.legend(handles=marks, loc="outside upper left", ncol=4, handletextpad=0.3, columnspacing=1.2)
@@ -141,7 +141,7 @@ def names(ax: Axes, table: pd.DataFrame, words: Sequence[str | None]) -> None:
             continue
         style: Any = {
             "fontsize": 6.8,
-            "weight": "bold" if words[i] == TGD else "normal",
+            "weight": "bold" if words[i] == TGD_NET else "normal",
             "ha": "center",
             "va": "center",
         }

@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .common import Results
+from ..evaluation.results import Results
 from .style import GREY, PALETTE, WIDTH_IN, letter
 
 BINS = np.linspace(0, 1, 26)

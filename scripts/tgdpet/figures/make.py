@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from ..files import write_csv
+from ..evaluation.results import Results
+from ..io.files import write_csv
 from . import FIGURES
-from .common import Results
 from .style import save, styled
 
 

@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .. import measures as m
-from ..evaluate import INPUT
-from ..phantom import ORGANS
-from .common import ONLINE_BASES, Results, box_mm, display_limit, middle, on_plane, seconds_text
+from ..config import roles
+from ..constants import ORGANS
+from ..evaluation import measures as m
+from ..evaluation.measures import Window
+from ..evaluation.results import INPUT, ONLINE_BASES, Results
+from .common import box_mm, display_limit, middle, on_plane, seconds_text
 from .fig5 import ORDER
 from .montage import Arrow, Panel, Row, montage
-from .style import CORONAL_SIDES, RED, SAGITTAL_SIDES, Window, projection
+from .style import CORONAL_SIDES, RED, SAGITTAL_SIDES, projection
 
-ROLES = {"test_lesion": "low BMI", "test_high_bmi": "high BMI", "test_bladder": "bladder"}
+ROLES = {roles.LESION: "low BMI", roles.HIGH_BMI: "high BMI", roles.BLADDER: "bladder"}
 TIMES = 3.5  # the liver's mean: projections are brighter than planes
 MARGIN_MM = (10.0, 10.0, 0.0)
 
@@ -24,7 +26,7 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Rows: each test study from the front and from the right. Columns: noisy image, networks, whole scan."""
     present = {s.role for s in results.studies}
     studies = {role: results.of_role(role)[0] for role in ROLES if role in present}
-    lesion = results.of_role("test_lesion")[0]
+    lesion = results.of_role(roles.LESION)[0]
     limit = display_limit(results.suv(lesion, "v2", results.scan), results.labels(lesion), TIMES)
     window = _window(results, list(studies.values()))
     rows = [row for role, study in studies.items() for row in _rows(results, role, study, window, limit)]
@@ -45,7 +47,7 @@ def _window(results: Results, studies: Sequence[str]) -> Window:
 
 def _rows(results: Results, role: str, study: str, window: Window, limit: float) -> Iterator[Row]:
     sample, voxel = results.noisy(study), results.voxel_mm(study)
-    online = role == "test_bladder"
+    online = role == roles.BLADDER
     networks = (*results.population(ONLINE_BASES), *results.online()) if online else tuple(results.population(ORDER))
     images = [(f"input, {seconds_text(results, sample)}", sample, INPUT)]
     images += [(n, sample, n) for n in networks]
@@ -53,7 +55,7 @@ def _rows(results: Results, role: str, study: str, window: Window, limit: float)
     views: dict[int, list[Panel]] = {1: [], 0: []}
     lesion = results.labels(study) == ORGANS["lesion"]
     marks: list[Arrow] = []
-    if role == "test_lesion":
+    if role == roles.LESION:
         marks.append((on_plane(middle(lesion), window, voxel), RED, (1.0, 1.0)))
     for title, name, network in images:
         volume = results.suv(study, "v2", name, network)

@@ -8,11 +8,12 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import measures as m
-from .. import spectra
-from ..evaluate import INPUT
-from ..phantom import ORGANS
-from .common import Results, colours, records
+from ..config import roles
+from ..constants import ORGANS
+from ..evaluation import measures as m
+from ..evaluation import noise_power
+from ..evaluation.results import INPUT, Results, records
+from .common import colours
 from .style import WIDTH_IN, letter
 
 COLUMNS = ["protocol", "network", "frequency_per_mm", "nps_bqml2_mm2", "standard_error", "shape_mm"]
@@ -39,18 +40,18 @@ def _shown(results: Results) -> list[tuple[str, str]]:
 
 
 def _spectrum(results: Results, protocol: str, network: str) -> tuple[pd.DataFrame, tuple[str, str, float, float]]:
-    study = results.of_role("test_lesion")[0]
+    study = results.of_role(roles.LESION)[0]
     voi, voxel = m.liver_voi(results.labels(study), ORGANS), results.voxel_mm(study)
     box = m.bounding_box(voi)
-    noise = spectra.ensemble_noise(results.ensemble(study, protocol, box, network))
-    frequency, each = spectra.radial_power(noise, voi[box], voxel)
+    noise = noise_power.ensemble_noise(results.ensemble(study, protocol, box, network))
+    frequency, each = noise_power.radial_power(noise, voi[box], voxel)
     power = each.mean(axis=0)
     table = pd.DataFrame({"frequency_per_mm": frequency, "nps_bqml2_mm2": power})
     table["standard_error"] = each.std(axis=0, ddof=1) / np.sqrt(len(each))
     table["shape_mm"] = power / np.trapezoid(power, frequency)
     sd = float(np.sqrt((noise[:, voi[box]] ** 2).mean()))
     table = table.assign(protocol=protocol, network=network)[COLUMNS]
-    return table, (protocol, network, sd, spectra.mean_frequency(frequency, power))
+    return table, (protocol, network, sd, noise_power.mean_frequency(frequency, power))
 
 
 def _name(protocol: str, network: str) -> str:

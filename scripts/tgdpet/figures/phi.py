@@ -11,9 +11,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..runs import read_table
-from ..sweep import CHOICE, PLAIN
-from .common import Results
+from ..config.sweep import CHOICE, PLAIN
+from ..evaluation.results import Results
+from ..evaluation.seed_runs import read_table
 from .style import GREY, PALETTE, WIDTH_IN, letter
 
 MAY_LACK = ("change", "low", "high")  # nothing is dropped at `PLAIN`; a single seed has no intervals

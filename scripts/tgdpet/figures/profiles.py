@@ -9,11 +9,12 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from .. import measures as m
-from ..evaluate import INPUT
-from ..images import suv_factor
-from ..phantom import ORGANS
-from .common import ONLINE_BASES, Results, colours, middle, seconds_text
+from ..config import roles
+from ..constants import ORGANS
+from ..evaluation import measures as m
+from ..evaluation.results import INPUT, ONLINE_BASES, Results
+from ..io.nifti import suv_factor
+from .common import colours, middle, seconds_text
 from .style import WIDTH_IN, letter
 
 MARGIN_MM = 45.0
@@ -30,7 +31,7 @@ COLUMNS = [
     "minus_scan",
     "standard_error",
 ]
-ROLES = {"lesion": "test_lesion", "bladder": "test_bladder"}
+ROLES = {"lesion": roles.LESION, "bladder": roles.BLADDER}
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:

@@ -19,7 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from ..files import atomic
+from ..evaluation.measures import Window
+from ..io.files import atomic
 
 WIDTH_IN = 6.9  # two columns; fonts stay readable when printed at one column's width of 4.8 in
 RED, YELLOW, WHITE, GREY = "#d7191c", "#e6a700", "#ffffff", "#666666"
@@ -47,7 +48,6 @@ RC: dict[Any, Any] = {
 }
 Plane = npt.NDArray[np.floating]
 Numbers = Sequence[float] | npt.NDArray[Any]
-Window = tuple[slice, slice, slice]
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..estimates import TABLE1, read, wide
-from ..evaluate import INPUT
-from .common import PAPER_TABLE1, Results, records
+from ..evaluation.estimates import TABLE1, read, wide
+from ..evaluation.results import INPUT, PAPER_TABLE1, Results, records
 from .style import GREY, PALETTE, WIDTH_IN
 
 HEADS = ["", "lesion\nbias (%)", "liver\nCoV (%)", "paper:\nbias (%)", "paper:\nCoV (%)"]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from .common import Results
+from ..evaluation.results import Results
 from .style import GREY, PALETTE, WIDTH_IN
 
 COLUMNS = 3

@@ -1,0 +1,1 @@
+"""The configuration: sections, their limits, roles of studies, the table of studies. No torch in here."""
