@@ -1,8 +1,10 @@
-"""Events per second of writing and reading PETSIRD, peak memory by file size, and the petsird package's own reader.
+"""Events per second of writing and reading PETSIRD, peak memory by file size, and the petsird
+package's own reader.
 
-Run by hand: python benchmarks/exchange.py [millions of events, 20 by default]. The study is random events of the
-clinical scanner in 1 s blocks; the package's reader is timed on the first 1e5 of them. Times hold the header, the
-check of every event against the efficiencies, and the files; the machine may be shared.
+Run by hand: python benchmarks/exchange.py [millions of events, 20 by default]. The study is random
+events of the clinical scanner in 1 s blocks; the package's reader is timed on the first 1e5 of
+them. Times hold the header, the check of every event against the efficiencies, and the files; the
+machine may be shared.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ def fabricate(folder: Path, millions: int) -> None:
 
 
 def report(what: str, events: int, seconds: float, size: int) -> None:
-    status = Path("/proc/self/status").read_text()  # Linux; getrusage's peak would be inherited from the parent
+    status = Path(
+        "/proc/self/status"
+    ).read_text()  # Linux; getrusage's peak would be inherited from the parent
     peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
     print(
         f"{what:26s} {events / 1e6:6.1f} M events, file {size / MEGA:7.1f} MiB, {seconds:6.2f} s, "
@@ -82,7 +86,9 @@ def once(what: str, folder: Path, file: Path) -> None:
             events += len(block.value.prompt_events[0][0])
             if events >= wanted:
                 break
-        report("package's reader", events, time.perf_counter() - start - header_s, file.stat().st_size)
+        report(
+            "package's reader", events, time.perf_counter() - start - header_s, file.stat().st_size
+        )
         print(f"{'':26s} its header alone {header_s:.2f} s")
         return
     n = len(study_folder.read(folder).events)

@@ -1,5 +1,7 @@
 #!/usr/bin/env python
-"""Compile the numba kernels once and keep them in the on-disk cache, so that no later job waits for it."""
+"""Compile the numba kernels once and keep them in the on-disk cache, so that no later job waits for
+it.
+"""
 
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python
-"""Write one study's list mode as a PETSIRD file, with dose, attenuation and labels in files beside it."""
+"""Write one study's list mode as a PETSIRD file, with dose, attenuation and labels in files beside
+it.
+"""
 
 from pathlib import Path
 
@@ -13,7 +15,10 @@ def main() -> None:
     parser = arguments.parser(__doc__)
     parser.add_argument("--listmode", type=Path, required=True, help="the study's list-mode folder")
     parser.add_argument(
-        "--out", type=Path, required=True, help="X.petsird to write; X.json, X.mu.nii.gz, ... beside it"
+        "--out",
+        type=Path,
+        required=True,
+        help="X.petsird to write; X.json, X.mu.nii.gz, ... beside it",
     )
     parser.add_argument("--block-s", type=float, default=BLOCK_S, help="length of a time block, s")
     args = parser.parse_args()

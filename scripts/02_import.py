@@ -18,11 +18,16 @@ def main() -> None:
     """Parse the command line, read the file, write the study's folder, say what was not used."""
     started = time.time()
     parser = arguments.parser(__doc__)
-    parser.add_argument("--petsird", type=Path, required=True, help="X.petsird; X.json, X.mu.nii.gz, ... beside it")
+    parser.add_argument(
+        "--petsird", type=Path, required=True, help="X.petsird; X.json, X.mu.nii.gz, ... beside it"
+    )
     parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument("--role", default="petsird", help="the study's role")
     parser.add_argument(
-        "--attenuation", action=argparse.BooleanOptionalAction, default=True, help="correct for X.mu.nii.gz (1/cm)"
+        "--attenuation",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="correct for X.mu.nii.gz (1/cm)",
     )
     parser.add_argument("--out-dir", type=Path, required=True, help="folder to write")
     arguments.add_options(parser, Grid)
@@ -35,7 +40,9 @@ def main() -> None:
         )  # fmt: skip
     for what, count in meta["not_used"].items():
         print(f"{args.petsird}: not used: {count} {what}", file=sys.stderr)
-    provenance = sidecar([args.petsird, *side_files(args.petsird)], arguments.as_settings(args), None, "cpu", started)
+    provenance = sidecar(
+        [args.petsird, *side_files(args.petsird)], arguments.as_settings(args), None, "cpu", started
+    )
     write_json(args.out_dir / "listmode.json", {**meta, "provenance": provenance})
 
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python
-"""Add a spherical lesion to a study's list mode: its trues, simulated through the study's scanner and attenuation."""
+"""Add a spherical lesion to a study's list mode: its trues, simulated through the study's scanner
+and attenuation.
+"""
 
 import time
 from pathlib import Path
@@ -16,13 +18,25 @@ def main() -> None:
     started = time.time()
     parser = arguments.parser(__doc__)
     parser.add_argument("--listmode", type=Path, required=True, help="the study's list-mode folder")
-    parser.add_argument("--out-dir", type=Path, required=True, help="folder of the study with the lesion")
-    parser.add_argument("--centre-mm", type=float, nargs=3, required=True, metavar=("X", "Y", "Z"), help="RAS mm")
-    parser.add_argument("--diameter-mm", type=float, required=True, help="the sphere's diameter, mm")
+    parser.add_argument(
+        "--out-dir", type=Path, required=True, help="folder of the study with the lesion"
+    )
+    parser.add_argument(
+        "--centre-mm", type=float, nargs=3, required=True, metavar=("X", "Y", "Z"), help="RAS mm"
+    )
+    parser.add_argument(
+        "--diameter-mm", type=float, required=True, help="the sphere's diameter, mm"
+    )
     extra = parser.add_mutually_exclusive_group(required=True)
     extra.add_argument("--bqml", type=float, help="activity added at scan start, Bq/mL")
-    extra.add_argument("--suv", type=float, help="the same as SUV (needs dose and weight of the study)")
-    parser.add_argument("--psf-fwhm-mm", type=float, help="blur, crystals included; default: from the detectors' size")
+    extra.add_argument(
+        "--suv", type=float, help="the same as SUV (needs dose and weight of the study)"
+    )
+    parser.add_argument(
+        "--psf-fwhm-mm",
+        type=float,
+        help="blur, crystals included; default: from the detectors' size",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the counts")
     parser.add_argument("--threads", type=int, default=1, help="threads to use")
     args = parser.parse_args()
@@ -34,9 +48,16 @@ def main() -> None:
     sphere = lesion.Sphere((x, y, z), args.diameter_mm, bqml, psf_mm)
     with Progress(100, "insert lesion", "%") as bar:
         meta = lesion_study.insert(
-            args.listmode, args.out_dir, sphere, args.seed, args.threads, lambda share: bar.update(100 * share)
+            args.listmode,
+            args.out_dir,
+            sphere,
+            args.seed,
+            args.threads,
+            lambda share: bar.update(100 * share),
         )
-    provenance = sidecar([args.listmode / "listmode.json"], arguments.as_settings(args), args.seed, "cpu", started)
+    provenance = sidecar(
+        [args.listmode / "listmode.json"], arguments.as_settings(args), args.seed, "cpu", started
+    )
     write_json(args.out_dir / "listmode.json", {**meta, "provenance": provenance})
 
 

@@ -19,11 +19,20 @@ def main() -> None:
     parser = arguments.parser(__doc__)
     parser.add_argument("--listmode", type=Path, required=True, help="the study's list-mode folder")
     parser.add_argument("--samples", type=Path, required=True, help="samples.json of stage 2")
-    parser.add_argument("--sensitivity", type=Path, required=True, help="sensitivity image of the study")
-    parser.add_argument("--only", nargs="+", metavar="SAMPLE", help="samples to reconstruct (default: all)")
+    parser.add_argument(
+        "--sensitivity", type=Path, required=True, help="sensitivity image of the study"
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="SAMPLE", help="samples to reconstruct (default: all)"
+    )
     parser.add_argument("--protocol", required=True, help="the protocol's name, for file names")
     parser.add_argument("--threads", type=int, default=1, help="threads to use")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to project; cuda: tgdpet[cuda]")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        choices=("cpu", "cuda"),
+        help="where to project; cuda: tgdpet[cuda]",
+    )
     parser.add_argument("--out-dir", type=Path, required=True, help="folder for the images")
     arguments.add_options(parser, ReconProtocol)
     args = parser.parse_args()
@@ -43,7 +52,9 @@ def main() -> None:
             started = time.time()
             events, background = subsample.take(sample, [study.events, additive], seed, name)
             seconds = study.meta["effective_s"] * sample.fraction
-            image = osem.reconstruct(projector, events, background, sensitivity, seconds, protocol, bar.update)
+            image = osem.reconstruct(
+                projector, events, background, sensitivity, seconds, protocol, bar.update
+            )
             beside = study_folder.recon_sidecar(study.meta, sample, args.protocol, protocol, valid)
             beside["provenance"] = sidecar(made_from, settings, seed, args.device, started)
             path = args.out_dir / nifti.image_name(name, args.protocol, sample.name)

@@ -1,5 +1,7 @@
 #!/usr/bin/env python
-"""Score every kernel of a network by its sparsity and entropy (KSE), as the layers that read it see it."""
+"""Score every kernel of a network by its sparsity and entropy (KSE), as the layers that read it see
+it.
+"""
 
 from pathlib import Path
 
@@ -9,7 +11,9 @@ from tgdpet.cli import arguments
 def main() -> None:
     """Parse the command line, score, write the table."""
     parser = arguments.parser(__doc__ or "")
-    parser.add_argument("--network", type=Path, required=True, help="network to score (.safetensors)")
+    parser.add_argument(
+        "--network", type=Path, required=True, help="network to score (.safetensors)"
+    )
     parser.add_argument("--k", type=int, default=5, help="nearest neighbours in the density metric")
     parser.add_argument("--alpha", type=float, default=1.0, help="weight of the entropy")
     parser.add_argument("--out", type=Path, required=True, help="table to write (.csv)")
@@ -22,7 +26,9 @@ def main() -> None:
     model, card = weights.load(args.network)
     table = jobs.score_table(model, args.k, args.alpha)
     write_csv(args.out, table)
-    print(f"{card.network}: {len(table)} kernels, {(table['kse'] < 0.3).sum()} with a KSE below 0.3")
+    print(
+        f"{card.network}: {len(table)} kernels, {(table['kse'] < 0.3).sum()} with a KSE below 0.3"
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 #!/usr/bin/env python
-"""Adapt a trained network to new data: fine-tune its last blocks, or retrain its redundant kernels (TGD)."""
+"""Adapt a trained network to new data: fine-tune its last blocks, or retrain its redundant kernels
+(TGD).
+"""
 
 from pathlib import Path
 
@@ -7,14 +9,20 @@ from tgdpet.cli import arguments, training_options
 from tgdpet.config.checks import check_entry
 from tgdpet.config.sections import NetworkEntry, Training
 
-FILES = ("data", "base", "weights")  # --dataset and --base say it here, and an adapted network has no file yet
+FILES = (
+    "data",
+    "base",
+    "weights",
+)  # --dataset and --base say it here, and an adapted network has no file yet
 
 
 def main() -> None:
     """Parse the command line, adapt, write weights, log and sidecar."""
     parser = arguments.parser(__doc__ or "")
     training_options.add_options(parser)
-    parser.add_argument("--base", type=Path, required=True, help="network to start from (.safetensors)")
+    parser.add_argument(
+        "--base", type=Path, required=True, help="network to start from (.safetensors)"
+    )
     parser.add_argument("--scores", type=Path, help="KSE table of the base network (tgd)")
     parser.add_argument("--old", type=Path, help="index.tsv of what the base was trained on")
     arguments.add_options(parser, NetworkEntry, skip=FILES)
@@ -27,7 +35,9 @@ def main() -> None:
 
     from tgdpet.training import jobs
 
-    jobs.adapt(training_options.from_options(args), settings, entry, args.base, args.scores, args.old)
+    jobs.adapt(
+        training_options.from_options(args), settings, entry, args.base, args.scores, args.old
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from tgdpet.cli import arguments
 def main() -> None:
     """Parse, read, concatenate, write."""
     parser = arguments.parser(__doc__ or "")
-    parser.add_argument("--tables", required=True, nargs="+", type=Path, help="tables of single studies, .csv")
+    parser.add_argument(
+        "--tables", required=True, nargs="+", type=Path, help="tables of single studies, .csv"
+    )
     parser.add_argument("--out", required=True, type=Path, help="table to write, .csv")
     args = parser.parse_args()
 

@@ -1,7 +1,8 @@
-"""Stage 9: the paper's findings from one results folder a seed, as a table with effects and 95 % intervals.
+"""Stage 9: the paper's findings from one results folder a seed, as a table with effects and 95 %
+intervals.
 
-Beside it, the error of every network on the old and on the new task, and every number of the report with its interval.
-Says which finding cannot be judged, and why.
+Beside it, the error of every network on the old and on the new task, and every number of the report
+with its interval. Says which finding cannot be judged, and why.
 """
 
 from pathlib import Path
@@ -12,10 +13,16 @@ from tgdpet.cli import arguments
 def main() -> None:
     """Parse, read, judge, write."""
     parser = arguments.parser(__doc__ or "")
-    parser.add_argument("--results", required=True, nargs="+", type=Path, help="results folders, one a seed")
+    parser.add_argument(
+        "--results", required=True, nargs="+", type=Path, help="results folders, one a seed"
+    )
     parser.add_argument("--out", required=True, type=Path, help="table of findings to write, .csv")
-    parser.add_argument("--out-gain", type=Path, help="table of errors on the old and new task to write, .csv")
-    parser.add_argument("--out-estimates", type=Path, help="table of every measured number with its interval, .csv")
+    parser.add_argument(
+        "--out-gain", type=Path, help="table of errors on the old and new task to write, .csv"
+    )
+    parser.add_argument(
+        "--out-estimates", type=Path, help="table of every measured number with its interval, .csv"
+    )
     args = parser.parse_args()
 
     from tgdpet.evaluation.estimates import estimates

@@ -21,7 +21,11 @@ def main() -> None:
     from tgdpet.evaluation.results import Results
     from tgdpet.figures.make import make
 
-    make(args.figure, Results(args.results, read_config(args.config), read_studies(args.studies)), args.out)
+    make(
+        args.figure,
+        Results(args.results, read_config(args.config), read_studies(args.studies)),
+        args.out,
+    )
 
 
 if __name__ == "__main__":

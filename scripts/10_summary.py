@@ -1,4 +1,6 @@
-"""Stage 10: the one screen at the end: Table 1 beside the paper's, where things lie, what to run next."""
+"""Stage 10: the one screen at the end: Table 1 beside the paper's, where things lie, what to run
+next.
+"""
 
 from pathlib import Path
 
@@ -8,7 +10,9 @@ from tgdpet.cli import arguments
 def main() -> None:
     """Parse, read, print."""
     parser = arguments.parser(__doc__ or "")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder to read")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="results folder to read"
+    )
     args = parser.parse_args()
 
     from tgdpet.config.loading import read_config

@@ -1,4 +1,5 @@
-"""Compare a finished run or study with the reference, row by row within intervals; or keep it as the reference.
+"""Compare a finished run or study with the reference, row by row within intervals; or keep it as
+the reference.
 
 Exit code 1 when a row differs or is missing.
 """
@@ -12,9 +13,15 @@ from tgdpet.cli import arguments
 def main() -> None:
     """Parse, read, compare, print; or write."""
     parser = arguments.parser(__doc__ or "")
-    parser.add_argument("--results", required=True, type=Path, help="results folder of a run or a study")
-    parser.add_argument("--reference", type=Path, default=Path("results/reference"), help="the reference's folder")
-    parser.add_argument("--write", action="store_true", help="make the reference from these results instead")
+    parser.add_argument(
+        "--results", required=True, type=Path, help="results folder of a run or a study"
+    )
+    parser.add_argument(
+        "--reference", type=Path, default=Path("results/reference"), help="the reference's folder"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="make the reference from these results instead"
+    )
     parser.add_argument("--command", help="with --write: the command that made the results")
     args = parser.parse_args()
 

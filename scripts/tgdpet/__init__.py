@@ -13,7 +13,9 @@ __all__ = ["TGD", "__version__", "score_kernels", "select"]
 
 
 def __getattr__(name: str) -> Any:
-    """The method's public names, imported when first asked for: the command line starts without torch."""
+    """The method's public names, imported when first asked for: the command line starts without
+    torch.
+    """
     if name in ("TGD", "score_kernels", "select"):
         return getattr(importlib.import_module(".tgd", __name__), name)
 

@@ -1,4 +1,6 @@
-"""The oracle of the links: change one kernel's output, hold every other convolution's, and see what changes."""
+"""The oracle of the links: change one kernel's output, hold every other convolution's, and see what
+changes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ OUTPUT = "<output>"
 
 
 class Brute:
-    """One network on one input; norm layers that mix channels are out of the way, gates at zero are open."""
+    """One network on one input; norm layers that mix channels are out of the way, gates at zero are
+    open.
+    """
 
     def __init__(self, model: nn.Module, example: Any):
         self.model = copy.deepcopy(model).eval()
@@ -36,7 +40,9 @@ class Brute:
             module.register_forward_hook(self._hold)
 
     def feeds(self, name: str, channel: int) -> set[tuple[str, int]]:
-        """(consumer, input channel) that the kernel reaches, and (OUTPUT, 0) if it reaches the output."""
+        """(consumer, input channel) that the kernel reaches, and (OUTPUT, 0) if it reaches the
+        output.
+        """
         found: set[tuple[str, int]] = set()
         for trial in range(4):
             before = self._run(trial, None)
@@ -54,7 +60,9 @@ class Brute:
         with torch.no_grad():
             args = self.example if isinstance(self.example, tuple) else (self.example,)
             output = self.model(*args)
-        whole = torch.cat([t.double().reshape(1, -1) for t in tree_leaves(output) if t.is_floating_point()], 1)
+        whole = torch.cat(
+            [t.double().reshape(1, -1) for t in tree_leaves(output) if t.is_floating_point()], 1
+        )
         return {**self.reads, OUTPUT: [whole]}
 
     def _hold(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
-"""A made-up results tree, for tests of evaluation, figures and report: `python tests/helpers/fabricate.py FOLDER`.
+"""A made-up results tree, for tests of evaluation, figures and report: `python
+tests/helpers/fabricate.py FOLDER`.
 
-Nothing in it was reconstructed or trained: images are ellipses with filtered noise, networks are Gaussian filters.
+Nothing in it was reconstructed or trained: images are ellipses with filtered noise, networks are
+Gaussian filters.
 """
 
 from __future__ import annotations
@@ -41,10 +43,30 @@ NETWORKS: dict[str, dict[str, object]] = {
     "TGD2-N2N": {"method": "tgd", "base": "TGD-net", "data": "n2n", "phi": 0.4},
 }
 SWEEP: dict[str, object] = {"network": "TGD-net", "phi": [0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0]}
-SMOOTH_VOXELS = {"v1-net": 1.3, "v2-net": 0.8, "FT-net": 0.9, "TGD-net": 1.0, "TGD-N2N": 0.8, "TGD2-N2N": 1.0}
-UPTAKE_SUV = {"body": 0.5, "lung": 0.3, "liver": 2.4, "lesion": 6.0, "bladder": 9.0, "heart": 3.0, "catheter": 6.0}
+SMOOTH_VOXELS = {
+    "v1-net": 1.3,
+    "v2-net": 0.8,
+    "FT-net": 0.9,
+    "TGD-net": 1.0,
+    "TGD-N2N": 0.8,
+    "TGD2-N2N": 1.0,
+}
+UPTAKE_SUV = {
+    "body": 0.5,
+    "lung": 0.3,
+    "liver": 2.4,
+    "lesion": 6.0,
+    "bladder": 9.0,
+    "heart": 3.0,
+    "catheter": 6.0,
+}
 BQML_PER_SUV = 2500.0
-SIDECAR = {"InjectedRadioactivity": 260.0, "BodyWeight": 70.0, "ScanStart": 3600.0, "TracerHalfLife": 6586.2}
+SIDECAR = {
+    "InjectedRadioactivity": 260.0,
+    "BodyWeight": 70.0,
+    "ScanStart": 3600.0,
+    "TracerHalfLife": 6586.2,
+}
 
 
 def labels(shape: tuple[int, int, int], bmi: float, catheter: bool) -> np.ndarray:
@@ -76,12 +98,20 @@ def truth(organs: np.ndarray) -> np.ndarray:
     return out
 
 
-def noisy(activity: np.ndarray, seconds: float, protocol: str, generator: np.random.Generator) -> np.ndarray:
+def noisy(
+    activity: np.ndarray, seconds: float, protocol: str, generator: np.random.Generator
+) -> np.ndarray:
     """Blurred activity with noise of a grain that is coarse for v1 and fine for v2."""
     grain = {"v1": (1.3, 0.9, 0.9), "v2": (0.55, 0.55, 0.55)}[protocol]
     white = ndimage.gaussian_filter(generator.standard_normal(activity.shape), grain)
     blurred = ndimage.gaussian_filter(activity, grain)
-    noise = white / white.std() * np.sqrt(np.maximum(blurred, 0) * BQML_PER_SUV) * 2.2 / np.sqrt(seconds)
+    noise = (
+        white
+        / white.std()
+        * np.sqrt(np.maximum(blurred, 0) * BQML_PER_SUV)
+        * 2.2
+        / np.sqrt(seconds)
+    )
     return np.maximum(blurred + noise, 0).astype(np.float32)
 
 
@@ -97,19 +127,32 @@ def samples(role: str) -> list[tuple[str, float, tuple[str, ...]]]:
     return []
 
 
-def fabricate(root: Path, shape: tuple[int, int, int] = (40, 40, 24), voxel_mm: tuple[float, ...] = (9, 9, 18)) -> Path:
-    """Write the whole tree under `root` / results; returns the results folder. Config and studies.tsv lie beside it."""
+def fabricate(
+    root: Path, shape: tuple[int, int, int] = (40, 40, 24), voxel_mm: tuple[float, ...] = (9, 9, 18)
+) -> Path:
+    """Write the whole tree under `root` / results; returns the results folder. Config and
+    studies.tsv lie beside it.
+    """
     results, generator = root / "results", np.random.default_rng(1)
     affine = grid_affine(shape, voxel_mm)
     write_json(root / "made_up.json", {"note": "made-up results"})
     studies = pd.DataFrame([(s, r, "analytic", b, 100 + i) for i, (s, r, b) in enumerate(STUDIES)],
                            columns=["study", "role", "source", "bmi", "seed"])  # fmt: skip
     write_csv(root / "studies.tsv", studies)
-    config = {"results": str(results), "networks": NETWORKS, "studies": str(root / "studies.tsv"), "sweep": SWEEP}
+    config = {
+        "results": str(results),
+        "networks": NETWORKS,
+        "studies": str(root / "studies.tsv"),
+        "sweep": SWEEP,
+    }
     config["grid"] = {"shape": list(shape), "voxel_mm": [float(v) for v in voxel_mm]}
     results.mkdir(parents=True, exist_ok=True)
     (results / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    tables = [_study(results, s, r, b, shape, affine, generator) for s, r, b in STUDIES if r.startswith("test")]
+    tables = [
+        _study(results, s, r, b, shape, affine, generator)
+        for s, r, b in STUDIES
+        if r.startswith("test")
+    ]
     for table in tables:
         write_csv(results / "metrics" / f"{table['study'].iloc[0]}.csv", table)
     write_csv(results / "metrics" / "metrics.csv", pd.concat(tables)[COLUMNS])
@@ -131,15 +174,30 @@ def judge(results: Path) -> None:
 
 
 def sweep(luck: float = 0.0) -> pd.DataFrame:
-    """A table of a sweep whose gain levels off and whose forgetting grows, both by `luck` (%) more than usual."""
+    """A table of a sweep whose gain levels off and whose forgetting grows, both by `luck` (%) more
+    than usual.
+    """
     rows = []
     for value in (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, PLAIN):
         x = min(value, 1.2)
         share, own = min(1.0, x**0.7), luck if value else 0.0
         change = float("nan") if value == PLAIN else 0.5 * x**2
-        losses = (0.01 * (1 + 0.05 * x**2 + own / 100), 0.01 * (1 - 0.2 * (1 - np.exp(-4 * x)) - own / 100))
+        losses = (
+            0.01 * (1 + 0.05 * x**2 + own / 100),
+            0.01 * (1 - 0.2 * (1 - np.exp(-4 * x)) - own / 100),
+        )
         counts = (round(259 * share), 259, round(83299 * share), 83299)
-        rows.append(("v1-net" if value == 0 else f"TGD-net@{value:g}", value, *counts, change, *losses, True, True))
+        rows.append(
+            (
+                "v1-net" if value == 0 else f"TGD-net@{value:g}",
+                value,
+                *counts,
+                change,
+                *losses,
+                True,
+                True,
+            )
+        )
     return pd.DataFrame(rows, columns=MEASURED)
 
 
@@ -148,19 +206,33 @@ def _study(results: Path, study: str, role: str, bmi: float, shape: tuple[int, i
     organs = labels(shape, bmi, role == "test_catheter")
     organs_path = results / "listmode" / study / "organs.nii.gz"
     write_labels(organs_path, organs, affine)
-    own = [n for n, e in NETWORKS.items() if e["data"] != "n2n" or role in ("test_bladder", "test_catheter")]
+    own = [
+        n
+        for n, e in NETWORKS.items()
+        if e["data"] != "n2n" or role in ("test_bladder", "test_catheter")
+    ]
     for sample, seconds, protocols in samples(role):
         for protocol in protocols:
             image = noisy(truth(organs), seconds, protocol, generator)
-            write_image(image_path(results / "recon", study, protocol, sample), image, affine, SIDECAR)
+            write_image(
+                image_path(results / "recon", study, protocol, sample), image, affine, SIDECAR
+            )
             if sample in ("600s", "half1", "half2"):
                 continue
             for network in own:
                 out = ndimage.gaussian_filter(image, SMOOTH_VOXELS[network])
-                if network in ("v2-net", "TGD-net"):  # the artefact that online learning is to remove
+                if network in (
+                    "v2-net",
+                    "TGD-net",
+                ):  # the artefact that online learning is to remove
                     inside = organs == ORGANS["bladder"]
                     out[np.roll(inside, 3, axis=0) & ~inside] += 6.0 * BQML_PER_SUV
-                write_image(image_path(results / "denoised" / network, study, protocol, sample), out, affine, SIDECAR)
+                write_image(
+                    image_path(results / "denoised" / network, study, protocol, sample),
+                    out,
+                    affine,
+                    SIDECAR,
+                )
     recon, denoised = results / "recon", results / "denoised"
     table, values = evaluate_study(study, role, "600s", organs_path, ORGANS, recon, denoised, own)
     voi_values.write(results / "metrics" / voi_values.file_name(study), values)
@@ -171,21 +243,33 @@ def _networks(results: Path, generator: np.random.Generator) -> None:
     for network, entry in NETWORKS.items():
         folder = results / ("models" if entry["method"] == "train" else "adapted")
         stems = (
-            [folder / network / s for s in ("bladder", "catheter")] if entry["data"] == "n2n" else [folder / network]
+            [folder / network / s for s in ("bladder", "catheter")]
+            if entry["data"] == "n2n"
+            else [folder / network]
         )
         for stem in stems:
             step = np.arange(0, 400, 8)
             loss = 0.02 + 0.1 * np.exp(-step / 60) + 0.002 * generator.standard_normal(len(step))
             log = pd.DataFrame({"step": step, "epoch": step // 50, "loss": loss})
-            log["validation_loss"] = np.where(step % 40 == 0, loss * 1.1, np.nan) if entry["data"] != "n2n" else np.nan
+            log["validation_loss"] = (
+                np.where(step % 40 == 0, loss * 1.1, np.nan) if entry["data"] != "n2n" else np.nan
+            )
             log["validation_psnr"], log["learning_rate"] = 30.0, 1e-3
             log["pixels_per_s"], log["seconds_left"] = 1e6, 0.0
             write_csv(stem.with_name(stem.name + "_log.csv"), log)
             kernels = {"kernels_total": 224, "kernels_retrained": 57, "useful_unchanged": True}
             counts = {**kernels, "parameters_total": 82000, "parameters_retrained": 12000}
             counts = counts if folder.name == "adapted" else {}
-            provenance = {"software": {"tgdpet": "0.1.0", "commit": "abc"}, "device": "cpu", "seed": 1, "wall_s": 9.0}
-            write_json(stem.with_name(stem.name + ".json"), {**counts, **provenance, "finished": "2026-01-01T00:00:00"})
+            provenance = {
+                "software": {"tgdpet": "0.1.0", "commit": "abc"},
+                "device": "cpu",
+                "seed": 1,
+                "wall_s": 9.0,
+            }
+            write_json(
+                stem.with_name(stem.name + ".json"),
+                {**counts, **provenance, "finished": "2026-01-01T00:00:00"},
+            )
 
 
 def _drop(results: Path, affine: np.ndarray) -> None:
@@ -205,7 +289,17 @@ def _drop(results: Path, affine: np.ndarray) -> None:
         change = float(np.sqrt(((volume - image) ** 2).mean()))
         dropped = int((kse < phi).sum())
         table.append(
-            ("v1-net", phi, dropped, len(kse), dropped * 360, len(kse) * 360, change, 300 + change, change / 300)
+            (
+                "v1-net",
+                phi,
+                dropped,
+                len(kse),
+                dropped * 360,
+                len(kse) * 360,
+                change,
+                300 + change,
+                change / 300,
+            )
         )
     names = ["network", "phi", "kernels_dropped", "kernels_total", "parameters_dropped", "parameters_total",
              "rmse_to_undropped_bqml", "rmse_to_reference_bqml", "relative_change"]  # fmt: skip
@@ -215,7 +309,8 @@ def _drop(results: Path, affine: np.ndarray) -> None:
 def _benchmarks(results: Path) -> None:
     def record(path: str, seconds: float) -> None:
         write_csv(
-            results / "benchmarks" / path, pd.DataFrame({"s": [seconds], "h:m:s": ["0:00:00"], "cpu_time": [seconds]})
+            results / "benchmarks" / path,
+            pd.DataFrame({"s": [seconds], "h:m:s": ["0:00:00"], "cpu_time": [seconds]}),
         )
 
     for study, role, _ in STUDIES:

@@ -50,7 +50,9 @@ def save(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
 def grid(
     rotate: float = 0.0, voxel: tuple[float, ...] = (4.0, 4.0, 4.0), length: float = 260.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Affine and voxel centres (X, Y, Z, 3) of a grid over the patient, turned about x by `rotate` radians."""
+    """Affine and voxel centres (X, Y, Z, 3) of a grid over the patient, turned about x by `rotate`
+    radians.
+    """
     shape = [int(n // v) for n, v in zip((290, 250, length), voxel, strict=True)]
     turn = np.eye(4)
     turn[1:3, 1:3] = [[np.cos(rotate), -np.sin(rotate)], [np.sin(rotate), np.cos(rotate)]]
@@ -73,7 +75,9 @@ def write(folder: Path, ct: bool = True, **how: Any) -> Path:
 def make(found: Path | Anatomy, role: str = "adapt", seed: int = 1, lesions: Any = ()) -> Phantom:
     if isinstance(found, Path):
         found = anatomy.read(found)
-    return anatomy.make(found, role, 24.0, np.random.default_rng(seed), SETTINGS, SHAPE, VOXEL, lesions)
+    return anatomy.make(
+        found, role, 24.0, np.random.default_rng(seed), SETTINGS, SHAPE, VOXEL, lesions
+    )
 
 
 def at(phantom: Phantom, x: float, y: float, z: float) -> tuple[int, int, int]:

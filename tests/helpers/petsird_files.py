@@ -1,4 +1,6 @@
-"""Small PETSIRD files for the tests: a simulated study's, and scanners and blocks made with the petsird package."""
+"""Small PETSIRD files for the tests: a simulated study's, and scanners and blocks made with the
+petsird package.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,17 @@ BACKGROUND = {
     "scatter_bq": 1e5, "scatter_centre_mm": [1.0, 2.0, 3.0], "scatter_sigma_mm": [50.0, 40.0, 30.0],
     "randoms_per_s": 1e-3,
 }  # fmt: skip
-GIVEN = {"injected_mbq": 250.0, "weight_kg": 70.0, "scan_start_s": 3600.0, "half_life_s": FDG_HALF_LIFE_S}
+GIVEN = {
+    "injected_mbq": 250.0,
+    "weight_kg": 70.0,
+    "scan_start_s": 3600.0,
+    "half_life_s": FDG_HALF_LIFE_S,
+}
 
 
-def study(folder: Path, n_events: int = 300, device: cylinder.Scanner = TINY, scan_s: float = 5.0) -> np.ndarray:
+def study(
+    folder: Path, n_events: int = 300, device: cylinder.Scanner = TINY, scan_s: float = 5.0
+) -> np.ndarray:
     """Write a study of random events on accepted LORs; return its events."""
     events = np.empty(n_events, EVENT)
     counts = [device.crystals_per_ring, device.rings, device.max_ring_difference]
@@ -41,7 +50,9 @@ def study(folder: Path, n_events: int = 300, device: cylinder.Scanner = TINY, sc
     cylinder.write(folder / "scanner.json", device)
     rng = np.random.default_rng(0)
     affine = nifti.grid_affine(tuple(GRID.shape), tuple(GRID.voxel_mm))
-    nifti.write_plain(folder / "mu.nii.gz", rng.uniform(0, 0.1, GRID.shape).astype(np.float32), affine)
+    nifti.write_plain(
+        folder / "mu.nii.gz", rng.uniform(0, 0.1, GRID.shape).astype(np.float32), affine
+    )
     nifti.write_labels(folder / "organs.nii.gz", rng.integers(0, 5, GRID.shape), affine)
     write_json(folder / "listmode.json", {
         "study": "s", "role": "adapt", "source": "analytic", "bmi": 25.0, "events": n_events, "scan_s": scan_s,
@@ -50,33 +61,50 @@ def study(folder: Path, n_events: int = 300, device: cylinder.Scanner = TINY, sc
     return events
 
 
-def header(elements: int = 3, modules: int = 8, windows: int = 1, tof_bins: int = 5) -> petsird.Header:
-    """A ring of `modules` modules of `elements` crystals along the axis, radius 100 mm, without efficiencies."""
+def header(
+    elements: int = 3, modules: int = 8, windows: int = 1, tof_bins: int = 5
+) -> petsird.Header:
+    """A ring of `modules` modules of `elements` crystals along the axis, radius 100 mm, without
+    efficiencies.
+    """
     info = petsird.ScannerInformation(model_name="ring")
     info.scanner_geometry.replicated_modules = [replicated(100.0, elements, modules)]
-    info.tof_bin_edges = [[petsird.BinEdges(edges=np.linspace(-50, 50, tof_bins + 1, dtype=np.float32))]]
+    info.tof_bin_edges = [
+        [petsird.BinEdges(edges=np.linspace(-50, 50, tof_bins + 1, dtype=np.float32))]
+    ]
     info.tof_resolution = [[40.0]]
-    info.event_energy_bin_edges = [petsird.BinEdges(edges=np.linspace(430, 650, windows + 1, dtype=np.float32))]
+    info.event_energy_bin_edges = [
+        petsird.BinEdges(edges=np.linspace(430, 650, windows + 1, dtype=np.float32))
+    ]
     info.energy_resolution_at_511 = [0.1]
     return petsird.Header(scanner=info)
 
 
 def replicated(radius: float, elements: int, modules: int) -> petsird.ReplicatedDetectorModule:
-    """Modules around the axis of crystals along it; the box spans 0 to 4 mm around the axis and along it."""
+    """Modules around the axis of crystals along it; the box spans 0 to 4 mm around the axis and
+    along it.
+    """
     corners = [
-        petsird.Coordinate(c=np.array([radius + x, y, z], np.float32)) for x in (0, 20) for y in (0, 4) for z in (0, 4)
+        petsird.Coordinate(c=np.array([radius + x, y, z], np.float32))
+        for x in (0, 20)
+        for y in (0, 4)
+        for z in (0, 4)
     ]
     box = petsird.BoxSolidVolume(shape=petsird.BoxShape(corners=corners))
     places = [turn(0.0, 5.0 * i) for i in range(elements)]
     crystals = petsird.ReplicatedBoxSolidVolume(object=box, transforms=places)
     at = [turn(2 * np.pi * i / modules, 0.0) for i in range(modules)]
-    return petsird.ReplicatedDetectorModule(object=petsird.DetectorModule(detecting_elements=crystals), transforms=at)
+    return petsird.ReplicatedDetectorModule(
+        object=petsird.DetectorModule(detecting_elements=crystals), transforms=at
+    )
 
 
 def turn(angle: float, z: float) -> petsird.RigidTransformation:
     """A turn about the axis and a shift along it."""
     c, s = np.cos(angle), np.sin(angle)
-    return petsird.RigidTransformation(matrix=np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, z]], np.float32))
+    return petsird.RigidTransformation(
+        matrix=np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, z]], np.float32)
+    )
 
 
 def prompts(*events: tuple[int, int, int]) -> list:

@@ -10,7 +10,9 @@ def jobs(text: str) -> dict[str, dict[str, str]]:
     found = {}
     for block in re.split(r"^(?=\s*(?:local)?rule \w+:$)", text, flags=re.M)[1:]:
         told = dict(re.findall(r"^ +(\w+): (.*)$", block, flags=re.M))
-        own = dict(word.split("=", 1) for word in told.get("resources", "").split(", ") if "=" in word)
+        own = dict(
+            word.split("=", 1) for word in told.get("resources", "").split(", ") if "=" in word
+        )
         if "benchmark" in told:
             found[told["benchmark"]] = {
                 **own,

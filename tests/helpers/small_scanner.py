@@ -1,4 +1,6 @@
-"""Small scanners and objects for the physics tests, and an independent projector to check the library's against."""
+"""Small scanners and objects for the physics tests, and an independent projector to check the
+library's against.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ Axes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def axes_mm(grid: Grid) -> Axes:
     """Voxel centres along x, y, z, mm, broadcastable to the grid."""
-    x, y, z = ((np.arange(n) - (n - 1) / 2) * v for n, v in zip(grid.shape, grid.voxel_mm, strict=True))
+    x, y, z = (
+        (np.arange(n) - (n - 1) / 2) * v for n, v in zip(grid.shape, grid.voxel_mm, strict=True)
+    )
     return x[:, None, None], y[None, :, None], z[None, None, :]
 
 
@@ -39,17 +43,25 @@ def cylinder(grid: Grid, radius_mm: float) -> np.ndarray:
     return painted(grid, (0.0, 0.0, 0.0), (radius_mm, radius_mm, math.inf))
 
 
-def painted(grid: Grid, centre_mm: tuple[float, ...], axes: tuple[float, ...], n: int = 4) -> np.ndarray:
+def painted(
+    grid: Grid, centre_mm: tuple[float, ...], axes: tuple[float, ...], n: int = 4
+) -> np.ndarray:
     """Share of each voxel inside an ellipsoid, from `n`^3 points a voxel, (X, Y, Z)."""
     fine = Grid([m * n for m in grid.shape], [v / n for v in grid.voxel_mm])
-    inside = sum(((a - c) / r) ** 2 for a, c, r in zip(axes_mm(fine), centre_mm, axes, strict=True)) <= 1
+    inside = (
+        sum(((a - c) / r) ** 2 for a, c, r in zip(axes_mm(fine), centre_mm, axes, strict=True)) <= 1
+    )
     inside = np.broadcast_to(inside, fine.shape)
     blocks = [s for m in grid.shape for s in (m, n)]
     return inside.reshape(blocks).mean(axis=(1, 3, 5)).astype(np.float32)
 
 
 def scan_of(
-    concentration_bqml: np.ndarray, mu_per_cm: np.ndarray, grid: Grid, scanner: Scanner, settings: Simulation
+    concentration_bqml: np.ndarray,
+    mu_per_cm: np.ndarray,
+    grid: Grid,
+    scanner: Scanner,
+    settings: Simulation,
 ) -> Scan:
     """A scan with source and attenuation on one grid."""
     x, y, z = grid.voxel_mm
@@ -59,10 +71,14 @@ def scan_of(
 
 
 def all_lors(scanner: Scanner) -> tuple[np.ndarray, np.ndarray]:
-    """Every LOR of a small scanner, counted one by one: crystals in the field of view, rings close enough."""
+    """Every LOR of a small scanner, counted one by one: crystals in the field of view, rings close
+    enough.
+    """
     n, out = scanner.crystals_per_ring, []
     gap = np.arange(n)
-    distance_mm = scanner.radius_mm * np.cos(np.pi * gap / n)  # of a chord over `gap` crystals from the axis
+    distance_mm = scanner.radius_mm * np.cos(
+        np.pi * gap / n
+    )  # of a chord over `gap` crystals from the axis
     for first in range(n):
         for second in range(first + 1, n):
             if abs(distance_mm[second - first]) > scanner.fov_radius_mm + 1e-9:
@@ -82,8 +98,12 @@ def some_lors(scanner: Scanner, n: int) -> tuple[np.ndarray, np.ndarray]:
     return det0[seen], det1[seen]
 
 
-def any_lors(scanner: Scanner, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Detector pairs and TOF bins of all kinds, outside the field of view and along the axis included."""
+def any_lors(
+    scanner: Scanner, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Detector pairs and TOF bins of all kinds, outside the field of view and along the axis
+    included.
+    """
     det0 = rng.integers(0, scanner.n_detectors, n)
     det1 = (det0 + rng.integers(1, scanner.n_detectors, n)) % scanner.n_detectors
     return det0, det1, rng.integers(-4, 5, n).astype(np.int32)
@@ -96,11 +116,15 @@ def events_of(det0: np.ndarray, det1: np.ndarray, tof: np.ndarray) -> np.ndarray
 
 
 def positions_mm(scanner: Scanner, det: np.ndarray) -> np.ndarray:
-    """Crystal centres (n, 3) from their numbers: crystal 0 begins at the x axis and counts towards y."""
+    """Crystal centres (n, 3) from their numbers: crystal 0 begins at the x axis and counts towards
+    y.
+    """
     ring, crystal = np.divmod(det, scanner.crystals_per_ring)
     angle = 2 * np.pi * (crystal + 0.5) / scanner.crystals_per_ring
     z = (ring - (scanner.rings - 1) / 2) * scanner.ring_pitch_mm
-    return np.stack([scanner.radius_mm * np.cos(angle), scanner.radius_mm * np.sin(angle), z], axis=1)
+    return np.stack(
+        [scanner.radius_mm * np.cos(angle), scanner.radius_mm * np.sin(angle), z], axis=1
+    )
 
 
 def events_mm(scanner: Scanner, events: np.ndarray) -> np.ndarray:
@@ -110,8 +134,12 @@ def events_mm(scanner: Scanner, events: np.ndarray) -> np.ndarray:
     return (p + q) / 2 + along * (events["tof"] * scanner.tof_bin_mm)[:, None]
 
 
-def joseph(image: np.ndarray, grid: Grid, scanner: Scanner, lor: tuple[int, int], tof: int | None = None) -> float:
-    """Joseph's line integral of one LOR, in slow plain steps: interpolate on each plane of the main axis."""
+def joseph(
+    image: np.ndarray, grid: Grid, scanner: Scanner, lor: tuple[int, int], tof: int | None = None
+) -> float:
+    """Joseph's line integral of one LOR, in slow plain steps: interpolate on each plane of the main
+    axis.
+    """
     p, q = positions_mm(scanner, np.array(lor))
     step, length = q - p, float(np.linalg.norm(q - p))
     main = int(np.argmax(np.abs(step)))
@@ -122,8 +150,13 @@ def joseph(image: np.ndarray, grid: Grid, scanner: Scanner, lor: tuple[int, int]
         point = p + step * (plane - p[main]) / step[main]
         weight = grid.voxel_mm[main] * length / abs(step[main])
         if tof is not None:
-            weight *= tof_weight(float(np.dot(point - (p + q) / 2, step) / length) - tof * scanner.tof_bin_mm, scanner)
-        total += weight * _bilinear(np.take(image, k, axis=main), *(_place(point[a], grid, a) for a in others))
+            weight *= tof_weight(
+                float(np.dot(point - (p + q) / 2, step) / length) - tof * scanner.tof_bin_mm,
+                scanner,
+            )
+        total += weight * _bilinear(
+            np.take(image, k, axis=main), *(_place(point[a], grid, a) for a in others)
+        )
     return total
 
 
@@ -141,7 +174,9 @@ def _bilinear(plane: np.ndarray, u: float, v: float) -> float:
 
 
 def tof_weight(distance_mm: float | np.ndarray, scanner: Scanner) -> np.ndarray:
-    """A TOF bin's share of emissions at a distance from its centre, cut at 3 sigma beyond its edges."""
+    """A TOF bin's share of emissions at a distance from its centre, cut at 3 sigma beyond its
+    edges.
+    """
     half, scale = scanner.tof_bin_mm / 2, math.sqrt(2) * scanner.tof_sigma_mm
     d = np.asarray(distance_mm, float)
     share = 0.5 * (erf((d + half) / scale) - erf((d - half) / scale))

@@ -31,15 +31,25 @@ def settled(net: nn.Module) -> nn.Module:
 
 
 class UNet(nn.Module):
-    """Two levels, with concatenation, a strided and a transposed convolution, and GroupNorm in one place."""
+    """Two levels, with concatenation, a strided and a transposed convolution, and GroupNorm in one
+    place.
+    """
 
     def __init__(self):
         super().__init__()
-        self.a = nn.Sequential(nn.Conv2d(3, 8, 3, padding="same"), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
-        self.down = nn.Sequential(nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
-        self.low = nn.Sequential(nn.Conv2d(16, 16, 3, padding=2, dilation=2), nn.GroupNorm(4, 16), nn.ELU())
+        self.a = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding="same"), nn.BatchNorm2d(8), nn.ReLU(inplace=True)
+        )
+        self.down = nn.Sequential(
+            nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), nn.ReLU(inplace=True)
+        )
+        self.low = nn.Sequential(
+            nn.Conv2d(16, 16, 3, padding=2, dilation=2), nn.GroupNorm(4, 16), nn.ELU()
+        )
         self.up = nn.ConvTranspose2d(16, 8, 2, stride=2)
-        self.b = nn.Sequential(nn.Conv2d(16, 8, 3, padding=1, padding_mode="reflect"), nn.BatchNorm2d(8), nn.ReLU())
+        self.b = nn.Sequential(
+            nn.Conv2d(16, 8, 3, padding=1, padding_mode="reflect"), nn.BatchNorm2d(8), nn.ReLU()
+        )
         self.out = nn.Conv2d(8, 3, 1)
 
     def forward(self, x):
@@ -48,7 +58,9 @@ class UNet(nn.Module):
 
 
 class Separable(nn.Module):
-    """Depthwise then pointwise, a grouped convolution, and a residual add; one block is used twice."""
+    """Depthwise then pointwise, a grouped convolution, and a residual add; one block is used
+    twice.
+    """
 
     def __init__(self):
         super().__init__()
@@ -86,11 +98,15 @@ def masks_of(net: nn.Module, phi: float = 0.5) -> dict[str, torch.Tensor]:
 
 
 def image(batch: int = 4, dtype=torch.float32, seed: int = 5, size: int = 16) -> torch.Tensor:
-    return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(seed)).to(dtype)
+    return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(seed)).to(
+        dtype
+    )
 
 
 def bits(net: nn.Module) -> dict[str, torch.Tensor]:
-    return {n: t.detach().clone().reshape(-1).view(torch.uint8) for n, t in net.state_dict().items()}
+    return {
+        n: t.detach().clone().reshape(-1).view(torch.uint8) for n, t in net.state_dict().items()
+    }
 
 
 def same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -107,15 +123,27 @@ def train(net, layer, optimizer, steps=3, bad=1.0, first=0):
 
 
 def kept(net, before, masks, batchnorm="eval") -> bool:
-    """Whether all that is useful has its bits of `before`, judged without the library's own bookkeeping."""
+    """Whether all that is useful has its bits of `before`, judged without the library's own
+    bookkeeping.
+    """
     norms = connectivity.followers(net, torch.zeros(1, 3, 16, 16))
-    free = {f"{m}.{k}": mask for c, mask in masks.items() for m in (c, *norms.get(c, [])) for k in ("weight", "bias")}
+    free = {
+        f"{m}.{k}": mask
+        for c, mask in masks.items()
+        for m in (c, *norms.get(c, []))
+        for k in ("weight", "bias")
+    }
     if batchnorm == "per_channel":
         free |= {
-            f"{m}.running_{k}": mask for c, mask in masks.items() for m in norms.get(c, []) for k in ("mean", "var")
+            f"{m}.running_{k}": mask
+            for c, mask in masks.items()
+            for m in norms.get(c, [])
+            for k in ("mean", "var")
         }
     for name, tensor in net.state_dict().items():
-        if (batchnorm == "train" and "running" in name) or (batchnorm != "eval" and "tracked" in name):
+        if (batchnorm == "train" and "running" in name) or (
+            batchnorm != "eval" and "tracked" in name
+        ):
             continue
         new = tensor.detach().reshape(-1).contiguous().view(torch.uint8)
         same = (before[name] == new).reshape(tensor.shape[0] if tensor.ndim else 1, -1).all(dim=1)
@@ -127,4 +155,8 @@ def kept(net, before, masks, batchnorm="eval") -> bool:
 def moved(net, before, masks) -> bool:
     """Whether every convolution with a target has moved."""
     now = bits(net)
-    return all(not torch.equal(now[f"{n}.weight"], before[f"{n}.weight"]) for n, m in masks.items() if bool(m.any()))
+    return all(
+        not torch.equal(now[f"{n}.weight"], before[f"{n}.weight"])
+        for n, m in masks.items()
+        if bool(m.any())
+    )

@@ -19,17 +19,23 @@ SETTINGS = Training(epochs=6, batch=4, patch=16, learning_rate=3e-3, l2=1e-4)
 
 
 def write_index(folder, seed=0, grain=8, samples=("60s",)):
-    """Two studies of noisy and one clean volume, one for training and one held out; returns the index table's path."""
+    """Two studies of noisy and one clean volume, one for training and one held out; returns the
+    index table's path.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, (study, split) in enumerate([("a", "train"), ("b", "val")]):
         rng = np.random.default_rng(seed + number)
         clean = np.zeros((8, 24, 24), np.float32)
         clean[:, 3:21, 3:21] = 1000 + 300 * np.sin(np.arange(18) / 2 + seed)
-        noisy = [clean * rng.gamma(grain, 1 / grain, clean.shape).astype(np.float32) for _ in samples]
+        noisy = [
+            clean * rng.gamma(grain, 1 / grain, clean.shape).astype(np.float32) for _ in samples
+        ]
         np.save(folder / f"{study}.npy", np.stack([*noisy, clean]))
         for at, sample in enumerate(samples):
-            rows += [(study, split, f"{study}.npy", sample, at, len(samples), z, 0.5) for z in range(8)]
+            rows += [
+                (study, split, f"{study}.npy", sample, at, len(samples), z, 0.5) for z in range(8)
+            ]
     path = folder / "index.tsv"
     columns = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
     pd.DataFrame(rows, columns=columns).to_csv(path, sep="\t", index=False)
@@ -39,7 +45,15 @@ def write_index(folder, seed=0, grain=8, samples=("60s",)):
 def parts(index, settings=SETTINGS, seed=1):
     """Training and held-out patches."""
     return [
-        PatchData(index, split, scale=1000.0, patch=settings.patch, air_fraction=0.05, seed=seed, device=CPU)
+        PatchData(
+            index,
+            split,
+            scale=1000.0,
+            patch=settings.patch,
+            air_fraction=0.05,
+            seed=seed,
+            device=CPU,
+        )
         for split in ("train", "val")
     ]
 
@@ -56,7 +70,10 @@ def state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def same(a, b):
     """Whether two states have the same bits."""
-    return all(torch.equal(a[n].reshape(-1).view(torch.uint8), b[n].reshape(-1).view(torch.uint8)) for n in a)
+    return all(
+        torch.equal(a[n].reshape(-1).view(torch.uint8), b[n].reshape(-1).view(torch.uint8))
+        for n in a
+    )
 
 
 def stop_at(data, call):

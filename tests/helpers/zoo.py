@@ -1,4 +1,6 @@
-"""Small networks of every kind of wiring, for the tests of which kernels feed what; `ZOO` name -> (network, input)."""
+"""Small networks of every kind of wiring, for the tests of which kernels feed what; `ZOO` name ->
+(network, input).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def unet() -> nn.Module:
         up = F.interpolate(low, scale_factor=2, mode="bilinear")
         return m.out(F.relu(m.up(torch.cat([up, top], 1))))
 
-    return Net(forward, down1=c2(1, 4), norm=nn.BatchNorm2d(4), down2=c2(4, 6), up=c2(10, 5), out=c2(5, 1))
+    return Net(
+        forward, down1=c2(1, 4), norm=nn.BatchNorm2d(4), down2=c2(4, 6), up=c2(10, 5), out=c2(5, 1)
+    )
 
 
 def resnet() -> nn.Module:
@@ -99,7 +103,15 @@ def norms() -> nn.Module:
         x = F.relu(m.layer(m.b(x).movedim(1, -1)).movedim(-1, 1))
         return m.d(m.c(x))
 
-    return Net(forward, a=c2(1, 6), group=nn.GroupNorm(2, 6), b=c2(6, 5), layer=nn.LayerNorm(5), c=c2(5, 4), d=c2(4, 1))
+    return Net(
+        forward,
+        a=c2(1, 6),
+        group=nn.GroupNorm(2, 6),
+        b=c2(6, 5),
+        layer=nn.LayerNorm(5),
+        c=c2(5, 4),
+        d=c2(4, 1),
+    )
 
 
 def functional_norms() -> nn.Module:
@@ -130,7 +142,13 @@ def dynamic() -> nn.Module:
             x = x + m.blocks[i](F.relu(x))
         return m.warm(x) if float(x.detach().abs().mean()) > 1e-3 else m.cold(x[:, 1:])
 
-    return Net(forward, stem=c2(1, 4), blocks=nn.ModuleList([c2(4, 4), c2(4, 4)]), warm=c2(4, 1), cold=c2(3, 1))
+    return Net(
+        forward,
+        stem=c2(1, 4),
+        blocks=nn.ModuleList([c2(4, 4), c2(4, 4)]),
+        warm=c2(4, 1),
+        cold=c2(3, 1),
+    )
 
 
 def squeeze() -> nn.Module:
@@ -142,7 +160,9 @@ def squeeze() -> nn.Module:
 
 
 class Gated(nn.Module):
-    """A residual branch behind a gate that starts at zero, and one whose output leaves the network directly."""
+    """A residual branch behind a gate that starts at zero, and one whose output leaves the network
+    directly.
+    """
 
     def __init__(self):
         super().__init__()
@@ -178,7 +198,9 @@ def one_d() -> nn.Module:
 
 
 def unbatched() -> nn.Module:
-    return nn.Sequential(c2(1, 5), nn.ReLU(), nn.ConvTranspose2d(5, 4, 2, stride=2), nn.ReLU(), c2(4, 2))
+    return nn.Sequential(
+        c2(1, 5), nn.ReLU(), nn.ConvTranspose2d(5, 4, 2, stride=2), nn.ReLU(), c2(4, 2)
+    )
 
 
 def image(*shape: int) -> Tensor:

@@ -1,4 +1,6 @@
-"""A study with a lesion inserted: its image shows the lesion, nothing else changes, and what cannot be is refused."""
+"""A study with a lesion inserted: its image shows the lesion, nothing else changes, and what cannot
+be is refused.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scanners.write(folder / "scanner.json", SCANNER)
     nifti.write_plain(folder / "mu.nii.gz", MU, affine)
     nifti.write_labels(folder / "organs.nii.gz", (MU > 0.05).astype(np.int16), affine)
-    nifti.write_image(folder / "truth.nii.gz", warm, affine, study_folder.image_sidecar(meta, 60.0, {}))
+    nifti.write_image(
+        folder / "truth.nii.gz", warm, affine, study_folder.image_sidecar(meta, 60.0, {})
+    )
     (folder / "additive.npy").write_bytes(b"of the old events")
     return folder
 
@@ -70,7 +74,9 @@ def test_the_image_shows_the_lesion_at_its_place_with_its_activity(study, tmp_pa
         events = np.asarray(read.events)
         additive = additive_term.additive(projector, events, MU, noise)
         protocol = ReconProtocol([6.0] * 3, 3, 4)
-        return osem.reconstruct(projector, events, additive, sens, read.meta["effective_s"], protocol)
+        return osem.reconstruct(
+            projector, events, additive, sens, read.meta["effective_s"], protocol
+        )
 
     more = image_of(put_in(study, tmp_path / "b")).astype(float) - image_of(study)
     r = np.sqrt(sum((a - c) ** 2 for a, c in zip(axes_mm(GRID), WARM.centre_mm, strict=True)))
@@ -83,7 +89,9 @@ def test_the_image_shows_the_lesion_at_its_place_with_its_activity(study, tmp_pa
 
 
 def test_nothing_else_changes_and_a_seed_repeats_it(study, tmp_path):
-    first, again, other = (put_in(study, tmp_path / str(i), seed=s) for i, s in enumerate((1, 1, 2)))
+    first, again, other = (
+        put_in(study, tmp_path / str(i), seed=s) for i, s in enumerate((1, 1, 2))
+    )
     assert (first / "events.npy").read_bytes() == (again / "events.npy").read_bytes()
     assert (first / "events.npy").read_bytes() != (other / "events.npy").read_bytes()
     for name in ("scanner.json", "mu.nii.gz"):
@@ -92,14 +100,19 @@ def test_nothing_else_changes_and_a_seed_repeats_it(study, tmp_path):
     old, new = study_folder.read(study), study_folder.read(first)
     (entry,) = new.meta["lesions"]
     assert new.meta["events"] - old.meta["events"] == entry["events"] > 1000
-    assert entry["expected_events"] == pytest.approx(entry["events"], abs=4 * math.sqrt(entry["events"]))
+    assert entry["expected_events"] == pytest.approx(
+        entry["events"], abs=4 * math.sqrt(entry["events"])
+    )
     assert {k: v for k, v in new.meta.items() if k not in ("events", "lesions")} == {
         k: v for k, v in old.meta.items() if k != "events"
     }
     labels, before = (nifti.read_labels(f / "organs.nii.gz")[0] for f in (first, study))
     ball = painted(GRID, WARM.centre_mm, (20.0,) * 3) >= 0.5
     np.testing.assert_array_equal(labels, np.where(ball, ORGANS["lesion"], before))
-    added = nifti.read_image(first / "truth.nii.gz").data - nifti.read_image(study / "truth.nii.gz").data
+    added = (
+        nifti.read_image(first / "truth.nii.gz").data
+        - nifti.read_image(study / "truth.nii.gz").data
+    )
     np.testing.assert_allclose(added, 3000 * painted(GRID, WARM.centre_mm, (20.0,) * 3), atol=1e-2)
 
 
@@ -108,9 +121,14 @@ def test_a_second_lesion_however_small_is_recorded_too(study, tmp_path):
     small = Sphere((-40.0, 4.0, 4.0), 1.0, 1e7, 6.0)
     second = put_in(first, tmp_path / "2", small)
     assert len(study_folder.read(second).meta["lesions"]) == 2
-    added = nifti.read_image(second / "truth.nii.gz").data - nifti.read_image(first / "truth.nii.gz").data
+    added = (
+        nifti.read_image(second / "truth.nii.gz").data
+        - nifti.read_image(first / "truth.nii.gz").data
+    )
     assert added.sum() * 0.512 == pytest.approx(1e7 * math.pi / 6 * 1e-3, rel=1e-3)
-    labels = [nifti.read_labels(f / "organs.nii.gz")[0] == ORGANS["lesion"] for f in (first, second)]
+    labels = [
+        nifti.read_labels(f / "organs.nii.gz")[0] == ORGANS["lesion"] for f in (first, second)
+    ]
     assert labels[1].sum() == labels[0].sum() + 1 and not (labels[0] & ~labels[1]).any()
 
 
@@ -127,7 +145,10 @@ def test_the_script_takes_suv(study, tmp_path, monkeypatch, root):
     ("changed", "message"),
     [
         ({"centre_mm": (110.0, 0.0, 0.0)}, "x = 110 mm leaves the field of view"),
-        ({"centre_mm": (0.0, 0.0, 30.0)}, r"z = 30 mm leaves the field of view, which ends at z = \+-44 mm"),
+        (
+            {"centre_mm": (0.0, 0.0, 30.0)},
+            r"z = 30 mm leaves the field of view, which ends at z = \+-44 mm",
+        ),
         ({"centre_mm": (0.0, math.nan, 0.0)}, "leaves the field of view"),
         ({"bqml": 0.0}, "expected the first two above 0"),
         ({"diameter_mm": -1.0}, "expected the first two above 0"),

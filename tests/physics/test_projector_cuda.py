@@ -1,4 +1,6 @@
-"""The CUDA kernels agree with the CPU's in numba's simulator, and compile to PTX where NVVM is installed."""
+"""The CUDA kernels agree with the CPU's in numba's simulator, and compile to PTX where NVVM is
+installed.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ print("agree")
 
 def test_kernels_agree_with_the_cpu_in_the_simulator():
     env = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": PATHS}
-    done = subprocess.run([sys.executable, "-c", AGREE], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", AGREE], env=env, capture_output=True, text=True, check=False
+    )
     assert done.stdout.strip() == "agree", done.stderr
 
 
@@ -88,10 +92,14 @@ def test_kernels_compile_to_ptx_without_a_gpu(name, monkeypatch):
     # numba compiles device functions for the GPU at hand: let it think of one
     device = SimpleNamespace(compute_capability=(8, 0))
     monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: device)
-    ptx, _ = cuda.compile_ptx(getattr(projector_cuda, name).py_func, SIGNATURES[name], cc=(8, 0), fastmath=True)
+    ptx, _ = cuda.compile_ptx(
+        getattr(projector_cuda, name).py_func, SIGNATURES[name], cc=(8, 0), fastmath=True
+    )
     entries = [line for line in ptx.splitlines() if ".entry" in line]
     assert len(entries) == 1 and name in entries[0]
-    assert ("red." in ptx or "atom." in ptx) == (name != "forward")  # back projections add atomically
+    assert ("red." in ptx or "atom." in ptx) == (
+        name != "forward"
+    )  # back projections add atomically
     assert ".local" not in ptx  # nothing spills to slow memory
 
 
@@ -111,8 +119,17 @@ def test_on_a_gpu_the_pair_is_adjoint():
         pytest.skip("no GPU")
     from small_scanner import SMALL, SMALL_GRID, some_lors
 
-    rng, projector, (det0, det1) = np.random.default_rng(1), CudaProjector(SMALL, SMALL_GRID), some_lors(SMALL, 5000)
+    rng, projector, (det0, det1) = (
+        np.random.default_rng(1),
+        CudaProjector(SMALL, SMALL_GRID),
+        some_lors(SMALL, 5000),
+    )
     x = rng.random(SMALL_GRID.shape, dtype=np.float32)
-    y, tof = rng.random(len(det0), dtype=np.float32), rng.integers(-3, 4, len(det0)).astype(np.int32)
+    y, tof = (
+        rng.random(len(det0), dtype=np.float32),
+        rng.integers(-3, 4, len(det0)).astype(np.int32),
+    )
     left = np.vdot(projector.forward(x, det0, det1, tof).astype(float), y)
-    np.testing.assert_allclose(np.vdot(projector.back(y, det0, det1, tof).astype(float), x), left, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.vdot(projector.back(y, det0, det1, tof).astype(float), x), left, rtol=1e-5
+    )

@@ -1,4 +1,6 @@
-"""The command line of the numbered scripts: options from the configuration's dataclasses, errors in one line."""
+"""The command line of the numbered scripts: options from the configuration's dataclasses, errors in
+one line.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from ..io import recorder
 
 def parser(description: str) -> argparse.ArgumentParser:
     """A parser that shows defaults in its help."""
-    out = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    out = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     out.add_argument("--version", action="version", version=f"tgdpet {__version__}")
     return out
 
@@ -27,8 +31,12 @@ def parser(description: str) -> argparse.ArgumentParser:
 def add_options(
     out: argparse.ArgumentParser, section: type, title: str | None = None, skip: Container[str] = ()
 ) -> None:
-    """One `--kebab-case` option for each scalar or list field of a configuration dataclass, but those in `skip`."""
-    group = out.add_argument_group(title or (section.__doc__ or section.__name__).strip().rstrip("."))
+    """One `--kebab-case` option for each scalar or list field of a configuration dataclass, but
+    those in `skip`.
+    """
+    group = out.add_argument_group(
+        title or (section.__doc__ or section.__name__).strip().rstrip(".")
+    )
     defaults, hints = section(), typing.get_type_hints(section)
     for field in dataclasses.fields(section):
         if field.name in skip:
@@ -48,14 +56,18 @@ def add_options(
             type=kind,
             nargs="+" if many else None,
             default=getattr(defaults, field.name),
-            metavar="{" + ",".join(choices) + "}" if (choices := field.metadata.get("choices")) else kind.__name__,
+            metavar="{" + ",".join(choices) + "}"
+            if (choices := field.metadata.get("choices"))
+            else kind.__name__,
             help=text,
         )
 
 
 def from_options(args: argparse.Namespace, section: type, skip: Container[str] = ()) -> Any:
     """The configuration dataclass that the parsed options describe, checked against its limits."""
-    values = {f.name: getattr(args, f.name) for f in dataclasses.fields(section) if f.name not in skip}
+    values = {
+        f.name: getattr(args, f.name) for f in dataclasses.fields(section) if f.name not in skip
+    }
     return load_section(section, {k: v for k, v in values.items() if v is not None}, "command line")
 
 
@@ -77,7 +89,8 @@ def to_options(section: Any, skip: Container[str] = ()) -> str:
 def as_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The parsed options as JSON values, for a sidecar."""
     return {
-        key: [str(v) for v in value] if isinstance(value, list) else str(value) for key, value in vars(args).items()
+        key: [str(v) for v in value] if isinstance(value, list) else str(value)
+        for key, value in vars(args).items()
     }
 
 
@@ -94,7 +107,10 @@ def run(main: Callable[[], None]) -> None:
         if not (isinstance(error, MemoryError) or _lacks_memory(error)):
             raise
         words = " ".join(str(error).split()) or "no more could be had"
-        print(f"error: out of memory: {words}; run fewer jobs at once, or ask for more (mem_mb)", file=sys.stderr)
+        print(
+            f"error: out of memory: {words}; run fewer jobs at once, or ask for more (mem_mb)",
+            file=sys.stderr,
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -103,7 +119,10 @@ def run(main: Callable[[], None]) -> None:
 
 def _lacks_memory(error: RuntimeError) -> bool:
     """Whether torch says that memory of the machine or the GPU is out; both are RuntimeErrors."""
-    return any(words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory"))
+    return any(
+        words in str(error)
+        for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
 
 
 def _flag(name: str) -> str:

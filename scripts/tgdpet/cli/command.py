@@ -12,9 +12,7 @@ from .. import __version__
 from . import arguments
 
 ABOUT = "Denoise an image by hand, or hand a network to other programs."
-WARNING = (
-    "Research software, not for diagnosis. What is wrong with the input is one line on the screen and exit code 1."
-)
+WARNING = "Research software, not for diagnosis. What is wrong with the input is one line on the screen and exit code 1."
 DENOISE = """\
 Denoise one NIfTI image of activity with a trained network.
 
@@ -33,7 +31,9 @@ file's metadata."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run the command line `words`, that of the program by default; errors are one line and exit code 1."""
+    """Run the command line `words`, that of the program by default; errors are one line and exit
+    code 1.
+    """
     arguments.run(lambda: _run(words))
 
 
@@ -42,12 +42,17 @@ def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(prog="tgdpet", description=ABOUT, epilog=WARNING)
     out.add_argument("--version", action="version", version=f"tgdpet {__version__}")
     commands = out.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text, add_arguments in (("denoise", DENOISE, _denoise_arguments), ("export", EXPORT, _export_arguments)):
+    for name, text, add_arguments in (
+        ("denoise", DENOISE, _denoise_arguments),
+        ("export", EXPORT, _export_arguments),
+    ):
         one = commands.add_parser(
             name, help=text.splitlines()[0], description=text, epilog=WARNING,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
-        one.add_argument("--model", type=Path, required=True, metavar="M", help="trained network (.safetensors)")
+        one.add_argument(
+            "--model", type=Path, required=True, metavar="M", help="trained network (.safetensors)"
+        )
         add_arguments(one)
         one.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     return out
@@ -55,10 +60,17 @@ def parser() -> argparse.ArgumentParser:
 
 def _denoise_arguments(out: argparse.ArgumentParser) -> None:
     out.add_argument("image", type=Path, metavar="IN", help="noisy image (.nii or .nii.gz)")
-    out.add_argument("out", type=Path, metavar="OUT", help="denoised image to write (.nii or .nii.gz)")
-    out.add_argument("--units", help="the input's units, where no JSON file says them: Bq/mL or kBq/mL")
     out.add_argument(
-        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to run; auto: a GPU if there is one"
+        "out", type=Path, metavar="OUT", help="denoised image to write (.nii or .nii.gz)"
+    )
+    out.add_argument(
+        "--units", help="the input's units, where no JSON file says them: Bq/mL or kBq/mL"
+    )
+    out.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="where to run; auto: a GPU if there is one",
     )
     out.add_argument("--threads", type=int, help="CPU threads; all cores if not given")
 
@@ -90,11 +102,19 @@ def _denoise(args: argparse.Namespace) -> None:
     noisy = nifti.read_converted(args.image, args.units)
     with Progress(noisy.data.shape[2], f"denoise {args.image.name}", "slices") as bar:
         write_denoised(
-            args.out, noisy, network, place, [args.image, args.model], arguments.as_settings(args), bar.update
+            args.out,
+            noisy,
+            network,
+            place,
+            [args.image, args.model],
+            arguments.as_settings(args),
+            bar.update,
         )
     size = " x ".join(map(str, noisy.data.shape))
     seconds = time.monotonic() - started
-    print(f"{args.out}: {size} voxels in Bq/mL, by {network[1].network}, {seconds:.1f} s on {device.describe(place)}")
+    print(
+        f"{args.out}: {size} voxels in Bq/mL, by {network[1].network}, {seconds:.1f} s on {device.describe(place)}"
+    )
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -113,11 +133,19 @@ def _files_of(model: Path) -> list[Path]:
 
 
 def _check_out(
-    out: Path, suffixes: tuple[str, ...], written: Sequence[Path], read: Sequence[Path], overwrite: bool
+    out: Path,
+    suffixes: tuple[str, ...],
+    written: Sequence[Path],
+    read: Sequence[Path],
+    overwrite: bool,
 ) -> None:
-    """Refuse, before any work, an output that cannot be written or that would take the place of something."""
+    """Refuse, before any work, an output that cannot be written or that would take the place of
+    something.
+    """
     if not out.name.endswith(suffixes):
-        raise ValueError(f"{out}: expected an output named {' or '.join('*' + s for s in suffixes)}")
+        raise ValueError(
+            f"{out}: expected an output named {' or '.join('*' + s for s in suffixes)}"
+        )
     if not out.parent.is_dir():
         raise FileNotFoundError(f"{out}: the folder {out.parent} does not exist")
     if not os.access(out.parent, os.W_OK):
@@ -125,7 +153,9 @@ def _check_out(
     for path in written:
         for source in read:
             if path.exists() and source.exists() and path.samefile(source):
-                raise ValueError(f"{path}: is the input {source} and would be overwritten; choose another output")
+                raise ValueError(
+                    f"{path}: is the input {source} and would be overwritten; choose another output"
+                )
         if path.is_dir():
             raise IsADirectoryError(f"{path}: is a folder")
         if path.exists() and not overwrite:

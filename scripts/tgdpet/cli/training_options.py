@@ -15,9 +15,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", type=Path, required=True, help="index.tsv of the training set")
     parser.add_argument("--name", required=True, help="the new network's name")
     parser.add_argument("--seed", type=int, default=0, help="the run's seed")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to train")
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to train"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--checkpoint", type=Path, help="where to keep the state of an unfinished run")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="where to keep the state of an unfinished run"
+    )
     parser.add_argument("--out", type=Path, required=True, help="weights to write (.safetensors)")
     arguments.add_options(parser, Compute)
 

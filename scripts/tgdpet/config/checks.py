@@ -16,7 +16,9 @@ from .schema import ConfigError, nearest
 if TYPE_CHECKING:
     from .sections import Config, NetworkEntry
 
-PATH = re.compile(r"[\w./][\w./+@=-]*")  # what shell, Snakemake's patterns and --pairs all take as it is
+PATH = re.compile(
+    r"[\w./][\w./+@=-]*"
+)  # what shell, Snakemake's patterns and --pairs all take as it is
 # The methods that a key of a network belongs to; method, data and base belong to all.
 BELONGS = {
     "weights": ("train",),
@@ -37,25 +39,41 @@ def check_whole(config: Config, source: str) -> None:
     """Raise ConfigError naming the source, the dotted key, the value and what is allowed."""
     _check_sampling(config, source)
     paths = {"results": config.results, "studies": config.studies}
-    paths |= {f"networks.{n}.weights": e.weights for n, e in config.networks.items() if e.weights is not None}
+    paths |= {
+        f"networks.{n}.weights": e.weights
+        for n, e in config.networks.items()
+        if e.weights is not None
+    }
     for key, text in paths.items():
         if not PATH.fullmatch(text):
-            raise ConfigError(f"{source}: {key}: {text!r} is not allowed; a path of letters, digits and . _ / + @ = -")
+            raise ConfigError(
+                f"{source}: {key}: {text!r} is not allowed; a path of letters, digits and . _ / + @ = -"
+            )
     for name in ("v1", "v2"):
         if name not in config.protocols:
-            raise ConfigError(f"{source}: protocols: {name!r} is missing; v1 and v2 are both needed")
+            raise ConfigError(
+                f"{source}: protocols: {name!r} is missing; v1 and v2 are both needed"
+            )
     for name in config.protocols:
         if name not in ("v1", "v2"):
-            raise ConfigError(f"{source}: protocols.{name}: unknown protocol; allowed are v1 and v2")
+            raise ConfigError(
+                f"{source}: protocols.{name}: unknown protocol; allowed are v1 and v2"
+            )
     for stage in ("train", "adapt", "online"):
         patch = getattr(config, stage).patch
         if patch > min(config.grid.shape[:2]):
-            raise ConfigError(f"{source}: {stage}.patch: {patch} voxels do not fit in grid.shape = {config.grid.shape}")
+            raise ConfigError(
+                f"{source}: {stage}.patch: {patch} voxels do not fit in grid.shape = {config.grid.shape}"
+            )
     for name, entry in config.networks.items():
         if name == "input":
-            raise ConfigError(f"{source}: networks.input: this name is taken by the noisy image in the tables")
+            raise ConfigError(
+                f"{source}: networks.input: this name is taken by the noisy image in the tables"
+            )
         if (same := [n for n in config.networks if n.lower() == name.lower()]) != [name]:
-            raise ConfigError(f"{source}: networks: {' and '.join(same)} would share files on some disks; rename one")
+            raise ConfigError(
+                f"{source}: networks: {' and '.join(same)} would share files on some disks; rename one"
+            )
         _check_network(name, entry, config.networks, source)
     _check_score(config, source)
     _check_sweep(config, source)
@@ -69,9 +87,13 @@ def _check_sampling(config: Config, source: str) -> None:
         ("sampling.test_s", sampling.test_s),
     ]:
         if seconds >= scan_s:
-            raise ConfigError(f"{source}: {key}: {seconds:g} s; allowed is less than simulation.scan_s = {scan_s:g} s")
+            raise ConfigError(
+                f"{source}: {key}: {seconds:g} s; allowed is less than simulation.scan_s = {scan_s:g} s"
+            )
     if len({f"{s:g}" for s in sampling.levels_s}) != len(sampling.levels_s):
-        raise ConfigError(f"{source}: sampling.levels_s: a level is named twice: {sampling.levels_s}")
+        raise ConfigError(
+            f"{source}: sampling.levels_s: a level is named twice: {sampling.levels_s}"
+        )
 
 
 def check_seeds(seeds: object, source: str) -> list[int]:
@@ -79,7 +101,9 @@ def check_seeds(seeds: object, source: str) -> list[int]:
 
     Snakemake hands over lists of the command line (`--config seeds='[1,2]'`) as texts.
     """
-    if not isinstance(seeds, list) or not all(type(s) in (int, str) and str(s).isdecimal() for s in seeds):
+    if not isinstance(seeds, list) or not all(
+        type(s) in (int, str) and str(s).isdecimal() for s in seeds
+    ):
         raise ConfigError(f"{source}: seeds: expected a list of whole numbers >= 0, got {seeds!r}")
     numbers = [int(s) for s in seeds]
     if len(set(numbers)) < len(numbers):
@@ -88,22 +112,34 @@ def check_seeds(seeds: object, source: str) -> list[int]:
 
 
 def check_entry(start: str, entry: NetworkEntry) -> None:
-    """Refuse keys that do not belong to the entry's method, or to each other; `start` begins the ConfigError."""
+    """Refuse keys that do not belong to the entry's method, or to each other; `start` begins the
+    ConfigError.
+    """
     for field in dataclasses.fields(entry):
         value, methods = getattr(entry, field.name), BELONGS.get(field.name)
         if methods is not None and entry.method not in methods and value != field.default:
             allowed = f"it belongs to {' and '.join(methods)}: remove it"
-            raise ConfigError(f"{start}{field.name}: {value!r} is not allowed for method {entry.method!r}; {allowed}")
+            raise ConfigError(
+                f"{start}{field.name}: {value!r} is not allowed for method {entry.method!r}; {allowed}"
+            )
     if entry.method == "finetune" and entry.batchnorm == "per_channel":
-        raise ConfigError(f"{start}batchnorm: 'per_channel' belongs to tgd; allowed here is eval or train")
+        raise ConfigError(
+            f"{start}batchnorm: 'per_channel' belongs to tgd; allowed here is eval or train"
+        )
     if entry.strength is not None and entry.penalty == "none":
-        raise ConfigError(f"{start}strength: {entry.strength:g}, but penalty is 'none'; allowed with ewc, l2sp or lwf")
+        raise ConfigError(
+            f"{start}strength: {entry.strength:g}, but penalty is 'none'; allowed with ewc, l2sp or lwf"
+        )
     if entry.penalty != "none" and entry.strength is None and entry.data == "n2n":
-        raise ConfigError(f"{start}strength: missing; a single study (data: n2n) holds nothing out to choose it on")
+        raise ConfigError(
+            f"{start}strength: missing; a single study (data: n2n) holds nothing out to choose it on"
+        )
 
 
 def check_weights(networks: Mapping[str, NetworkEntry]) -> None:
-    """Raise ConfigError if a file that a network is to be taken from is not there or holds no network."""
+    """Raise ConfigError if a file that a network is to be taken from is not there or holds no
+    network.
+    """
     for name, entry in networks.items():
         if entry.weights is None:
             continue
@@ -116,46 +152,72 @@ def check_weights(networks: Mapping[str, NetworkEntry]) -> None:
         except (SafetensorError, OSError) as error:
             raise ConfigError(f"{where}: not a readable safetensors file: {error}") from None
         if NETWORK_KEY not in keys:
-            raise ConfigError(f"{where}: no {NETWORK_KEY!r} in the metadata; this is not a network of this pipeline")
+            raise ConfigError(
+                f"{where}: no {NETWORK_KEY!r} in the metadata; this is not a network of this pipeline"
+            )
 
 
-def _check_network(name: str, entry: NetworkEntry, networks: Mapping[str, NetworkEntry], source: str) -> None:
+def _check_network(
+    name: str, entry: NetworkEntry, networks: Mapping[str, NetworkEntry], source: str
+) -> None:
     key, method = f"{source}: networks.{name}", entry.method
     check_entry(f"{key}.", entry)
     if method == "train":
         if entry.base is not None:
-            raise ConfigError(f"{key}.base: {entry.base!r}, but method 'train' starts from scratch: remove it")
+            raise ConfigError(
+                f"{key}.base: {entry.base!r}, but method 'train' starts from scratch: remove it"
+            )
         if entry.weights is not None and entry.data == "n2n":
-            raise ConfigError(f"{key}.weights: {entry.weights!r}, but data 'n2n' makes a network a study: remove it")
+            raise ConfigError(
+                f"{key}.weights: {entry.weights!r}, but data 'n2n' makes a network a study: remove it"
+            )
         if entry.data == "adapt":
-            raise ConfigError(f"{key}.data: 'adapt' is not allowed for method 'train'; allowed is v1 or v2 or n2n")
+            raise ConfigError(
+                f"{key}.data: 'adapt' is not allowed for method 'train'; allowed is v1 or v2 or n2n"
+            )
         return
     if entry.base is None:
         raise ConfigError(f"{key}.base: missing; method {method!r} needs the network to start from")
     if entry.base not in networks:
-        raise ConfigError(f"{key}.base: unknown network {entry.base!r}; {nearest(entry.base, networks)}")
+        raise ConfigError(
+            f"{key}.base: unknown network {entry.base!r}; {nearest(entry.base, networks)}"
+        )
     if entry.data in ("v1", "v2"):
-        raise ConfigError(f"{key}.data: {entry.data!r} is not allowed for method {method!r}; allowed is adapt or n2n")
+        raise ConfigError(
+            f"{key}.data: {entry.data!r} is not allowed for method {method!r}; allowed is adapt or n2n"
+        )
     chain = [name]
     while (base := networks[chain[-1]].base) is not None and base in networks:
         if base in chain:
-            raise ConfigError(f"{key}.base: the chain runs in a circle: {' <- '.join([*chain, base])}")
+            raise ConfigError(
+                f"{key}.base: the chain runs in a circle: {' <- '.join([*chain, base])}"
+            )
         chain.append(base)
     if entry.accumulate and networks[entry.base].method != "tgd":
-        raise ConfigError(f"{key}.accumulate: true, but {entry.base!r} is no network made by tgd: remove it")
+        raise ConfigError(
+            f"{key}.accumulate: true, but {entry.base!r} is no network made by tgd: remove it"
+        )
     if networks[entry.base].data == "n2n":
-        raise ConfigError(f"{key}.base: {entry.base!r} belongs to one study (data: n2n); name another network")
+        raise ConfigError(
+            f"{key}.base: {entry.base!r} belongs to one study (data: n2n); name another network"
+        )
 
 
 def _check_score(config: Config, source: str) -> None:
     name, networks = config.score.network, config.networks
     shown = [f"{phi:g}" for phi in (0.0, *config.score.drop_phi)]
     if len(set(shown)) < len(shown):
-        raise ConfigError(f"{source}: score.drop_phi: {config.score.drop_phi}: each once, and not 0 (always there)")
+        raise ConfigError(
+            f"{source}: score.drop_phi: {config.score.drop_phi}: each once, and not 0 (always there)"
+        )
     if networks and name not in networks:
-        raise ConfigError(f"{source}: score.network: unknown network {name!r}; {nearest(name, networks)}")
+        raise ConfigError(
+            f"{source}: score.network: unknown network {name!r}; {nearest(name, networks)}"
+        )
     if networks and networks[name].data == "n2n":
-        raise ConfigError(f"{source}: score.network: {name!r} belongs to one study (data: n2n); name another network")
+        raise ConfigError(
+            f"{source}: score.network: {name!r} belongs to one study (data: n2n); name another network"
+        )
 
 
 def _check_sweep(config: Config, source: str) -> None:
@@ -171,4 +233,6 @@ def _check_sweep(config: Config, source: str) -> None:
     entry = networks[sweep.network]
     if (entry.method, entry.data) != ("tgd", "adapt"):
         made = f"has method {entry.method!r} and data {entry.data!r}"
-        raise ConfigError(f"{source}: sweep.network: {sweep.network!r} {made}; allowed is method tgd with data adapt")
+        raise ConfigError(
+            f"{source}: sweep.network: {sweep.network!r} {made}; allowed is method tgd with data adapt"
+        )

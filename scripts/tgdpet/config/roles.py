@@ -32,7 +32,9 @@ REALISATION = re.compile(r"real\d+")
 
 @dataclass(frozen=True)
 class Sample:
-    """A part of a list mode: events in `thin`'s lowest `share` and then in part `part` of `parts`."""
+    """A part of a list mode: events in `thin`'s lowest `share` and then in part `part` of
+    `parts`.
+    """
 
     name: str
     share: float
@@ -46,7 +48,9 @@ class Sample:
 
 
 def samples_of(role: str, sampling: Sampling, scan_s: float) -> list[Sample]:
-    """The samples a study of this role needs (names as in the image files); the whole scan is the last."""
+    """The samples a study of this role needs (names as in the image files); the whole scan is the
+    last.
+    """
     whole = Sample(level_name(scan_s), 1.0)
 
     if role in TRAINED_ON:
@@ -72,7 +76,9 @@ def fractions(role: str, config: Config) -> list[float]:
 
 
 def protocols(role: str, config: Config) -> tuple[str, ...]:
-    """The protocols that a study of this role is reconstructed with; none if nothing is trained on it."""
+    """The protocols that a study of this role is reconstructed with; none if nothing is trained on
+    it.
+    """
     if role == TRAINING:
         return tuple(sorted({"v1", "v2"} & sweep.datasets(config)))
 
@@ -85,7 +91,9 @@ def n_noisy_images(role: str, config: Config) -> int:
 
 
 def is_noisy_input(sample: str, scan_s: float) -> bool:
-    """Whether networks denoise this sample of a test study: neither the whole scan nor a half to learn from."""
+    """Whether networks denoise this sample of a test study: neither the whole scan nor a half to
+    learn from.
+    """
     return sample != level_name(scan_s) and not sample.startswith("half")
 
 
@@ -95,7 +103,9 @@ def role_of_dataset(data: str) -> str:
 
 
 def nominal_s(scan_s: float, expected_s: float | None, where: str | Path) -> float:
-    """The duration that names the whole scan: the expected one, which the scan must have within 1 %; ValueError."""
+    """The duration that names the whole scan: the expected one, which the scan must have within 1
+    %; ValueError.
+    """
     if expected_s is None:
         return scan_s
 

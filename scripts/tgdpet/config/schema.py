@@ -1,4 +1,5 @@
-"""Checked mappings: frozen dataclasses with limits, built from parsed YAML or turned into a JSON schema.
+"""Checked mappings: frozen dataclasses with limits, built from parsed YAML or turned into a JSON
+schema.
 
 Nothing here knows what the settings mean; `tgdpet.config.sections` does.
 """
@@ -19,7 +20,9 @@ NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9+-]*$")
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be run; the message names file, key, value and what is allowed."""
+    """A configuration that cannot be run; the message names file, key, value and what is
+    allowed.
+    """
 
 
 def limits(
@@ -33,7 +36,9 @@ def limits(
     least: int = 1,
     help: str = "",
 ) -> Any:
-    """A dataclass field with its limits (`low <= x <= high`, `x > above`, `least` values of a list) and its help."""
+    """A dataclass field with its limits (`low <= x <= high`, `x > above`, `least` values of a list)
+    and its help.
+    """
     meta: dict[str, Any] = {"low": low, "high": high, "above": above, "choices": choices}
     meta |= {"length": length, "least": least, "help": help}
     if isinstance(default, (list, dict)):
@@ -42,7 +47,8 @@ def limits(
 
 
 def build(cls: type, raw: Any, key: str, source: str) -> Any:
-    """An instance of the dataclass `cls` from the mapping `raw`, found at `key` of the file `source`.
+    """An instance of the dataclass `cls` from the mapping `raw`, found at `key` of the file
+    `source`.
 
     Raises ConfigError naming the source, the dotted key, the value and what is allowed.
     """
@@ -72,7 +78,9 @@ def _value(hint: Any, raw: Any, key: str, meta: Mapping[str, Any], source: str) 
         inner = typing.get_args(hint)[1]
         for name in raw:
             if not NAME.fullmatch(str(name)):
-                raise ConfigError(f"{source}: {_dot(key, name)!r}: a name has letters, digits, '+' and '-' only")
+                raise ConfigError(
+                    f"{source}: {_dot(key, name)!r}: a name has letters, digits, '+' and '-' only"
+                )
         return {str(n): _value(inner, v, _dot(key, n), {}, source) for n, v in raw.items()}
     if origin is list:
         if not isinstance(raw, list):
@@ -82,7 +90,10 @@ def _value(hint: Any, raw: Any, key: str, meta: Mapping[str, Any], source: str) 
             raise ConfigError(f"{source}: {key}: expected {length} values, got {len(raw)}: {raw}")
         if not raw and meta.get("least", 1):
             raise ConfigError(f"{source}: {key}: expected at least one value, got an empty list")
-        return [_scalar(typing.get_args(hint)[0], v, f"{key}[{i}]", meta, source) for i, v in enumerate(raw)]
+        return [
+            _scalar(typing.get_args(hint)[0], v, f"{key}[{i}]", meta, source)
+            for i, v in enumerate(raw)
+        ]
     return _scalar(hint, raw, key, meta, source)
 
 
@@ -90,7 +101,9 @@ def _scalar(hint: type, raw: Any, key: str, meta: Mapping[str, Any], source: str
     if hint is float and isinstance(raw, int) and not isinstance(raw, bool):
         raw = float(raw)
     if not isinstance(raw, hint) or (isinstance(raw, bool) and hint is not bool):
-        wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[hint]
+        wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[
+            hint
+        ]
         hint_text = " (write 1.0e-3, not 1e-3)" if hint is float and isinstance(raw, str) else ""
         raise ConfigError(f"{source}: {key}: expected {wanted}, got {_show(raw)}{hint_text}")
     if isinstance(raw, float) and not math.isfinite(raw):
@@ -102,14 +115,18 @@ def _scalar(hint: type, raw: Any, key: str, meta: Mapping[str, Any], source: str
         or (meta.get("above") is not None and not raw > meta["above"])
     )
     if bad:
-        raise ConfigError(f"{source}: {key}: {_show(raw)} is not allowed; allowed is {_range_text(meta)}")
+        raise ConfigError(
+            f"{source}: {key}: {_show(raw)} is not allowed; allowed is {_range_text(meta)}"
+        )
     return raw
 
 
 def object_schema(cls: type) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of the dataclass `cls`."""
     hints = typing.get_type_hints(cls)
-    properties = {f.name: _property_schema(hints[f.name], f.metadata) for f in dataclasses.fields(cls)}
+    properties = {
+        f.name: _property_schema(hints[f.name], f.metadata) for f in dataclasses.fields(cls)
+    }
     return {
         "type": "object",
         "description": (cls.__doc__ or "").strip(),
@@ -125,7 +142,11 @@ def _property_schema(hint: Any, meta: Mapping[str, Any]) -> dict[str, Any]:
         return object_schema(typing.cast(type, hint))
     if origin is dict:
         inner = _property_schema(typing.get_args(hint)[1], {})
-        return {"type": "object", "propertyNames": {"pattern": NAME.pattern}, "additionalProperties": inner}
+        return {
+            "type": "object",
+            "propertyNames": {"pattern": NAME.pattern},
+            "additionalProperties": inner,
+        }
     if origin is list:
         out: dict[str, Any] = {
             "type": "array",
@@ -162,13 +183,17 @@ def _range_text(meta: Mapping[str, Any]) -> str:
     if meta.get("choices"):
         return ", ".join(map(str, meta["choices"]))
     parts = [
-        f"{sign} {meta[k]:g}" for k, sign in (("above", ">"), ("low", ">="), ("high", "<=")) if meta.get(k) is not None
+        f"{sign} {meta[k]:g}"
+        for k, sign in (("above", ">"), ("low", ">="), ("high", "<="))
+        if meta.get(k) is not None
     ]
     return " and ".join(parts)
 
 
 def nearest(name: Any, names: typing.Iterable[str]) -> str:
-    """The closing words of an error about an unknown name: which one may be meant, or which there are."""
+    """The closing words of an error about an unknown name: which one may be meant, or which there
+    are.
+    """
     names = list(names)
     close = difflib.get_close_matches(str(name), names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"allowed are {', '.join(names)}"

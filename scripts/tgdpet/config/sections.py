@@ -1,7 +1,8 @@
 """The configuration: one frozen dataclass a stage, its defaults, its limits and its errors.
 
-The dataclasses are the single source: `schema()` turns them into the JSON schema of the configuration file
-(`python -m tgdpet.config.sections` prints it), and `load()` turns a mapping into checked dataclasses. No torch in here.
+The dataclasses are the single source: `schema()` turns them into the JSON schema of the
+configuration file (`python -m tgdpet.config.sections` prints it), and `load()` turns a mapping into
+checked dataclasses. No torch in here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ METHODS = ("train", "finetune", "tgd")
 DATASETS = ("v1", "v2", "adapt", "n2n")
 MASKS = ("kse", "l1", "random")
 # The penalties and the strengths that are tried where none is given; 0 is plain fine-tuning.
-PENALTIES = {"none": (), "ewc": (0.0, 0.1, 1.0, 10.0), "l2sp": (0.0, 0.1, 1.0, 10.0), "lwf": (0.0, 0.3, 1.0, 3.0)}
+PENALTIES = {
+    "none": (),
+    "ewc": (0.0, 0.1, 1.0, 10.0),
+    "l2sp": (0.0, 0.1, 1.0, 10.0),
+    "lwf": (0.0, 0.3, 1.0, 3.0),
+}
 
 __all__ = [
     "DATASETS",
@@ -40,8 +46,12 @@ __all__ = [
 class Grid:
     """The image grid, centred on the scanner's axis and middle."""
 
-    shape: list[int] = limits([112, 112, 64], low=4, high=2048, length=3, help="voxels along x, y, z")
-    voxel_mm: list[float] = limits([4.0, 4.0, 5.0], above=0, high=20, length=3, help="voxel size along x, y, z, mm")
+    shape: list[int] = limits(
+        [112, 112, 64], low=4, high=2048, length=3, help="voxels along x, y, z"
+    )
+    voxel_mm: list[float] = limits(
+        [4.0, 4.0, 5.0], above=0, high=20, length=3, help="voxel size along x, y, z, mm"
+    )
 
 
 @dataclass(frozen=True)
@@ -53,10 +63,14 @@ class ScannerChoice:
     crystals_per_ring: int | None = limits(None, low=16, help="detector elements in a ring")
     rings: int | None = limits(None, low=1, help="detector rings")
     ring_pitch_mm: float | None = limits(None, above=0, help="axial distance of two rings, mm")
-    max_ring_difference: int | None = limits(None, low=0, help="largest accepted difference of ring numbers")
+    max_ring_difference: int | None = limits(
+        None, low=0, help="largest accepted difference of ring numbers"
+    )
     tof_fwhm_ps: float | None = limits(None, above=0, help="coincidence time resolution, ps FWHM")
     tof_bin_ps: float | None = limits(None, above=0, help="width of a TOF bin, ps")
-    efficiency: float | None = limits(None, above=0, high=1, help="chance that a photon hitting a crystal is counted")
+    efficiency: float | None = limits(
+        None, above=0, high=1, help="chance that a photon hitting a crystal is counted"
+    )
 
 
 @dataclass(frozen=True)
@@ -64,14 +78,26 @@ class Simulation:
     """Scan and physics of the simulated studies."""
 
     scan_s: float = limits(600.0, above=0, help="scan duration, s")
-    dose_mbq_per_kg: float = limits(3.7, above=0, help="injected FDG activity per body weight, MBq/kg")
+    dose_mbq_per_kg: float = limits(
+        3.7, above=0, help="injected FDG activity per body weight, MBq/kg"
+    )
     uptake_min: float = limits(60.0, low=0, help="time from injection to scan start, min")
-    oversampling: int = limits(2, low=1, high=8, help="phantom voxels per image voxel along each axis")
-    psf_fwhm_mm: float = limits(6.5, above=0, help="true central resolution without the crystals' width, mm FWHM")
-    psf_radial_slope: float = limits(0.1, low=0, high=2, help="relative growth of that FWHM from centre to 300 mm")
-    scatter_fraction: float = limits(0.3, low=0, high=0.9, help="scattered / (true + scattered) coincidences")
+    oversampling: int = limits(
+        2, low=1, high=8, help="phantom voxels per image voxel along each axis"
+    )
+    psf_fwhm_mm: float = limits(
+        6.5, above=0, help="true central resolution without the crystals' width, mm FWHM"
+    )
+    psf_radial_slope: float = limits(
+        0.1, low=0, high=2, help="relative growth of that FWHM from centre to 300 mm"
+    )
+    scatter_fraction: float = limits(
+        0.3, low=0, high=0.9, help="scattered / (true + scattered) coincidences"
+    )
     randoms_fraction: float = limits(0.2, low=0, high=0.9, help="random / all coincidences")
-    lesion_diameter_mm: float = limits(20.0, above=0, help="lesion put into the liver of test_lesion studies, mm")
+    lesion_diameter_mm: float = limits(
+        20.0, above=0, help="lesion put into the liver of test_lesion studies, mm"
+    )
     lesion_contrast: float = limits(3.0, above=0, help="lesion : liver activity concentration")
 
 
@@ -79,10 +105,16 @@ class Simulation:
 class Sampling:
     """What is drawn from a study's list mode."""
 
-    levels_s: list[float] = limits([30.0, 45.0, 60.0, 90.0, 120.0, 180.0], above=0, help="noise levels, s of the scan")
+    levels_s: list[float] = limits(
+        [30.0, 45.0, 60.0, 90.0, 120.0, 180.0], above=0, help="noise levels, s of the scan"
+    )
     online_s: float = limits(120.0, above=0, help="the noisy study that online learning halves, s")
-    realisations: int = limits(10, low=2, high=1000, help="i.i.d. parts of a test_lesion study's whole scan")
-    test_s: float = limits(60.0, above=0, help="duration of the noisy test image of a test_high_bmi study, s")
+    realisations: int = limits(
+        10, low=2, high=1000, help="i.i.d. parts of a test_lesion study's whole scan"
+    )
+    test_s: float = limits(
+        60.0, above=0, help="duration of the noisy test image of a test_high_bmi study, s"
+    )
 
 
 @dataclass(frozen=True)
@@ -94,14 +126,18 @@ class ReconProtocol:
     )
     iterations: int = limits(3, low=1, high=100, help="passes over all events")
     subsets: int = limits(4, low=1, high=100, help="subsets a pass")
-    post_fwhm_mm: float = limits(0.0, low=0, high=50, help="Gaussian filter after reconstruction, mm FWHM")
+    post_fwhm_mm: float = limits(
+        0.0, low=0, high=50, help="Gaussian filter after reconstruction, mm FWHM"
+    )
 
 
 @dataclass(frozen=True)
 class Network:
     """The residual DnCNN."""
 
-    width: float = limits(0.25, above=0, high=4, help="multiplies the paper's channel numbers 64..256")
+    width: float = limits(
+        0.25, above=0, high=4, help="multiplies the paper's channel numbers 64..256"
+    )
 
 
 @dataclass(frozen=True)
@@ -111,12 +147,22 @@ class Training:
     epochs: int = limits(14, low=1, help="passes over the training slices")
     batch: int = limits(32, low=1, help="patches a step")
     patch: int = limits(32, low=8, help="patch side, voxels")
-    patches_per_slice: float = limits(1.0, above=0, help="patches drawn per training slice and epoch")
+    patches_per_slice: float = limits(
+        1.0, above=0, help="patches drawn per training slice and epoch"
+    )
     learning_rate: float = limits(1e-3, above=0, help="Adam's step size")
-    loss: str = limits("mse", choices=("mse", "l1"), help="on intensities divided by the network's scale")
-    l2: float = limits(1e-4, low=0, help="R(W) of eq. 4: l2 / 2 * |w|^2 added to the loss (coupled)")
-    air_fraction: float = limits(0.05, low=0, high=1, help="largest share of patches centred on air")
-    validation_fraction: float = limits(0.15, low=0, high=0.9, help="share of studies held out; none of a single study")
+    loss: str = limits(
+        "mse", choices=("mse", "l1"), help="on intensities divided by the network's scale"
+    )
+    l2: float = limits(
+        1e-4, low=0, help="R(W) of eq. 4: l2 / 2 * |w|^2 added to the loss (coupled)"
+    )
+    air_fraction: float = limits(
+        0.05, low=0, high=1, help="largest share of patches centred on air"
+    )
+    validation_fraction: float = limits(
+        0.15, low=0, high=0.9, help="share of studies held out; none of a single study"
+    )
 
 
 @dataclass(frozen=True)
@@ -124,17 +170,27 @@ class Compute:
     """How training uses the hardware; the method is the same."""
 
     precision: str = limits(
-        "auto", choices=("auto", "float32", "tf32", "bf16"), help="of training; auto: bf16 on a GPU that has it"
+        "auto",
+        choices=("auto", "float32", "tf32", "bf16"),
+        help="of training; auto: bf16 on a GPU that has it",
     )
     compile: str = limits(
-        "auto", choices=("auto", "always", "never"), help="torch.compile; auto: long trainings on a GPU"
+        "auto",
+        choices=("auto", "always", "never"),
+        help="torch.compile; auto: long trainings on a GPU",
     )
-    deterministic: bool = limits(False, help="the same bits every time on a GPU too, at a cost in speed")
+    deterministic: bool = limits(
+        False, help="the same bits every time on a GPU too, at a cost in speed"
+    )
     volumes: str = limits(
-        "auto", choices=("auto", "memory", "mapped"), help="training volumes: on the device, memory-mapped, what fits"
+        "auto",
+        choices=("auto", "memory", "mapped"),
+        help="training volumes: on the device, memory-mapped, what fits",
     )
     checkpoint_minutes: float = limits(1.0, low=0, help="time from one checkpoint to the next")
-    tensorboard: bool = limits(False, help="TensorBoard events beside the weights, in NAME_tensorboard/")
+    tensorboard: bool = limits(
+        False, help="TensorBoard events beside the weights, in NAME_tensorboard/"
+    )
 
 
 @dataclass(frozen=True)
@@ -142,19 +198,39 @@ class NetworkEntry:
     """A node of the chain of networks: how it is made, from what, with which data."""
 
     method: str = limits("train", choices=METHODS, help="from scratch, the last blocks, or tgd")
-    data: str = limits("v1", choices=DATASETS, help="the training task; n2n: one test study's halves")
+    data: str = limits(
+        "v1", choices=DATASETS, help="the training task; n2n: one test study's halves"
+    )
     base: str | None = limits(None, help="network to start from (finetune, tgd)")
-    weights: str | None = limits(None, help="file of a network to take as it is, instead of training one (train)")
+    weights: str | None = limits(
+        None, help="file of a network to take as it is, instead of training one (train)"
+    )
     phi: float = limits(0.3, low=0, high=1, help="KSE below which a kernel is retrained (tgd)")
-    fraction: float | None = limits(None, low=0, high=1, help="share of kernels to retrain instead of phi (tgd)")
+    fraction: float | None = limits(
+        None, low=0, high=1, help="share of kernels to retrain instead of phi (tgd)"
+    )
     flow: str = limits("parameter", choices=("parameter", "layer"), help="how the mask acts (tgd)")
-    batchnorm: str = limits("eval", choices=("eval", "per_channel", "train"), help="batch statistics while adapting")
-    blocks: int = limits(3, low=1, high=8, help="convolution blocks to retrain, counted from the end (finetune)")
-    mask: str = limits("kse", choices=MASKS, help="kernels by KSE, or as many a layer by L1 norm or chance (tgd)")
-    accumulate: bool = limits(False, help="also retrain what the base's own adaptation did: TGD^n (tgd)")
-    penalty: str = limits("none", choices=tuple(PENALTIES), help="what holds the network to its base (finetune)")
-    strength: float | None = limits(None, low=0, help="weight of the penalty; empty: chosen on old data (finetune)")
-    replay: float = limits(0.0, low=0, high=1, help="share of the old slices trained on too; 1: joint (finetune)")
+    batchnorm: str = limits(
+        "eval", choices=("eval", "per_channel", "train"), help="batch statistics while adapting"
+    )
+    blocks: int = limits(
+        3, low=1, high=8, help="convolution blocks to retrain, counted from the end (finetune)"
+    )
+    mask: str = limits(
+        "kse", choices=MASKS, help="kernels by KSE, or as many a layer by L1 norm or chance (tgd)"
+    )
+    accumulate: bool = limits(
+        False, help="also retrain what the base's own adaptation did: TGD^n (tgd)"
+    )
+    penalty: str = limits(
+        "none", choices=tuple(PENALTIES), help="what holds the network to its base (finetune)"
+    )
+    strength: float | None = limits(
+        None, low=0, help="weight of the penalty; empty: chosen on old data (finetune)"
+    )
+    replay: float = limits(
+        0.0, low=0, high=1, help="share of the old slices trained on too; 1: joint (finetune)"
+    )
 
     @property
     def from_scratch(self) -> bool:
@@ -169,7 +245,9 @@ class Score:
     network: str = limits("v1-net", help="network whose kernels are dropped")
     k: int = limits(5, low=1, help="nearest neighbours in the density metric")
     alpha: float = limits(1.0, low=0, help="weight of the entropy in KSE")
-    drop_phi: list[float] = limits([0.3, 0.4, 0.5, 0.6], low=0, high=1, help="thresholds of the drop experiment")
+    drop_phi: list[float] = limits(
+        [0.3, 0.4, 0.5, 0.6], low=0, high=1, help="thresholds of the drop experiment"
+    )
 
 
 @dataclass(frozen=True)
@@ -177,7 +255,9 @@ class Sweep:
     """A network made again at each of many phi, and by plain fine-tuning, to choose phi."""
 
     network: str = limits("TGD-net", help="network to make again (tgd, data: adapt)")
-    phi: list[float] = limits([], above=0, high=1, least=0, help="thresholds to retrain it at; none: no sweep")
+    phi: list[float] = limits(
+        [], above=0, high=1, least=0, help="thresholds to retrain it at; none: no sweep"
+    )
 
 
 @dataclass(frozen=True)
@@ -187,9 +267,13 @@ class Resources:
     simulate: int = limits(1, low=1, help="threads of a simulation job")
     reconstruct: int = limits(1, low=1, help="threads of a reconstruction job")
     train: int = limits(1, low=1, help="threads of a training or adaptation job")
-    gpus: int = limits(1, low=1, high=64, help="GPUs of a training job, where there are GPUs (torchrun)")
+    gpus: int = limits(
+        1, low=1, high=64, help="GPUs of a training job, where there are GPUs (torchrun)"
+    )
     denoise: int = limits(1, low=1, help="threads of a denoising job")
-    recon_jobs: str = limits("study", choices=("study", "image"), help="one job per study and protocol, or per image")
+    recon_jobs: str = limits(
+        "study", choices=("study", "image"), help="one job per study and protocol, or per image"
+    )
 
 
 @dataclass(frozen=True)
@@ -207,7 +291,9 @@ class Config:
     scanner: ScannerChoice = field(default_factory=ScannerChoice)
     simulation: Simulation = field(default_factory=Simulation)
     sampling: Sampling = field(default_factory=Sampling)
-    protocols: dict[str, ReconProtocol] = field(default_factory=lambda: {"v1": ReconProtocol(), "v2": ReconProtocol()})
+    protocols: dict[str, ReconProtocol] = field(
+        default_factory=lambda: {"v1": ReconProtocol(), "v2": ReconProtocol()}
+    )
     network: Network = field(default_factory=Network)
     train: Training = field(default_factory=Training)
     adapt: Training = field(default_factory=Training)
@@ -225,14 +311,18 @@ def as_dict(config: Any) -> Any:
 
 
 def old_task(name: str, networks: Mapping[str, NetworkEntry]) -> str:
-    """The data that the network at the start of `name`'s chain was trained on from scratch: its old task."""
+    """The data that the network at the start of `name`'s chain was trained on from scratch: its old
+    task.
+    """
     while (base := networks[name].base) is not None:
         name = base
     return networks[name].data
 
 
 def needs_old_data(entry: NetworkEntry) -> bool:
-    """Whether old data are read: for replay, for EWC's Fisher information, or to choose a penalty's strength."""
+    """Whether old data are read: for replay, for EWC's Fisher information, or to choose a penalty's
+    strength.
+    """
     return entry.replay > 0 or entry.penalty == "ewc" or chooses_strength(entry)
 
 

@@ -26,7 +26,9 @@ BMI_LIMITS = (10.0, 80.0)
 
 @dataclass(frozen=True)
 class Lesion:
-    """A sphere to put into an organ: diameter in mm, activity concentration over the organ's mean."""
+    """A sphere to put into an organ: diameter in mm, activity concentration over the organ's
+    mean.
+    """
 
     organ: str
     diameter_mm: float
@@ -35,7 +37,8 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Study:
-    """One row: `bmi` in kg/m^2; `seed` decides anatomy and counts; `path` belongs to sources that read files.
+    """One row: `bmi` in kg/m^2; `seed` decides anatomy and counts; `path` belongs to sources that
+    read files.
 
     `lesions` are put into an anatomy in place of those of its role.
     """
@@ -52,8 +55,8 @@ class Study:
 def read_studies(path: str | Path) -> list[Study]:
     """Read and check a table of studies, in the order of its rows.
 
-    Windows line ends, a byte order mark and empty lines are accepted. Raises ConfigError naming file, row (the line
-    of the file), column, value and what is allowed.
+    Windows line ends, a byte order mark and empty lines are accepted. Raises ConfigError naming
+    file, row (the line of the file), column, value and what is allowed.
     """
     lines = _lines(path)
     if not lines:
@@ -67,7 +70,9 @@ def read_studies(path: str | Path) -> list[Study]:
         if len(cells) < len(names) and set(names) & set(OPTIONAL):
             cells += [""] * (len(names) - len(cells))
         if len(cells) != len(names):
-            raise ConfigError(f"{path}: row {row}: expected {len(names)} cells separated by tabs, got {len(cells)}")
+            raise ConfigError(
+                f"{path}: row {row}: expected {len(names)} cells separated by tabs, got {len(cells)}"
+            )
         studies.append(_study(dict(zip(names, cells, strict=True)), f"{path}: row {row}"))
         _check_new(studies, [number for number, _ in lines[1:]], path)
     if not studies:
@@ -76,7 +81,9 @@ def read_studies(path: str | Path) -> list[Study]:
 
 
 def check_studies(config: Config, studies: Sequence[Study], files: bool = True) -> None:
-    """Raise ConfigError if a role is missing that networks or figures need, or (`files`) what a study is read from."""
+    """Raise ConfigError if a role is missing that networks or figures need, or (`files`) what a
+    study is read from.
+    """
     if files:
         _check_files(config, studies)
         check_weights(config.networks)
@@ -95,7 +102,9 @@ def check_studies(config: Config, studies: Sequence[Study], files: bool = True) 
     present = {study.role for study in studies}
     for role, why in needed.items():
         if role not in present:
-            raise ConfigError(f"{config.studies}: column role: no study has role {role!r}, needed {why}")
+            raise ConfigError(
+                f"{config.studies}: column role: no study has role {role!r}, needed {why}"
+            )
 
 
 def with_role(studies: Sequence[Study], *roles: str) -> list[Study]:
@@ -107,7 +116,9 @@ def _lines(path: str | Path) -> list[tuple[int, str]]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such table of studies (key studies of the configuration)") from error
+        raise ConfigError(
+            f"{path}: no such table of studies (key studies of the configuration)"
+        ) from error
     except (IsADirectoryError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a text file with a table of studies: {error}") from error
     return [(row, line) for row, line in enumerate(text.splitlines(), start=1) if line.strip()]
@@ -119,7 +130,9 @@ def _header(line: str, path: str | Path) -> list[str]:
     names = [name.strip() for name in line.split("\t")]
     for name in COLUMNS:
         if name not in names:
-            raise ConfigError(f"{path}: row 1: column {name!r} is missing; found {', '.join(names)}")
+            raise ConfigError(
+                f"{path}: row 1: column {name!r} is missing; found {', '.join(names)}"
+            )
     allowed = (*COLUMNS, *OPTIONAL)
     for name in names:
         if name not in allowed:
@@ -131,22 +144,32 @@ def _header(line: str, path: str | Path) -> list[str]:
 
 def _study(cells: dict[str, str], where: str) -> Study:
     if not LABEL.match(cells["study"]):
-        raise ConfigError(f"{where}: column study: {cells['study']!r} is not allowed; letters and digits only")
+        raise ConfigError(
+            f"{where}: column study: {cells['study']!r} is not allowed; letters and digits only"
+        )
     for column, allowed in (("role", roles.ROLES), ("source", SOURCES)):
         if cells[column] not in allowed:
-            raise ConfigError(f"{where}: column {column}: unknown {cells[column]!r}; {nearest(cells[column], allowed)}")
+            raise ConfigError(
+                f"{where}: column {column}: unknown {cells[column]!r}; {nearest(cells[column], allowed)}"
+            )
     if cells["source"] not in READABLE:
         raise ConfigError(
             f"{where}: column source: {cells['source']!r} is not yet read by this version; "
             f"allowed are {', '.join(READABLE)}"
         )
     if (cells["source"] in FROM_FILES) != bool(path := cells.get("path")):
-        expected = "the file or folder to read" if not path else f"none with source {cells['source']!r}"
+        expected = (
+            "the file or folder to read" if not path else f"none with source {cells['source']!r}"
+        )
         raise ConfigError(f"{where}: column path: expected {expected}, got {path or 'nothing'!r}")
     if path and not PATH.fullmatch(path):
-        raise ConfigError(f"{where}: column path: {path!r} is not allowed; letters, digits and . _ / + @ = - only")
+        raise ConfigError(
+            f"{where}: column path: {path!r} is not allowed; letters, digits and . _ / + @ = - only"
+        )
     if cells.get("lesions") and cells["source"] != "anatomy":
-        raise ConfigError(f"{where}: column lesions: only with source 'anatomy', not {cells['source']!r}")
+        raise ConfigError(
+            f"{where}: column lesions: only with source 'anatomy', not {cells['source']!r}"
+        )
     return Study(
         study=cells["study"],
         role=cells["role"],
@@ -167,27 +190,44 @@ def parse_lesions(text: str, where: str) -> tuple[Lesion, ...]:
             diameter_mm, contrast = float(words[1]), float(words[2])
         except (IndexError, ValueError):
             diameter_mm = contrast = math.nan
-        if len(words) != 3 or not ORGAN.match(words[0]) or not (0 < diameter_mm < 500 and 0 < contrast < 1000):
-            raise ConfigError(f"{where}: {item!r} is not allowed; expected organ:diameter in mm:contrast, liver:20:3")
+        if (
+            len(words) != 3
+            or not ORGAN.match(words[0])
+            or not (0 < diameter_mm < 500 and 0 < contrast < 1000)
+        ):
+            raise ConfigError(
+                f"{where}: {item!r} is not allowed; expected organ:diameter in mm:contrast, liver:20:3"
+            )
         out.append(Lesion(words[0], diameter_mm, contrast))
     return tuple(out)
 
 
 def source_options(study: Study) -> str:
-    """Options of the simulation that say where the body of a study is from; none for the analytic one."""
+    """Options of the simulation that say where the body of a study is from; none for the analytic
+    one.
+    """
     if study.source == "analytic":
         return ""
-    lesions = ",".join(f"{lesion.organ}:{lesion.diameter_mm:g}:{lesion.contrast:g}" for lesion in study.lesions)
-    return f"--source {study.source} --path {study.path}" + (f" --lesions {lesions}" if lesions else "")
+    lesions = ",".join(
+        f"{lesion.organ}:{lesion.diameter_mm:g}:{lesion.contrast:g}" for lesion in study.lesions
+    )
+    return f"--source {study.source} --path {study.path}" + (
+        f" --lesions {lesions}" if lesions else ""
+    )
 
 
 def input_files(study: Study) -> list[str]:
-    """The files that a study is read from, the needed one first; those beside it only where they exist."""
+    """The files that a study is read from, the needed one first; those beside it only where they
+    exist.
+    """
     if study.path is None:
         return []
     path = Path(study.path)
     if study.source == "petsird":
-        beside = [path.with_suffix(end) for end in (".json", ".mu.nii.gz", ".organs.nii.gz", ".background.npy")]
+        beside = [
+            path.with_suffix(end)
+            for end in (".json", ".mu.nii.gz", ".organs.nii.gz", ".background.npy")
+        ]
     elif path.is_dir():
         labels, *beside = [path / name for name in ("labels.nii.gz", "ct.nii.gz", "labels.tsv")]
         path = labels
@@ -204,9 +244,15 @@ def _check_files(config: Config, studies: Sequence[Study]) -> None:
         files = input_files(study)
         if files and not Path(files[0]).is_file():
             raise ConfigError(f"{where}: expected {files[0]}")
-        if study.source == "petsird" and study.role in roles.TESTS and ".organs." not in " ".join(files):
+        if (
+            study.source == "petsird"
+            and study.role in roles.TESTS
+            and ".organs." not in " ".join(files)
+        ):
             organs = Path(files[0]).with_suffix(".organs.nii.gz")
-            raise ConfigError(f"{where}: role {study.role!r} needs volumes of interest: expected {organs}")
+            raise ConfigError(
+                f"{where}: role {study.role!r} needs volumes of interest: expected {organs}"
+            )
 
 
 def _bmi(text: str, where: str) -> float:
@@ -216,22 +262,30 @@ def _bmi(text: str, where: str) -> float:
     except ValueError:
         bmi = math.nan
     if not low <= bmi <= high:
-        raise ConfigError(f"{where}: column bmi: {text!r} is not allowed; a number from {low:g} to {high:g} kg/m^2")
+        raise ConfigError(
+            f"{where}: column bmi: {text!r} is not allowed; a number from {low:g} to {high:g} kg/m^2"
+        )
     return bmi
 
 
 def _seed(text: str, where: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise ConfigError(f"{where}: column seed: {text[:40]!r} is not allowed; a whole number from 0 to 1e18")
+        raise ConfigError(
+            f"{where}: column seed: {text[:40]!r} is not allowed; a whole number from 0 to 1e18"
+        )
     return int(text)
 
 
 def _check_new(studies: Sequence[Study], rows: Sequence[int], path: str | Path) -> None:
-    """The last study against those before; names that differ only in case would share files on some disks."""
+    """The last study against those before; names that differ only in case would share files on some
+    disks.
+    """
     new, row = studies[-1], rows[len(studies) - 1]
     for other, earlier in zip(studies[:-1], rows, strict=False):
         if other.study.lower() == new.study.lower():
-            raise ConfigError(f"{path}: row {row}: column study: {new.study!r} is already in row {earlier}")
+            raise ConfigError(
+                f"{path}: row {row}: column study: {new.study!r} is already in row {earlier}"
+            )
         if other.seed == new.seed:
             raise ConfigError(
                 f"{path}: row {row}: column seed: {new.seed} is already in row {earlier} ({other.study}): "

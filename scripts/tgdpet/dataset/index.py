@@ -1,4 +1,6 @@
-"""2.5D training sets: volumes stored once a study, and a table that says which slice is trained on which."""
+"""2.5D training sets: volumes stored once a study, and a table that says which slice is trained on
+which.
+"""
 
 from __future__ import annotations
 
@@ -28,22 +30,29 @@ class Pair:
 
 
 def build(pairs: Sequence[Pair], validation: Sequence[str], out: str | Path) -> pd.DataFrame:
-    """Write `{study}.npy` ((V, Z, Y, X) float32, Bq/mL) for every study and the index table `out`; return the table.
+    """Write `{study}.npy` ((V, Z, Y, X) float32, Bq/mL) for every study and the index table `out`;
+    return the table.
 
-    Slices that the reconstruction marks as outside its valid range (sidecar `ValidSlices`) are left out.
-    Raises ValueError when the images of a pair differ in grid.
+    Slices that the reconstruction marks as outside its valid range (sidecar `ValidSlices`) are left
+    out. Raises ValueError when the images of a pair differ in grid.
     """
     folder = Path(out).parent
     rows: list[dict[str, object]] = []
     for study in dict.fromkeys(p.study for p in pairs):
-        rows += _build_study([p for p in pairs if p.study == study], "val" if study in validation else "train", folder)
+        rows += _build_study(
+            [p for p in pairs if p.study == study],
+            "val" if study in validation else "train",
+            folder,
+        )
     table = pd.DataFrame(rows, columns=COLUMNS)
     write_csv(out, table)
     return table
 
 
 def validation_studies(studies: Sequence[str], fraction: float, seed: int) -> list[str]:
-    """The studies held out: at least one where `fraction` > 0 and there are three studies, never more than half."""
+    """The studies held out: at least one where `fraction` > 0 and there are three studies, never
+    more than half.
+    """
     count = min(round(fraction * len(studies)) or int(fraction > 0), len(studies) // 2)
     if len(studies) < 3:
         return []
@@ -55,19 +64,30 @@ def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[s
     images = {path: read_image(path) for path in paths}
     first = images[paths[0]]
     for path, image in images.items():
-        if image.data.shape != first.data.shape or not np.allclose(image.affine, first.affine, atol=1e-3):
-            raise ValueError(f"{path}: grid {image.data.shape} differs from that of {paths[0]}: {first.data.shape}")
+        if image.data.shape != first.data.shape or not np.allclose(
+            image.affine, first.affine, atol=1e-3
+        ):
+            raise ValueError(
+                f"{path}: grid {image.data.shape} differs from that of {paths[0]}: {first.data.shape}"
+            )
     name = f"{pairs[0].study}.npy"
     with atomic(folder / name) as temporary, open(temporary, "wb") as file:
         np.save(file, np.stack([images[path].data.transpose(2, 1, 0) for path in paths]))
     rows: list[dict[str, object]] = []
     for pair in pairs:
-        common: dict[str, object] = {"study": pair.study, "split": split, "file": name, "sample": pair.sample}
+        common: dict[str, object] = {
+            "study": pair.study,
+            "split": split,
+            "file": name,
+            "sample": pair.sample,
+        }
         common |= {"input": paths.index(pair.noisy), "target": paths.index(pair.target)}
         target = images[pair.target]
         body = body_share(target.data)
         low, high = valid_range(target)
-        rows += [{**common, "slice": z, "body": round(float(body[z]), 4)} for z in range(low, high + 1)]
+        rows += [
+            {**common, "slice": z, "body": round(float(body[z]), 4)} for z in range(low, high + 1)
+        ]
     return rows
 
 
@@ -83,7 +103,9 @@ def valid_range(image: Image) -> tuple[int, int]:
 
 
 def read_index(path: str | Path) -> pd.DataFrame:
-    """Read an index table; ValueError naming file and column when one is missing or holds what cannot be."""
+    """Read an index table; ValueError naming file and column when one is missing or holds what
+    cannot be.
+    """
     table = read_csv(path, COLUMNS)
     if not (table["split"] == "train").any() and table["split"].isin(("train", "val")).all():
         raise ValueError(f"{path}: no training slices")

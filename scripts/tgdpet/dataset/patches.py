@@ -1,4 +1,6 @@
-"""Training patches cut on the device that trains: volumes go there once (or stay mapped), a batch is one gather."""
+"""Training patches cut on the device that trains: volumes go there once (or stay mapped), a batch
+is one gather.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,15 @@ from ..runtime.seeds import torch_generator
 from .index import BODY_SHARE, read_index
 from .volumes import place
 
-TRIES = 64  # patch centres drawn to find one in the body; a slice with a tenth of body misses one in a thousand
+# patch centres drawn to find one in the body; a slice with a tenth of body misses one in a thousand
+TRIES = 64
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`noisy` and `target` (B, 3, P, P) divided by the scale, and the rows of the index table they come from."""
+    """`noisy` and `target` (B, 3, P, P) divided by the scale, and the rows of the index table they
+    come from.
+    """
 
     noisy: Tensor
     target: Tensor
@@ -46,9 +51,10 @@ class Patches(Protocol):
 class PatchData:
     """The slices of one split of a data set, cut into patches of three neighbouring slices.
 
-    Every random draw depends on (seed, epoch or step) alone, so training can resume at any step. Patches lie
-    uniformly over the valid slices; at most `air_fraction` of them are centred on air. `volumes` says where the
-    volumes lie: `memory` (of the device), `mapped` (on the disk) or `auto` (by what is free).
+    Every random draw depends on (seed, epoch or step) alone, so training can resume at any step.
+    Patches lie uniformly over the valid slices; at most `air_fraction` of them are centred on air.
+    `volumes` says where the volumes lie: `memory` (of the device), `mapped` (on the disk) or `auto`
+    (by what is free).
     """
 
     def __init__(
@@ -77,7 +83,9 @@ class PatchData:
             self._base[name] = offset
             offset += array.size
             arrays.append(array)
-        self._volumes = place(arrays, scale, device, where=volumes, name=f"{Path(index).parent.name} ({split})")
+        self._volumes = place(
+            arrays, scale, device, where=volumes, name=f"{Path(index).parent.name} ({split})"
+        )
         if arrays:
             self._prepare(_body_limits(arrays, scale))
 
@@ -85,10 +93,14 @@ class PatchData:
         return len(self.table)
 
     def epoch_order(self, epoch: int, count: int) -> Tensor:
-        """Rows of the index table for the `count` patches of an epoch: permutations one after the other."""
+        """Rows of the index table for the `count` patches of an epoch: permutations one after the
+        other.
+        """
         generator = torch_generator(self.seed, "epoch", epoch)
         rounds = -(-count // len(self))
-        return torch.cat([torch.randperm(len(self), generator=generator) for _ in range(rounds)])[:count]
+        return torch.cat([torch.randperm(len(self), generator=generator) for _ in range(rounds)])[
+            :count
+        ]
 
     def batch(self, rows: Tensor, step: int, augment: bool = True) -> Batch:
         """Cut one patch for each of `rows` (B,); `step` numbers the draw."""
@@ -97,7 +109,10 @@ class PatchData:
         corner = self._corners(rows_on, generator)
         turn = torch.randint(8 if augment else 1, (len(rows),), generator=generator).to(self.device)
         at = corner[:, None, None, None] + self._turned[turn][:, None]
-        noisy, target = (self._volumes.take(s[rows_on][:, :, None, None] + at) for s in (self._input, self._target))
+        noisy, target = (
+            self._volumes.take(s[rows_on][:, :, None, None] + at)
+            for s in (self._input, self._target)
+        )
         return Batch(noisy, target, rows)
 
     def describe(self, rows: Tensor) -> str:
@@ -109,9 +124,15 @@ class PatchData:
 
     def _check(self, array: np.ndarray, path: Path) -> None:
         rows = self.table[self.table["file"] == path.name]
-        for column, count in (("input", array.shape[0]), ("target", array.shape[0]), ("slice", array.shape[1])):
+        for column, count in (
+            ("input", array.shape[0]),
+            ("target", array.shape[0]),
+            ("slice", array.shape[1]),
+        ):
             if (largest := int(rows[column].max())) >= count:
-                raise ValueError(f"{path}: the index table's column {column!r} names {largest}, there are {count}")
+                raise ValueError(
+                    f"{path}: the index table's column {column!r} names {largest}, there are {count}"
+                )
         if self.shape is None:
             self.shape = array.shape[1:]
         if array.shape[1:] != self.shape:
@@ -119,7 +140,9 @@ class PatchData:
                 f"{path}: expected volumes of shape {self.shape} as in the other studies, got {array.shape[1:]}"
             )
         if min(array.shape[2:]) < self.patch:
-            raise ValueError(f"{path}: slices of {array.shape[2:]} are smaller than a patch of {self.patch}")
+            raise ValueError(
+                f"{path}: slices of {array.shape[2:]} are smaller than a patch of {self.patch}"
+            )
 
     def _prepare(self, limits: Tensor) -> None:
         nz, ny, nx = self.shape  # type: ignore[misc]
@@ -127,7 +150,8 @@ class PatchData:
         base = self.table["file"].map(self._base).to_numpy()
         volume = {c: base + self.table[c].to_numpy() * nz * ny * nx for c in ("input", "target")}
         self._input, self._target = (
-            torch.from_numpy(volume[c][:, None] + slices * ny * nx).to(self.device) for c in ("input", "target")
+            torch.from_numpy(volume[c][:, None] + slices * ny * nx).to(self.device)
+            for c in ("input", "target")
         )
         self._limit = limits[torch.from_numpy(volume["target"] // (nz * ny * nx))].to(self.device)
         p = self.patch
@@ -136,7 +160,8 @@ class PatchData:
         self._turned = torch.stack(flips).to(self.device)
 
     def _corners(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Top-left corners (B,) as offsets in a slice: of `TRIES` draws the first centred in the body, or the first.
+        """Top-left corners (B,) as offsets in a slice: of `TRIES` draws the first centred in the
+        body, or the first.
 
         Everything after the draws happens on the device, which never has to wait for an answer.
         """
@@ -164,12 +189,16 @@ def _body_limits(arrays: Sequence[np.ndarray], scale: float) -> Tensor:
 def _volumes(path: Path) -> np.ndarray:
     array = map_array(path, "array of volumes")
     if array.ndim != 4 or array.dtype.kind != "f":
-        raise ValueError(f"{path}: expected volumes (V, Z, Y, X) of floats, got {array.dtype} {array.shape}")
+        raise ValueError(
+            f"{path}: expected volumes (V, Z, Y, X) of floats, got {array.dtype} {array.shape}"
+        )
     return array
 
 
 def intensity_scale(index: str | Path) -> float:
-    """Bq/mL that counts as 1: the 99th percentile of the training targets' body voxels, to two digits."""
+    """Bq/mL that counts as 1: the 99th percentile of the training targets' body voxels, to two
+    digits.
+    """
     table = read_index(index)
     values = []
     for name, rows in table[table["split"] == "train"].groupby("file"):
@@ -177,12 +206,16 @@ def intensity_scale(index: str | Path) -> float:
         array = _volumes(path)
         for volume in rows["target"].unique():
             if volume >= len(array):
-                raise ValueError(f"{path}: target {volume} of {index}: there are {len(array)} volumes")
+                raise ValueError(
+                    f"{path}: target {volume} of {index}: there are {len(array)} volumes"
+                )
             data = np.asarray(array[volume])
             if not np.isfinite(data).all():
                 raise ValueError(f"{path}: target volume {volume}: holds NaN or infinite values")
             body = data[data > BODY_SHARE * np.percentile(data, 99)]
             if not body.size or body.max() <= 0:
-                raise ValueError(f"{path}: target volume {volume}: nothing in it, its largest value is {data.max():g}")
+                raise ValueError(
+                    f"{path}: target volume {volume}: nothing in it, its largest value is {data.max():g}"
+                )
             values.append(np.percentile(body, 99))
     return float(f"{float(np.mean(values)):.2g}")

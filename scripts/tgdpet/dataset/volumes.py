@@ -1,4 +1,6 @@
-"""A training set's volumes as one long array: on the device that trains, or memory-mapped where they do not fit."""
+"""A training set's volumes as one long array: on the device that trains, or memory-mapped where
+they do not fit.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,16 @@ from torch import Tensor
 
 from ..runtime.device import free_bytes
 
-FITS = 0.6  # of the free memory: what volumes may take beside activations, gradients and the optimizer's state
+# of the free memory: what volumes may take beside activations, gradients and the optimizer's state
+FITS = 0.6
 
 
 class Volumes(Protocol):
     """The values of volumes (V, Z, Y, X) one after the other, each divided by the scale."""
 
     def take(self, index: Tensor) -> Tensor:
-        """The values at `index` (B, ...), int64, as float32 of the same shape on the device that trains.
+        """The values at `index` (B, ...), int64, as float32 of the same shape on the device that
+        trains.
 
         All of one `index[b]` lie in the same array.
         """
@@ -33,7 +37,9 @@ class Resident:
         self._flat = torch.empty(sum(a.size for a in arrays), device=device)
         at = 0
         for volume in (v for array in arrays for v in array):
-            self._flat[at : at + volume.size] = (torch.from_numpy(np.array(volume, np.float32)) / scale).flatten()
+            self._flat[at : at + volume.size] = (
+                torch.from_numpy(np.array(volume, np.float32)) / scale
+            ).flatten()
             at += volume.size
 
     def take(self, index: Tensor) -> Tensor:
@@ -42,7 +48,9 @@ class Resident:
 
 
 class MappedVolumes:
-    """Volumes that stay on the disk: taking reads the pages it needs, and what is taken goes to the device."""
+    """Volumes that stay on the disk: taking reads the pages it needs, and what is taken goes to the
+    device.
+    """
 
     def __init__(self, arrays: Sequence[np.ndarray], scale: float, device: torch.device) -> None:
         self._arrays = [a.reshape(-1) for a in arrays]
@@ -61,9 +69,16 @@ class MappedVolumes:
 
 
 def place(
-    arrays: Sequence[np.ndarray], scale: float, device: torch.device, *, where: str = "auto", name: str = "data"
+    arrays: Sequence[np.ndarray],
+    scale: float,
+    device: torch.device,
+    *,
+    where: str = "auto",
+    name: str = "data",
 ) -> Volumes:
-    """Volumes on the device (`memory`), memory-mapped (`mapped`), or what fits (`auto`); says which and why."""
+    """Volumes on the device (`memory`), memory-mapped (`mapped`), or what fits (`auto`); says which
+    and why.
+    """
     if not arrays:
         return Resident([], scale, device)
     needed, free = 4 * sum(a.size for a in arrays), free_bytes(device)

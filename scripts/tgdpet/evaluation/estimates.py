@@ -1,4 +1,5 @@
-"""Every measured number of the reports with its 95 % interval: Table 1, errors on the old and new task, unseen organs.
+"""Every measured number of the reports with its 95 % interval: Table 1, errors on the old and new
+task, unseen organs.
 
 Intervals are those of the findings (bootstrap.py): over seeds, then studies and noise realisations.
 """
@@ -40,10 +41,11 @@ class Quantity:
 
 
 def estimates(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
-    """The table (COLUMNS): means over seeds with intervals, nan where nothing was repeated; and a line for each gap.
+    """The table (COLUMNS): means over seeds with intervals, nan where nothing was repeated; and a
+    line for each gap.
 
-    `images`: noisy images of all seeds and studies together. Raises ValueError, naming network and measure, when a
-    value is not a finite number.
+    `images`: noisy images of all seeds and studies together. Raises ValueError, naming network and
+    measure, when a value is not a finite number.
     """
     rows, gaps = [], []
     for quantity in _quantities(runs[0].config):
@@ -52,18 +54,29 @@ def estimates(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
             try:
                 seeds.append(quantity.values(run))
             except Missing as why:
-                gaps.append(f"{quantity.measure} of {quantity.network} has no value in {run.root}: {why}")
+                gaps.append(
+                    f"{quantity.measure} of {quantity.network} has no value in {run.root}: {why}"
+                )
         if seeds:
             images = sum(len(study) for seed in seeds for group in seed for study in group)
             unit = UNITS[quantity.measure]
             rows.append(
-                [quantity.network, quantity.measure, *_interval(quantity, seeds, runs), unit, len(seeds), images]
+                [
+                    quantity.network,
+                    quantity.measure,
+                    *_interval(quantity, seeds, runs),
+                    unit,
+                    len(seeds),
+                    images,
+                ]
             )
     return pd.DataFrame(rows, columns=COLUMNS), gaps
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read a table of estimates; ValueError naming the file for a missing column, measure or number."""
+    """Read a table of estimates; ValueError naming the file for a missing column, measure or
+    number.
+    """
     table = read_table(path, [c for c in COLUMNS if c not in ("low", "high")])
     for column in ("low", "high"):
         if column not in table:
@@ -74,7 +87,8 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def wide(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """One row a network that has any of the measures: columns network, then for each NAME, NAME_low, NAME_high, NAME_n.
+    """One row a network that has any of the measures: columns network, then for each NAME,
+    NAME_low, NAME_high, NAME_n.
 
     NAME_n: images that it was measured on; nan where a network has no such value.
     """
@@ -88,7 +102,9 @@ def wide(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
 
 
 def text(value: float, low: float, high: float, images: float, digits: int) -> str:
-    """A number with its interval, or with the words that there is none; a dash where nothing was measured."""
+    """A number with its interval, or with the words that there is none; a dash where nothing was
+    measured.
+    """
     if not math.isfinite(value):
         return "–"
     if math.isnan(low):
@@ -101,7 +117,9 @@ def _interval(quantity: Quantity, seeds: Sequence[Seed], runs: Sequence[SeedRun]
     """With the same resampled realisations for every quantity."""
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return interval(seeds, quantity.statistic, numpy_generator(runs[0].config.seed, "estimates"))
+            return interval(
+                seeds, quantity.statistic, numpy_generator(runs[0].config.seed, "estimates")
+            )
     except ValueError as error:
         raise ValueError(f"{quantity.measure} of {quantity.network}: {error}") from error
 
@@ -136,7 +154,9 @@ def _single(role: str, cell: tuple[str, str, str]) -> Callable[[SeedRun], Seed]:
 
 
 def _ensemble(network: str, measure: str) -> Callable[[SeedRun], Seed]:
-    """Of the realisations; where they are too few for an interval, the one value of the metrics table."""
+    """Of the realisations; where they are too few for an interval, the one value of the metrics
+    table.
+    """
 
     def values(run: SeedRun) -> Seed:
         try:

@@ -1,8 +1,8 @@
 """Every measure of one study, for the noisy images and every network, as one tidy table.
 
 Columns: study, role, protocol, network ("input" = the noisy image), sample ("ensemble" = over the
-realisations), measure, value, unit, n (voxels of the VOI; realisations for ensemble measures). Beside it, what
-intervals are computed from later (voi.py).
+realisations), measure, value, unit, n (voxels of the VOI; realisations for ensemble measures).
+Beside it, what intervals are computed from later (voi.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ COLUMNS = ["study", "role", "protocol", "network", "sample", "measure", "value",
 ENSEMBLE = "ensemble"
 PROTOCOLS = ("v1", "v2")
 UNSCORED = ("half1", "half2")  # online learning's own data: no network is judged on them
-SSIM_SAMPLES = 3  # SSIM costs more than all other measures together; its spread over realisations is small
+SSIM_SAMPLES = (
+    3  # SSIM costs more than all other measures together; its spread over realisations is small
+)
 RIM_VOXELS = 2
 
 Row = dict[str, object]
@@ -43,7 +45,9 @@ class VolumesOfInterest:
 
 
 def volumes(labels: m.Labels, organs: Mapping[str, int], role: str) -> VolumesOfInterest:
-    """The VOIs that a role is judged in; raises MeasureError when the study lacks an organ it needs."""
+    """The VOIs that a role is judged in; raises MeasureError when the study lacks an organ it
+    needs.
+    """
     distorted: dict[str, m.Mask] = {}
     if role in roles.ORGAN_UNLIKE_TRAINING:
         bladder = m.organ(labels, organs, "bladder")
@@ -71,12 +75,13 @@ def evaluate_study(
     denoised: Path,
     networks: Sequence[str],
 ) -> tuple[pd.DataFrame, saved.StudyValues]:
-    """Measure a study's noisy images and every network's output against the whole scan, per protocol.
+    """Measure a study's noisy images and every network's output against the whole scan, per
+    protocol.
 
     Returns the table, and the values in the volumes of interest that a bootstrap needs.
 
-    Raises FileNotFoundError when a network lacks an image that the input has, or no reference exists;
-    ValueError (MeasureError) when grids differ or an organ is absent, naming the file.
+    Raises FileNotFoundError when a network lacks an image that the input has, or no reference
+    exists; ValueError (MeasureError) when grids differ or an organ is absent, naming the file.
     """
     labels, affine = read_labels(organs_path)
     try:
@@ -85,37 +90,56 @@ def evaluate_study(
         raise m.MeasureError(f"{organs_path}: {error}") from error
     jobs = [(p, s) for p in PROTOCOLS if (s := _noisy_samples(recon, study, p, reference_sample))]
     if not jobs:
-        raise FileNotFoundError(f"{recon}: no image of study {study!r} beside its reference {reference_sample!r}")
+        raise FileNotFoundError(
+            f"{recon}: no image of study {study!r} beside its reference {reference_sample!r}"
+        )
     rows: list[Row] = []
     protocols: dict[str, saved.ProtocolValues] = {}
     with Progress(len(jobs) * (len(networks) + 1), f"evaluate {study}", "network") as progress:
         for protocol, samples in jobs:
-            reference = _read(image_path(recon, study, protocol, reference_sample), labels.shape, affine)
+            reference = _read(
+                image_path(recon, study, protocol, reference_sample), labels.shape, affine
+            )
             values: dict[str, saved.NetworkValues] = {}
             for network in (INPUT, *networks):
                 root = recon if network == INPUT else denoised / network
-                images = np.stack([_read(image_path(root, study, protocol, s), labels.shape, affine) for s in samples])
+                images = np.stack(
+                    [
+                        _read(image_path(root, study, protocol, s), labels.shape, affine)
+                        for s in samples
+                    ]
+                )
                 head: Row = {"study": study, "role": role, "protocol": protocol, "network": network}
                 measured = list(measure(images, samples, reference, voi))
                 rows += [{**head, **row} for row in measured]
                 values[network] = _values(images, voi, measured)
                 progress.update(1)
             liver = None if voi.liver is None else reference[voi.liver].astype(np.float32)
-            lesion = None if voi.lesion is None else float(reference[voi.lesion].mean(dtype=np.float64))
+            lesion = (
+                None if voi.lesion is None else float(reference[voi.lesion].mean(dtype=np.float64))
+            )
             protocols[protocol] = saved.ProtocolValues(tuple(samples), liver, lesion, values)
     return pd.DataFrame(rows, columns=COLUMNS), saved.StudyValues(study, role, protocols)
 
 
-def measure(images: m.Array, samples: Sequence[str], reference: m.Array, voi: VolumesOfInterest) -> Iterator[Row]:
-    """Rows (sample, measure, value, unit, n) of one network: images (S, X, Y, Z), reference (X, Y, Z), Bq/mL."""
+def measure(
+    images: m.Array, samples: Sequence[str], reference: m.Array, voi: VolumesOfInterest
+) -> Iterator[Row]:
+    """Rows (sample, measure, value, unit, n) of one network: images (S, X, Y, Z), reference (X, Y,
+    Z), Bq/mL.
+    """
     for number, (sample, image) in enumerate(zip(samples, images, strict=True)):
         yield _row(sample, "rmse", m.rmse(image, reference, voi.body), "Bq/mL", voi.body.sum())
         yield _row(sample, "psnr", m.psnr(image, reference, voi.body), "dB", voi.body.sum())
         if number < SSIM_SAMPLES:
             yield _row(sample, "ssim", m.ssim(image, reference, voi.body), "1", voi.body.sum())
         if voi.liver is not None:
-            yield _row(sample, "liver_cov_spatial", m.spatial_cov(image, voi.liver), "%", voi.liver.sum())
-            yield _row(sample, "liver_rmse", m.rmse(image, reference, voi.liver), "Bq/mL", voi.liver.sum())
+            yield _row(
+                sample, "liver_cov_spatial", m.spatial_cov(image, voi.liver), "%", voi.liver.sum()
+            )
+            yield _row(
+                sample, "liver_rmse", m.rmse(image, reference, voi.liver), "Bq/mL", voi.liver.sum()
+            )
         for name, mask in voi.distorted.items():
             yield _row(sample, name, m.relative_error(image, reference, mask), "%", mask.sum())
     if voi.liver is None:
@@ -123,15 +147,25 @@ def measure(images: m.Array, samples: Sequence[str], reference: m.Array, voi: Vo
     realised = [i for i, sample in enumerate(samples) if re.fullmatch(r"real\d+", sample)]
     # One image is an ensemble of one: its liver bias still says whether a network shifts the mean.
     chosen = images[realised] if len(realised) > 1 else images
-    yield _row(ENSEMBLE, "liver_bias", m.lesion_bias(chosen, voi.liver, reference), "%", len(chosen))
+    yield _row(
+        ENSEMBLE, "liver_bias", m.lesion_bias(chosen, voi.liver, reference), "%", len(chosen)
+    )
     if len(realised) > 1:
         yield _row(ENSEMBLE, "liver_cov", m.ensemble_cov(chosen, voi.liver), "%", len(chosen))
         if voi.lesion is not None:
-            yield _row(ENSEMBLE, "lesion_bias", m.lesion_bias(chosen, voi.lesion, reference), "%", len(chosen))
+            yield _row(
+                ENSEMBLE,
+                "lesion_bias",
+                m.lesion_bias(chosen, voi.lesion, reference),
+                "%",
+                len(chosen),
+            )
 
 
 def _values(images: m.Array, voi: VolumesOfInterest, rows: Sequence[Row]) -> saved.NetworkValues:
-    """One network's values in the volumes of interest; `rows` are what `measure` found in the same images."""
+    """One network's values in the volumes of interest; `rows` are what `measure` found in the same
+    images.
+    """
     errors: dict[str, list[object]] = {}
     for row in rows:
         if row["sample"] != ENSEMBLE and row["measure"] in saved.ERRORS:
@@ -147,13 +181,19 @@ def collect(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """All studies' tables under one another; raises ValueError if one has other columns."""
     for table in tables:
         if list(table.columns) != COLUMNS:
-            raise ValueError(f"metrics table: expected columns {COLUMNS}, got {list(table.columns)}")
+            raise ValueError(
+                f"metrics table: expected columns {COLUMNS}, got {list(table.columns)}"
+            )
     return pd.concat(list(tables), ignore_index=True)
 
 
 def _noisy_samples(recon: Path, study: str, protocol: str, reference_sample: str) -> list[str]:
     found = reconstructed_samples(recon, study, protocol)
-    return [s for s in found if s != reference_sample and s not in UNSCORED] if reference_sample in found else []
+    return (
+        [s for s in found if s != reference_sample and s not in UNSCORED]
+        if reference_sample in found
+        else []
+    )
 
 
 def _read(path: Path, shape: tuple[int, ...], affine: m.Array) -> m.Array:

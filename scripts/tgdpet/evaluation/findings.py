@@ -1,4 +1,6 @@
-"""The paper's findings, found again or not: a row a claim, with effect, 95 % interval and whether it holds."""
+"""The paper's findings, found again or not: a row a claim, with effect, 95 % interval and whether
+it holds.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,18 @@ COLUMNS = [
     "finding", "claim", "measure", "effect", "unit", "claimed", "low", "high", "seeds", "studies", "realisations",
     "holds", "paper", "note",
 ]  # fmt: skip
-STANDING = ["network", "kind", "old", "old_low", "old_high", "new", "new_low", "new_high", "seeds", "realisations"]
+STANDING = [
+    "network",
+    "kind",
+    "old",
+    "old_low",
+    "old_high",
+    "new",
+    "new_low",
+    "new_high",
+    "seeds",
+    "realisations",
+]
 HOLDS = ("yes", "no", "unclear")
 SIDES = {-1: "below 0", 1: "above 0"}
 FEW_SEEDS = 5
@@ -35,7 +48,8 @@ TITLES = {
 
 
 def findings(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
-    """The table of findings (COLUMNS), and a line for every claim that cannot be judged, or not in every run.
+    """The table of findings (COLUMNS), and a line for every claim that cannot be judged, or not in
+    every run.
 
     Raises ValueError, naming the claim, when an effect is not a finite number.
     """
@@ -49,9 +63,11 @@ def findings(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def standing(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
-    """Old task against new: errors (RMSE) on v1 and v2 images of every network, as change in % of the v1-net's.
+    """Old task against new: errors (RMSE) on v1 and v2 images of every network, as change in % of
+    the v1-net's.
 
-    Columns STANDING with 95 % intervals; the base comes first, at 0. Also a line for every network without a row.
+    Columns STANDING with 95 % intervals; the base comes first, at 0. Also a line for every network
+    without a row.
     """
     zero = [0.0] * 6
     rows, gaps = [[V1_NET, "base", *zero, len(runs), 0]], []
@@ -83,7 +99,8 @@ def kind(network: str, entry: NetworkEntry) -> str:
 
 
 def holds(side: int, low: float, high: float) -> str:
-    """Whether the interval lies on the claimed side of zero (yes), on the other one (no), or holds zero (unclear).
+    """Whether the interval lies on the claimed side of zero (yes), on the other one (no), or holds
+    zero (unclear).
 
     An interval that ends at zero holds it; without an interval nothing is clear.
     """
@@ -93,14 +110,18 @@ def holds(side: int, low: float, high: float) -> str:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read a table of findings; ValueError naming the file for a missing column, a word or number that cannot be."""
+    """Read a table of findings; ValueError naming the file for a missing column, a word or number
+    that cannot be.
+    """
     table = read_table(path, [c for c in COLUMNS if c not in ("low", "high", "paper", "note")])
     for column in ("low", "high", "paper", "note"):
         if column not in table:
             raise ValueError(f"{path}: column {column!r} is missing; expected {', '.join(COLUMNS)}")
     for column, allowed in (("holds", HOLDS), ("claimed", SIDES.values()), ("finding", TITLES)):
         if unknown := sorted(set(table[column]) - set(allowed)):
-            raise ValueError(f"{path}: column {column!r}: {unknown[0]!r} is none of {', '.join(map(str, allowed))}")
+            raise ValueError(
+                f"{path}: column {column!r}: {unknown[0]!r} is none of {', '.join(map(str, allowed))}"
+            )
     return table.fillna({"note": ""})
 
 
@@ -110,12 +131,16 @@ def _collect(claim: Claim, runs: Sequence[SeedRun]) -> tuple[list[Seed], list[st
         try:
             seeds.append(claim.values(run))
         except Missing as why:
-            gaps.append(f"finding {claim.finding} ({claim.measure}) cannot be judged in {run.root}: {why}")
+            gaps.append(
+                f"finding {claim.finding} ({claim.measure}) cannot be judged in {run.root}: {why}"
+            )
     return seeds, gaps
 
 
 def _interval(claim: Claim, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> Interval:
-    """With the same resampled realisations for every claim on the same images: comparisons agree with one another."""
+    """With the same resampled realisations for every claim on the same images: comparisons agree
+    with one another.
+    """
     generator = numpy_generator(runs[0].config.seed, "findings")
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -127,7 +152,9 @@ def _interval(claim: Claim, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> I
 def _row(claim: Claim, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> list[object]:
     effect, low, high = _interval(claim, seeds, runs)
     studies, images = _count(seeds)
-    means = np.mean([study.mean(axis=0) for seed in seeds for group in seed for study in group], axis=0)
+    means = np.mean(
+        [study.mean(axis=0) for seed in seeds for group in seed for study in group], axis=0
+    )
     note = "; ".join(filter(None, (claim.words(means), _caution(seeds, math.isnan(low)))))
     return [
         claim.finding, claim.claim, claim.measure, effect, claim.unit, SIDES[claim.side], low, high, len(seeds),
@@ -146,7 +173,11 @@ def _caution(seeds: Sequence[Seed], without: bool) -> str:
     if without:
         return "measured once: no interval"
     if len(seeds) == 1:
-        what = "test studies and noise" if any(len(group) > 1 for group in seeds[0]) else "noise realisations only"
+        what = (
+            "test studies and noise"
+            if any(len(group) > 1 for group in seeds[0])
+            else "noise realisations only"
+        )
         single = any(len(group) == len(group[0]) == 1 for group in seeds[0])
         more = "; the study with a single image adds nothing to it" if single else ""
         return f"one seed: the interval covers {what}, not other bodies or trainings{more}"

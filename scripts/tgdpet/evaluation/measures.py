@@ -1,7 +1,8 @@
 """What an image is judged by: bias, noise, fidelity and noise grain, as pure functions over arrays.
 
-Arrays are (X, Y, Z) on one grid, in any one unit of activity concentration (Bq/mL here); realisations
-are stacked in front, (R, X, Y, Z). Masks are boolean. Formulas follow the paper's supplement.
+Arrays are (X, Y, Z) on one grid, in any one unit of activity concentration (Bq/mL here);
+realisations are stacked in front, (R, X, Y, Z). Masks are boolean. Formulas follow the paper's
+supplement.
 """
 
 from __future__ import annotations
@@ -25,22 +26,30 @@ class MeasureError(ValueError):
 
 
 def organ(labels: Labels, organs: Mapping[str, int], name: str) -> Mask:
-    """Voxels of one organ; raises MeasureError if the label is unknown or the study lacks the organ."""
+    """Voxels of one organ; raises MeasureError if the label is unknown or the study lacks the
+    organ.
+    """
     if name not in organs:
         raise MeasureError(f"organ {name!r} is unknown; known are {', '.join(organs)}")
     mask = labels == organs[name]
     if not mask.any():
-        raise MeasureError(f"organ {name!r} (label {organs[name]}) has no voxel in this label image")
+        raise MeasureError(
+            f"organ {name!r} (label {organs[name]}) has no voxel in this label image"
+        )
     return mask
 
 
 def edge_slices(n_slices: int) -> int:
-    """Slices to leave out at either end: few LORs cross them, so that their noise would outweigh all others."""
+    """Slices to leave out at either end: few LORs cross them, so that their noise would outweigh
+    all others.
+    """
     return min(4, n_slices // 8)
 
 
 def well_seen(n_slices: int) -> slice:
-    """Slices without an eighth at either axial end, where sensitivity is below a quarter of the largest."""
+    """Slices without an eighth at either axial end, where sensitivity is below a quarter of the
+    largest.
+    """
     return slice(n_slices // 8, n_slices - n_slices // 8)
 
 
@@ -53,18 +62,23 @@ def body(labels: Labels) -> Mask:
     return _filled(mask, "body")
 
 
-def liver_voi(labels: Labels, organs: Mapping[str, int], *, erode: int = 2, at_least: int = 30) -> Mask:
-    """Homogeneous liver: eroded by `erode` voxels, as far again away from any lesion, and well seen by the scanner.
+def liver_voi(
+    labels: Labels, organs: Mapping[str, int], *, erode: int = 2, at_least: int = 30
+) -> Mask:
+    """Homogeneous liver: eroded by `erode` voxels, as far again away from any lesion, and well seen
+    by the scanner.
 
-    Slices as in `well_seen`. Coarse grids may leave fewer than `at_least` voxels; the erosion is then taken back voxel
-    by voxel. Raises MeasureError if the study has no liver, or nothing of it is clear of the lesion and of the ends.
+    Slices as in `well_seen`. Coarse grids may leave fewer than `at_least` voxels; the erosion is
+    then taken back voxel by voxel. Raises MeasureError if the study has no liver, or nothing of it
+    is clear of the lesion and of the ends.
     """
     liver = organ(labels, organs, "liver")
     lesion = labels == organs["lesion"] if "lesion" in organs else np.zeros_like(liver)
     seen = np.zeros(labels.shape[2], bool)
     seen[well_seen(len(seen))] = True
     for n in range(erode, -1, -1):
-        # A lesion's label replaces the liver's, so eroding the liver alone already leaves n voxels of margin.
+        # A lesion's label replaces the liver's, so eroding the liver alone already leaves n voxels
+        # of margin.
         voi = liver & ~_dilate(lesion, n + 1)
         if n:
             voi &= ndimage.binary_erosion(liver, iterations=n)
@@ -88,7 +102,10 @@ def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, slice, slice]:
     """Smallest box holding `mask`, grown by `margin` voxels and clipped to the grid."""
     mask = _filled(mask, "bounding box")
     boxes = ndimage.find_objects(mask.astype(np.int8))[0]
-    low_high = [(max(b.start - margin, 0), min(b.stop + margin, n)) for b, n in zip(boxes, mask.shape, strict=True)]
+    low_high = [
+        (max(b.start - margin, 0), min(b.stop + margin, n))
+        for b, n in zip(boxes, mask.shape, strict=True)
+    ]
     x, y, z = (slice(low, high) for low, high in low_high)
     return x, y, z
 
@@ -107,16 +124,22 @@ def lesion_bias(realisations: Array, voi: Mask, reference: Array) -> float:
 
 
 def ensemble_cov(realisations: Array, voi: Mask) -> float:
-    """Ensemble noise, %: mean over voxels of SD_r(x_r) (R - 1 in the denominator) / VOI mean * 100."""
+    """Ensemble noise, %: mean over voxels of SD_r(x_r) (R - 1 in the denominator) / VOI mean *
+    100.
+    """
     _same_grid(realisations[0], voi)
     if len(realisations) < 2:
-        raise MeasureError(f"ensemble CoV: expected at least 2 realisations, got {len(realisations)}")
+        raise MeasureError(
+            f"ensemble CoV: expected at least 2 realisations, got {len(realisations)}"
+        )
     values = realisations[:, _filled(voi, "ensemble CoV")].astype(np.float64)
     return float(values.std(axis=0, ddof=1).mean() / _nonzero(values.mean(), "ensemble CoV") * 100)
 
 
 def spatial_cov(image: Array, voi: Mask) -> float:
-    """Noise of one image, %: SD over the VOI's voxels / VOI mean * 100 (holds texture as well as noise)."""
+    """Noise of one image, %: SD over the VOI's voxels / VOI mean * 100 (holds texture as well as
+    noise).
+    """
     _same_grid(image, voi)
     values = image[_filled(voi, "spatial CoV")].astype(np.float64)
     return float(values.std(ddof=1) / _nonzero(values.mean(), "spatial CoV") * 100)
@@ -145,12 +168,16 @@ def psnr(image: Array, reference: Array, voi: Mask) -> float:
     error = rmse(image, reference, voi)
     peak = float(reference[voi].max())
     if peak <= 0:
-        raise MeasureError(f"PSNR: the reference's largest value in the VOI is {peak:g}; it must be positive")
+        raise MeasureError(
+            f"PSNR: the reference's largest value in the VOI is {peak:g}; it must be positive"
+        )
     return float("inf") if error == 0 else float(20 * np.log10(peak / error))
 
 
 def ssim(image: Array, reference: Array, voi: Mask, window: int = 7) -> float:
-    """Mean structural similarity (3-D, uniform window) in the VOI's bounding box; range from the reference."""
+    """Mean structural similarity (3-D, uniform window) in the VOI's bounding box; range from the
+    reference.
+    """
     from skimage.metrics import structural_similarity
 
     _same_grid(image, reference, voi)
@@ -170,9 +197,11 @@ def ssim(image: Array, reference: Array, voi: Mask, window: int = 7) -> float:
 
 
 def autocorrelation(noise: Array, voi: Mask, axis: int, n_lags: int = 8) -> npt.NDArray[np.float64]:
-    """Noise autocorrelation along an axis, (n_lags,), 1 at lag 0: only pairs with both voxels in the VOI.
+    """Noise autocorrelation along an axis, (n_lags,), 1 at lag 0: only pairs with both voxels in
+    the VOI.
 
-    rho(d) = mean[n(x) n(x + d)] / mean[n(x)^2] with the VOI's mean taken off; nan where no pair is left.
+    rho(d) = mean[n(x) n(x + d)] / mean[n(x)^2] with the VOI's mean taken off; nan where no pair is
+    left.
     """
     _same_grid(noise, voi)
     inside = np.moveaxis(_filled(voi, "autocorrelation"), axis, 0)
@@ -217,7 +246,9 @@ def _filled(mask: Mask, what: str) -> Mask:
 def _same_grid(*arrays: npt.NDArray[np.generic]) -> None:
     shapes = {a.shape for a in arrays}
     if len(shapes) > 1:
-        raise MeasureError(f"grids differ: expected one shape, got {' and '.join(map(str, sorted(shapes)))}")
+        raise MeasureError(
+            f"grids differ: expected one shape, got {' and '.join(map(str, sorted(shapes)))}"
+        )
 
 
 def _mean(image: Array, voi: Mask) -> float:
@@ -227,7 +258,9 @@ def _mean(image: Array, voi: Mask) -> float:
 def _positive_mean(image: Array, voi: Mask) -> float:
     mean = _mean(image, voi)
     if not mean > 0:
-        raise MeasureError(f"the reference's mean in the VOI is {mean:g}; a relative measure needs it positive")
+        raise MeasureError(
+            f"the reference's mean in the VOI is {mean:g}; a relative measure needs it positive"
+        )
     return mean
 
 

@@ -1,6 +1,7 @@
 """The paper's findings as claims about one number each, whose claimed side of zero is known.
 
-Columns of a claim's values are the networks of a comparison; `statistic` turns their means into the effect.
+Columns of a claim's values are the networks of a comparison; `statistic` turns their means into the
+effect.
 """
 
 from __future__ import annotations
@@ -22,15 +23,26 @@ from .timing import PAPER_HOURS, PAPER_TRAINING_HOURS, saved, times
 V1_NET, V2_NET, FT_NET, TGD_NET = "v1-net", "v2-net", "FT-net", "TGD-net"
 POINTS = "percentage points"
 OF_BASE = f"% of {V1_NET}'s"
-# A change of this share of the mean is seen or not: people just see contrasts of 1 to 2 % in large areas (Weber).
+# A change of this share of the mean is seen or not: people just see contrasts of 1 to 2 % in large
+# areas (Weber).
 VISIBLE_PERCENT = 2.0
 # Online learning keeps the noise level when it raises the liver CoV by no more than a tenth.
 KEPT_PERCENT = 10.0
 HARMLESS_PHI = 0.4  # the paper: "when phi > 0.4, some severe artifacts begin to occur"
 PAPER_DROPPED = {0.3: 51.4, 0.4: 51.6, 0.5: 53.0, 0.6: 67.3}  # % of the parameters
-DROP_COLUMNS = ("phi", "kernels_dropped", "kernels_total", "parameters_dropped", "parameters_total", "relative_change")
+DROP_COLUMNS = (
+    "phi",
+    "kernels_dropped",
+    "kernels_total",
+    "parameters_dropped",
+    "parameters_total",
+    "relative_change",
+)
 BASES_OF_ONLINE = {"TGD-N2N": "v2-net", "TGD2-N2N": "TGD-net"}
-UNSEEN_ORGANS = ((roles.BLADDER, "bladder", "bladder_error"), (roles.CATHETER, "catheter", "catheter_error"))
+UNSEEN_ORGANS = (
+    (roles.BLADDER, "bladder", "bladder_error"),
+    (roles.CATHETER, "catheter", "catheter_error"),
+)
 
 
 def difference(means: Floats) -> Floats:
@@ -54,7 +66,9 @@ def kept(means: Floats) -> Floats:
 
 
 def relative_difference(means: Floats) -> Floats:
-    """First minus second in % of the third: how much more the first forgot, all compared with one base."""
+    """First minus second in % of the third: how much more the first forgot, all compared with one
+    base.
+    """
     return np.asarray(100 * (means[..., 0] - means[..., 1]) / means[..., 2])
 
 
@@ -80,9 +94,11 @@ def nothing(means: Floats) -> str:
 
 @dataclass(frozen=True)
 class Claim:
-    """One row: claimed is an effect above (`side` +1) or below (-1) zero; `paper` is the paper's effect or nan.
+    """One row: claimed is an effect above (`side` +1) or below (-1) zero; `paper` is the paper's
+    effect or nan.
 
-    `values` takes them from a run, or raises Missing; `words` turns the columns' means over all runs into a note.
+    `values` takes them from a run, or raises Missing; `words` turns the columns' means over all
+    runs into a note.
     """
 
     finding: int
@@ -98,7 +114,9 @@ class Claim:
 
 def claims(config: Config) -> list[Claim]:
     """All claims that a run of this configuration is judged by, in the findings' order."""
-    online = {n: getattr(config.networks.get(n), "base", None) or BASES_OF_ONLINE[n] for n in PAPER_ONLINE}
+    online = {
+        n: getattr(config.networks.get(n), "base", None) or BASES_OF_ONLINE[n] for n in PAPER_ONLINE
+    }
     paper = (*_smoothing(), *_adapted(), *_speckle(), *_dropped(config), *_unseen(online))
     return [*paper, *_forgetting(config.networks), *_time()]
 
@@ -109,21 +127,42 @@ def both_roles(protocol: str, *networks: str) -> Callable[[SeedRun], Seed]:
     return lambda run: [run.columns(role, *cells) for role in roles.BOTH_PROTOCOLS]
 
 
-def _pair(finding: int, claim: str, what: str, side: int, role: str, measure: str, network: str, other: str) -> Claim:
+def _pair(
+    finding: int,
+    claim: str,
+    what: str,
+    side: int,
+    role: str,
+    measure: str,
+    network: str,
+    other: str,
+) -> Claim:
     """A claim on the difference of two networks on v2 images, in the measure's unit (%)."""
     cells = [(name, "v2", measure) for name in (network, other)]
     return Claim(
-        finding, claim, f"{what}, {network} minus {other}", POINTS, side, lambda run: [run.columns(role, *cells)]
+        finding,
+        claim,
+        f"{what}, {network} minus {other}",
+        POINTS,
+        side,
+        lambda run: [run.columns(role, *cells)],
     )
 
 
 def _ratio(claim: Claim, statistic: Statistic, less: str = "") -> Claim:
     """The same claim on the ratio of the two, in %."""
-    return replace(claim, measure=claim.measure.replace(" minus ", " over ") + less, unit="%", statistic=statistic)
+    return replace(
+        claim,
+        measure=claim.measure.replace(" minus ", " over ") + less,
+        unit="%",
+        statistic=statistic,
+    )
 
 
 def _paper(column: int, network: str, other: str) -> float:
-    """The difference of two networks in the paper's Table 1 (0: size of the lesion bias; 1: liver CoV)."""
+    """The difference of two networks in the paper's Table 1 (0: size of the lesion bias; 1: liver
+    CoV).
+    """
     return round(abs(PAPER_TABLE1[network][column]) - abs(PAPER_TABLE1[other][column]), 2)
 
 
@@ -154,7 +193,9 @@ def _speckle() -> Iterator[Claim]:
     text = "TGD-net keeps less speckle than FT-net in the high-BMI liver: its CoV is lower"
     yield _pair(3, text, "high-BMI liver CoV", -1, role, cov, TGD_NET, FT_NET)
     text = "TGD-net errs less than FT-net in the high-BMI liver"
-    yield _ratio(_pair(3, text, "high-BMI liver RMSE", -1, role, "liver_rmse", TGD_NET, FT_NET), change)
+    yield _ratio(
+        _pair(3, text, "high-BMI liver RMSE", -1, role, "liver_rmse", TGD_NET, FT_NET), change
+    )
 
 
 def _dropped(config: Config) -> Iterator[Claim]:
@@ -174,7 +215,9 @@ def _dropped(config: Config) -> Iterator[Claim]:
 
 def _shares(phi: float) -> Callable[[Floats], str]:
     paper = f" (paper: {PAPER_DROPPED[phi]:g} %)" if phi in PAPER_DROPPED else ""
-    return lambda means: f"drops {means[1]:.1f} % of the kernels and {means[2]:.1f} % of the parameters{paper}"
+    return lambda means: (
+        f"drops {means[1]:.1f} % of the kernels and {means[2]:.1f} % of the parameters{paper}"
+    )
 
 
 def _drop_values(phi: float) -> Callable[[SeedRun], Seed]:
@@ -189,7 +232,9 @@ def _drop_values(phi: float) -> Callable[[SeedRun], Seed]:
         if len(at) != 1:
             raise Missing(f"kse/drop.csv has {len(at)} rows of phi = {phi:g}")
         row = at.iloc[0]
-        shares = [row[f"{what}_dropped"] / row[f"{what}_total"] for what in ("kernels", "parameters")]
+        shares = [
+            row[f"{what}_dropped"] / row[f"{what}_total"] for what in ("kernels", "parameters")
+        ]
         return [[100 * np.array([[row["relative_change"], *shares]], np.float64)]]
 
     return values
@@ -199,14 +244,18 @@ def _unseen(online: Mapping[str, str]) -> Iterator[Claim]:
     for role, organ, error in UNSEEN_ORGANS:
         what = f"{organ} error"
         for network in dict.fromkeys(online.values()):
-            text = f"{network} distorts an unseen {organ}: its error there is above the noisy input's"
+            text = (
+                f"{network} distorts an unseen {organ}: its error there is above the noisy input's"
+            )
             yield _pair(5, text, what, 1, role, error, network, INPUT)
         for network, base in online.items():
             text = f"{network}, learned on the study itself, distorts the {organ} less than {base}"
             yield _pair(5, text, what, -1, role, error, network, base)
         for network, base in online.items():
             text = f"{network} keeps the liver CoV of {base} in the {organ} study"
-            claim = _pair(5, text, f"{organ}-study liver CoV", -1, role, "liver_cov_spatial", network, base)
+            claim = _pair(
+                5, text, f"{organ}-study liver CoV", -1, role, "liver_cov_spatial", network, base
+            )
             yield _ratio(claim, kept, f", less {KEPT_PERCENT:g} %")
 
 
@@ -247,7 +296,9 @@ def _saved(step: str | None) -> Callable[[SeedRun], Seed]:
             raise Missing(f"the table of studies is not there: {error}") from error
         ours = table[(table.source == "measured") & ((table.step == step) if step else True)]
         if (ours.files < ours.expected).any():
-            raise Missing(f"{(ours.expected - ours.files).sum()} of {ours.expected.sum()} benchmark files are missing")
+            raise Missing(
+                f"{(ours.expected - ours.files).sum()} of {ours.expected.sum()} benchmark files are missing"
+            )
         return [[np.array([[saved(table, "measured", step)]])]]
 
     return values

@@ -1,4 +1,6 @@
-"""phi chosen, not guessed: what each phi of a sweep gains, forgets and would drop, and which one is recommended."""
+"""phi chosen, not guessed: what each phi of a sweep gains, forgets and would drop, and which one is
+recommended.
+"""
 
 from __future__ import annotations
 
@@ -17,26 +19,35 @@ from .seed_runs import read_table
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read a table MEASURED, sorted by phi; ValueError naming the file where it is damaged or lacks 0 or `PLAIN`."""
-    table = read_table(path, [c for c in MEASURED if c != "relative_change"]).sort_values("phi", ignore_index=True)
+    """Read a table MEASURED, sorted by phi; ValueError naming the file where it is damaged or lacks
+    0 or `PLAIN`.
+    """
+    table = read_table(path, [c for c in MEASURED if c != "relative_change"]).sort_values(
+        "phi", ignore_index=True
+    )
     phis = table["phi"].tolist()
     if len(phis) < 3 or phis[0] != 0 or phis[-1] != PLAIN or len(set(phis)) < len(phis):
-        raise ValueError(f"{path}: column 'phi': expected 0, one or more above it, and inf, each once, got {phis}")
+        raise ValueError(
+            f"{path}: column 'phi': expected 0, one or more above it, and inf, each once, got {phis}"
+        )
     return table
 
 
 def choose(tables: Sequence[pd.DataFrame], seed: int) -> pd.DataFrame:
     """The table CHOICE of one or more runs (tables MEASURED, one a seed), with the recommended phi.
 
-    Gain and forgetting are changes of the loss against the base's, means over seeds. Recommended is what `chosen`, the
-    rule of the penalties' strengths, takes of all phi but 0: of those that forget at most half of what plain
-    fine-tuning does, the one that gains most. `best_of_seeds` counts the seeds that alone would choose this phi;
-    `seed` decides the intervals' resamples. Raises ValueError where the tables are of different sweeps.
+    Gain and forgetting are changes of the loss against the base's, means over seeds. Recommended is
+    what `chosen`, the rule of the penalties' strengths, takes of all phi but 0: of those that
+    forget at most half of what plain fine-tuning does, the one that gains most. `best_of_seeds`
+    counts the seeds that alone would choose this phi; `seed` decides the intervals' resamples.
+    Raises ValueError where the tables are of different sweeps.
     """
     first = tables[0]
     for table in tables[1:]:
         if table["phi"].tolist() != first["phi"].tolist():
-            raise ValueError(f"sweep: phi {table['phi'].tolist()} differs from {first['phi'].tolist()}: no repetition")
+            raise ValueError(
+                f"sweep: phi {table['phi'].tolist()} differs from {first['phi'].tolist()}: no repetition"
+            )
     alone = [_best(_changes(t, "new") * -1, _changes(t, "old")) for t in tables]
     rows = []
     for i, phi in enumerate(first["phi"]):
@@ -51,7 +62,18 @@ def choose(tables: Sequence[pd.DataFrame], seed: int) -> pd.DataFrame:
         }
         parts = [x for what in values.values() for x in _interval(what, seed)]
         held_out = all(t[f"{what}_held_out"].all() for t in tables for what in ("old", "new"))
-        rows.append([phi, *shares, *parts, math.nan, len(tables), alone.count(i), "yes" if held_out else "no", "no"])
+        rows.append(
+            [
+                phi,
+                *shares,
+                *parts,
+                math.nan,
+                len(tables),
+                alone.count(i),
+                "yes" if held_out else "no",
+                "no",
+            ]
+        )
     out = pd.DataFrame(rows, columns=CHOICE)
     out["allowed"] = allowed(0.0, out["forgetting"].iloc[-1])
     best = _best(out["gain"].to_numpy(), out["forgetting"].to_numpy())

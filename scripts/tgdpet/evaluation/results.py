@@ -29,10 +29,17 @@ def image_path(root: Path, study: str, protocol: str, sample: str) -> Path:
 
 
 def reconstructed_samples(root: Path, study: str, protocol: str) -> list[str]:
-    """Samples of a study and protocol that exist under `root`, in natural order (30s before 120s)."""
+    """Samples of a study and protocol that exist under `root`, in natural order (30s before
+    120s).
+    """
     start, end = image_name(study, protocol, "\0").split("\0")
-    found = [p.name[len(start) : -len(end)] for p in (root / f"sub-{study}" / "pet").glob(f"{start}*{end}")]
-    return sorted(found, key=lambda name: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", name)])
+    found = [
+        p.name[len(start) : -len(end)]
+        for p in (root / f"sub-{study}" / "pet").glob(f"{start}*{end}")
+    ]
+    return sorted(
+        found, key=lambda name: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", name)]
+    )
 
 
 Volume = npt.NDArray[np.floating]
@@ -43,7 +50,12 @@ PAPER_ONLINE = ("TGD-N2N", "TGD2-N2N")
 
 ONLINE_BASES = ("v2-net", "TGD-net")
 
-PAPER_TABLE1 = {"v1-net": (-6.30, 6.02), "v2-net": (-4.07, 8.56), "FT-net": (-4.71, 7.87), "TGD-net": (-3.77, 6.46)}
+PAPER_TABLE1 = {
+    "v1-net": (-6.30, 6.02),
+    "v2-net": (-4.07, 8.56),
+    "FT-net": (-4.71, 7.87),
+    "TGD-net": (-3.77, 6.46),
+}
 
 KEPT = 4  # images held in memory, each some 40 MB at the paper's scale
 
@@ -70,18 +82,24 @@ class Results:
         return names
 
     def ordered(self) -> dict[str, NetworkEntry]:
-        """The configured networks, the paper's first and in its order (a YAML file may have been sorted)."""
+        """The configured networks, the paper's first and in its order (a YAML file may have been
+        sorted).
+        """
         networks = self.config.networks
         first = [n for n in (*PAPER_NETWORKS, *PAPER_ONLINE) if n in networks]
         return {n: networks[n] for n in (*first, *(n for n in networks if n not in first))}
 
     def population(self, order: Sequence[str] = PAPER_NETWORKS) -> list[str]:
-        """Networks for any study: those in `order`; all if it names none, or none of the configuration."""
+        """Networks for any study: those in `order`; all if it names none, or none of the
+        configuration.
+        """
         names = [n for n, e in self.ordered().items() if e.data != "n2n"]
         return [n for n in order if n in names] or names
 
     def online(self, order: Sequence[str] = PAPER_ONLINE) -> list[str]:
-        """Networks that online learning makes for one study each: those in `order`, or all if it names none."""
+        """Networks that online learning makes for one study each: those in `order`, or all if it
+        names none.
+        """
         names = [n for n, e in self.ordered().items() if e.data == "n2n"]
         return [n for n in order if n in names] or names
 
@@ -119,10 +137,16 @@ class Results:
         return reconstructed_samples(self.root / "recon", study, protocol)
 
     def noisy(self, study: str, protocol: str = "v2") -> str:
-        """The sample that networks are shown on: the first that is not the whole scan nor a half."""
-        found = [s for s in self.samples(study, protocol) if s != self.scan and not s.startswith("half")]
+        """The sample that networks are shown on: the first that is not the whole scan nor a
+        half.
+        """
+        found = [
+            s for s in self.samples(study, protocol) if s != self.scan and not s.startswith("half")
+        ]
         if not found:
-            raise FileNotFoundError(f"{self.root}/recon: no noisy {protocol} image of study {study!r}")
+            raise FileNotFoundError(
+                f"{self.root}/recon: no noisy {protocol} image of study {study!r}"
+            )
         return sorted(found, key=lambda s: not s.startswith("real"))[0]
 
     def labels(self, study: str) -> m.Labels:
@@ -138,10 +162,19 @@ class Results:
         """All studies' measures, tidy."""
         return pd.read_csv(self.root / "metrics" / "metrics.csv")
 
-    def measured(self, measure: str, role: str, network: str, protocol: str = "v2", study: str | None = None) -> float:
-        """Mean of a measure over samples and studies of a role (or one study); nan where it was not measured."""
+    def measured(
+        self, measure: str, role: str, network: str, protocol: str = "v2", study: str | None = None
+    ) -> float:
+        """Mean of a measure over samples and studies of a role (or one study); nan where it was not
+        measured.
+        """
         t = self.metrics
-        chosen = t[(t.measure == measure) & (t.role == role) & (t.network == network) & (t.protocol == protocol)]
+        chosen = t[
+            (t.measure == measure)
+            & (t.role == role)
+            & (t.network == network)
+            & (t.protocol == protocol)
+        ]
         if study is not None:
             chosen = chosen[chosen.study == study]
         return float(chosen.value.mean()) if len(chosen) else float("nan")

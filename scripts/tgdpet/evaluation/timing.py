@@ -20,16 +20,26 @@ PAPER_TRAINING_HOURS = {"from scratch": 5.5 * 24, "TGD": 2.5 * 24}
 
 
 def times(results: Results) -> pd.DataFrame:
-    """Columns source, way, step, files (found), expected, wall_s; missing benchmark files count as 0 s.
+    """Columns source, way, step, files (found), expected, wall_s; missing benchmark files count as
+    0 s.
 
-    Wall time, as the processor time that Snakemake samples misses most of a short job. Of an interrupted training the
-    benchmark file knows the last part alone, its log all of them.
+    Wall time, as the processor time that Snakemake samples misses most of a short job. Of an
+    interrupted training the benchmark file knows the last part alone, its log all of them.
     """
     rows = []
     for way, parts in _parts(results).items():
         for step, paths in parts.items():
             found = [p for p in paths if p.exists()]
-            rows.append(("measured", way, step, len(found), len(paths), sum(_seconds(p, results) for p in found)))
+            rows.append(
+                (
+                    "measured",
+                    way,
+                    step,
+                    len(found),
+                    len(paths),
+                    sum(_seconds(p, results) for p in found),
+                )
+            )
     for way, hours in PAPER_HOURS.items():
         training = PAPER_TRAINING_HOURS[way]
         rows.append(("paper", way, "reconstruction", 0, 0, (hours - training) * 3600))
@@ -43,17 +53,25 @@ def saved(table: pd.DataFrame, source: str, step: str | None = None) -> float:
     if (chosen.files < chosen.expected).any():
         return math.nan
     total = chosen.groupby("way")["wall_s"].sum()
-    return float(100 * (1 - total["TGD"] / total["from scratch"])) if total.get("from scratch", 0) > 0 else math.nan
+    return (
+        float(100 * (1 - total["TGD"] / total["from scratch"]))
+        if total.get("from scratch", 0) > 0
+        else math.nan
+    )
 
 
 def _parts(results: Results) -> dict[str, dict[str, Sequence[Path]]]:
     folder, entries = results.root / "benchmarks", results.config.networks
 
     def reconstructions(role: str) -> list[Path]:
-        return [p for s in results.studies if s.role == role for p in _reconstruction(folder, s.study)]
+        return [
+            p for s in results.studies if s.role == role for p in _reconstruction(folder, s.study)
+        ]
 
     trained = [n for n, e in entries.items() if e.from_scratch and e.data == "v2"]
-    own = [n for n, e in entries.items() if e.method == "tgd" and e.data == "adapt" and e.mask == "kse"]
+    own = [
+        n for n, e in entries.items() if e.method == "tgd" and e.data == "adapt" and e.mask == "kse"
+    ]
     tgd = next(iter(own), "TGD-net")
     return {
         "from scratch": {
@@ -72,7 +90,11 @@ def _parts(results: Results) -> dict[str, dict[str, Sequence[Path]]]:
 def _reconstruction(folder: Path, study: str) -> list[Path]:
     """One file per study and protocol, or one per image when the config makes each image a job."""
     whole = folder / "reconstruct" / f"{study}_v2.tsv"
-    return [whole] if whole.exists() else sorted((folder / "reconstruct").glob(f"{study}_v2_*.tsv")) or [whole]
+    return (
+        [whole]
+        if whole.exists()
+        else sorted((folder / "reconstruct").glob(f"{study}_v2_*.tsv")) or [whole]
+    )
 
 
 def _seconds(path: Path, results: Results) -> float:
@@ -81,7 +103,9 @@ def _seconds(path: Path, results: Results) -> float:
 
 
 def _trained(benchmark: Path, results: Results) -> float:
-    """Seconds of training over all its parts, from its log's speed (a mean since the first step); 0 without a log."""
+    """Seconds of training over all its parts, from its log's speed (a mean since the first step); 0
+    without a log.
+    """
     jobs = {"train": ("models", results.config.train), "adapt": ("adapted", results.config.adapt)}
     if benchmark.parent.name not in jobs:
         return 0.0
@@ -92,11 +116,15 @@ def _trained(benchmark: Path, results: Results) -> float:
     log = read_csv(path, ["step", "pixels_per_s"])
     if not len(log) or not log["pixels_per_s"].iloc[-1] > 0:
         return 0.0
-    return float(log["step"].iloc[-1] * settings.batch * settings.patch**2 / log["pixels_per_s"].iloc[-1])
+    return float(
+        log["step"].iloc[-1] * settings.batch * settings.patch**2 / log["pixels_per_s"].iloc[-1]
+    )
 
 
 def _benchmark(path: Path) -> float:
-    """Wall seconds, the mean over the file's repeats; ValueError naming the file where it holds no such number."""
+    """Wall seconds, the mean over the file's repeats; ValueError naming the file where it holds no
+    such number.
+    """
     seconds = pd.to_numeric(read_csv(path, ["s"])["s"], errors="coerce")
     if not len(seconds) or seconds.isna().any():
         raise ValueError(f"{path}: column 's': expected seconds, got no number")

@@ -1,8 +1,8 @@
 """What a bootstrap needs of one study: values in its volumes of interest, image by image.
 
-A file `{study}_voi.npz` holds, for each protocol, the samples' names, the reference (whole scan) and, for the noisy
-input and every network, liver voxels (S, V), lesion mean (S,) and errors (S,) of the same S noisy images. With it,
-intervals are computed later without reading an image again.
+A file `{study}_voi.npz` holds, for each protocol, the samples' names, the reference (whole scan)
+and, for the noisy input and every network, liver voxels (S, V), lesion mean (S,) and errors (S,) of
+the same S noisy images. With it, intervals are computed later without reading an image again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,16 @@ from ..config.roles import REALISATION
 from ..io.files import atomic
 
 FORMAT = 1
-# Measures of a single image that are kept; PSNR may be infinite and SSIM is not taken of every image.
-ERRORS = ("rmse", "liver_rmse", "liver_cov_spatial", "bladder_error", "bladder_rim_error", "catheter_error")
+# Measures of a single image that are kept; PSNR may be infinite and SSIM is not taken of every
+# image.
+ERRORS = (
+    "rmse",
+    "liver_rmse",
+    "liver_cov_spatial",
+    "bladder_error",
+    "bladder_rim_error",
+    "catheter_error",
+)
 Floats = npt.NDArray[np.floating]
 
 
@@ -40,7 +48,9 @@ class NetworkValues:
 
 @dataclass(frozen=True, eq=False)
 class ProtocolValues:
-    """One protocol's images: `samples` names the S noisy ones; `liver` (V,) and `lesion` (mean) are the reference's."""
+    """One protocol's images: `samples` names the S noisy ones; `liver` (V,) and `lesion` (mean) are
+    the reference's.
+    """
 
     samples: tuple[str, ...]
     liver: Floats | None
@@ -83,8 +93,8 @@ def write(path: str | Path, values: StudyValues) -> None:
 def read(path: str | Path) -> StudyValues:
     """Read what `write` wrote.
 
-    Raises FileNotFoundError, or ValueError naming the file and what is wrong: damaged, an array that is missing, of
-    another size, or with a value that is not finite.
+    Raises FileNotFoundError, or ValueError naming the file and what is wrong: damaged, an array
+    that is missing, of another size, or with a value that is not finite.
     """
     path = Path(path)
     if not path.exists():
@@ -92,14 +102,26 @@ def read(path: str | Path) -> StudyValues:
     try:
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        KeyError,
+        TypeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise ValueError(f"{path}: not a readable npz file (truncated?): {error}") from error
     try:
         if arrays["format"].tolist() != FORMAT:
-            raise ValueError(f"format {arrays['format']} is not read by this version, which reads {FORMAT}")
+            raise ValueError(
+                f"format {arrays['format']} is not read by this version, which reads {FORMAT}"
+            )
         protocols = {key.split("/")[0] for key in arrays if key.endswith("/samples")}
         values = StudyValues(
-            str(arrays["study"]), str(arrays["role"]), {name: _protocol(arrays, name) for name in sorted(protocols)}
+            str(arrays["study"]),
+            str(arrays["role"]),
+            {name: _protocol(arrays, name) for name in sorted(protocols)},
         )
     except KeyError as error:
         raise ValueError(f"{path}: the array {error} is missing") from error
@@ -110,19 +132,25 @@ def read(path: str | Path) -> StudyValues:
 
 
 def check(values: StudyValues, source: str) -> None:
-    """Raise ValueError, starting with `source`, when sizes disagree, a name comes twice or a value is not finite."""
+    """Raise ValueError, starting with `source`, when sizes disagree, a name comes twice or a value
+    is not finite.
+    """
     if not values.protocols:
         raise ValueError(f"{source}: no protocol in it")
     for name, protocol in values.protocols.items():
         n = len(protocol.samples)
         if not n or len(set(protocol.samples)) != n:
-            raise ValueError(f"{source}: {name}/samples: expected names, each once, got {list(protocol.samples)}")
+            raise ValueError(
+                f"{source}: {name}/samples: expected names, each once, got {list(protocol.samples)}"
+            )
         n_voxels = None if protocol.liver is None else len(protocol.liver)
         for network, own in protocol.networks.items():
             where = f"{source}: {name}/network/{network}"
             for organ in ("liver", "lesion"):
                 if (getattr(protocol, organ) is None) != (getattr(own, organ) is None):
-                    raise ValueError(f"{where}/{organ}: expected in the network and in the reference, found in one")
+                    raise ValueError(
+                        f"{where}/{organ}: expected in the network and in the reference, found in one"
+                    )
             if not own.errors:
                 raise ValueError(f"{where}: it has no error")
         for key, array in _arrays(protocol):
@@ -134,7 +162,9 @@ def check(values: StudyValues, source: str) -> None:
             elif key.endswith("/liver"):
                 expected = (n, n_voxels or 0)
             if array.shape != expected:
-                raise ValueError(f"{source}: {name}/{key}: expected the shape {expected}, got {array.shape}")
+                raise ValueError(
+                    f"{source}: {name}/{key}: expected the shape {expected}, got {array.shape}"
+                )
             if array.dtype.kind != "f" or not np.isfinite(array).all():
                 raise ValueError(f"{source}: {name}/{key}: a value is not a finite number")
 
@@ -157,7 +187,8 @@ def _arrays(protocol: ProtocolValues) -> Iterator[tuple[str, Floats]]:
 def _protocol(arrays: Mapping[str, Any], name: str) -> ProtocolValues:
     """The arrays of one protocol; KeyError for one that the others call for."""
     start = f"{name}/network/"
-    # Every network has at least its errors, so that they name the networks, in the order in which they were written.
+    # Every network has at least its errors, so that they name the networks, in the order in which
+    # they were written.
     found: dict[str, dict[str, Floats]] = {}
     for key, array in arrays.items():
         match key.split("/"):

@@ -18,7 +18,9 @@ from .style import GREY, PALETTE, Numbers, Plane
 
 @dataclass(frozen=True)
 class View:
-    """A coronal plane of a study: its name, index `y`, window, pixels in mm, and where an arrow points."""
+    """A coronal plane of a study: its name, index `y`, window, pixels in mm, and where an arrow
+    points.
+    """
 
     name: str
     study: str
@@ -29,7 +31,9 @@ class View:
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each network, the same in every figure; grey for the input and black for the reference."""
+    """A colour for each network, the same in every figure; grey for the input and black for the
+    reference.
+    """
     fixed = dict(zip((*PAPER_NETWORKS, *PAPER_ONLINE), PALETTE, strict=False)) | {INPUT: GREY}
     spare = iter(PALETTE * len(names))
     return {name: fixed.get(name) or next(spare) for name in names}
@@ -48,7 +52,9 @@ def middle(mask: m.Mask) -> npt.NDArray[np.int_]:
 
 
 def box_mm(mask: m.Mask, voxel_mm: npt.NDArray[np.floating], margin_mm: Sequence[float]) -> Window:
-    """Bounding box of a mask, grown by `margin_mm` along x, y, z, within the grid and without its noisy end slices."""
+    """Bounding box of a mask, grown by `margin_mm` along x, y, z, within the grid and without its
+    noisy end slices.
+    """
     grown = []
     edge = m.edge_slices(mask.shape[2])
     for axis, box in enumerate(m.bounding_box(mask)):
@@ -61,17 +67,25 @@ def box_mm(mask: m.Mask, voxel_mm: npt.NDArray[np.floating], margin_mm: Sequence
 
 def on_plane(voxel: Numbers, window: Window, voxel_mm: Numbers) -> tuple[float, float]:
     """Position in mm on the coronal plane that `style.coronal` cuts, of a voxel (x, y, z)."""
-    return (window[0].stop - voxel[0] - 0.5) * voxel_mm[0], (voxel[2] - window[2].start + 0.5) * voxel_mm[2]
+    return (window[0].stop - voxel[0] - 0.5) * voxel_mm[0], (
+        voxel[2] - window[2].start + 0.5
+    ) * voxel_mm[2]
 
 
 def display_limit(volume: Volume, labels: m.Labels, times: float = 2.2) -> float:
-    """Upper end of the SUV scale: a multiple of the liver's mean, rounded to 0.5 (the bladder may saturate)."""
+    """Upper end of the SUV scale: a multiple of the liver's mean, rounded to 0.5 (the bladder may
+    saturate).
+    """
     mean = float(volume[labels == ORGANS["liver"]].mean())
     return max(0.5, round(times * mean * 2) / 2)
 
 
 def plane_rows(plane: Plane, panel: str, **keys: str) -> pd.DataFrame:
-    """A panel's pixels as a table: panel, row (from the feet up), column (from the left of the picture), suv."""
+    """A panel's pixels as a table: panel, row (from the feet up), column (from the left of the
+    picture), suv.
+    """
     row, column = np.indices(plane.shape)
     suv = plane.ravel().astype(float).round(4)
-    return pd.DataFrame({"panel": panel, **keys, "row": row.ravel(), "column": column.ravel(), "suv": suv})
+    return pd.DataFrame(
+        {"panel": panel, **keys, "row": row.ravel(), "column": column.ravel(), "suv": suv}
+    )

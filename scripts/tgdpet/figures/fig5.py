@@ -1,4 +1,6 @@
-"""Fig. 5: a low-BMI study with a liver lesion and a high-BMI study, denoised by every training approach."""
+"""Fig. 5: a low-BMI study with a liver lesion and a high-BMI study, denoised by every training
+approach.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 
 
 def view(results: Results, role: str) -> View:
-    """The coronal plane of a role's study that is shown, through the lesion or the middle of the liver."""
+    """The coronal plane of a role's study that is shown, through the lesion or the middle of the
+    liver.
+    """
     study = results.of_role(role)[0]
     labels, voxel = results.labels(study), results.voxel_mm(study)
     lesion = labels == ORGANS["lesion"]

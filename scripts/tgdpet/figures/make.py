@@ -12,7 +12,9 @@ from .style import save, styled
 
 
 def make(name: str, results: Results, stem: Path) -> None:
-    """Write {stem}.csv, {stem}.png and {stem}.pdf of the figure `name`; ValueError if there is none of that name."""
+    """Write {stem}.csv, {stem}.png and {stem}.pdf of the figure `name`; ValueError if there is none
+    of that name.
+    """
     if name not in FIGURES:
         raise ValueError(f"figure {name!r} is unknown; known are {', '.join(FIGURES)}")
     with styled():

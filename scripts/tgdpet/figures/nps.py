@@ -1,4 +1,6 @@
-"""Noise power spectra in the liver: of v1 and v2 images, and of what each network makes of v2 images."""
+"""Noise power spectra in the liver: of v1 and v2 images, and of what each network makes of v2
+images.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     found = [_spectrum(results, protocol, network) for protocol, network in _shown(results)]
     curves = pd.concat([curve for curve, _ in found], ignore_index=True)
     numbers = pd.DataFrame([row for _, row in found], columns=NUMBERS)
-    figure, axes = plt.subplots(1, 3, figsize=(WIDTH_IN, 2.5), width_ratios=(1, 1, 0.95), layout="constrained")
+    figure, axes = plt.subplots(
+        1, 3, figsize=(WIDTH_IN, 2.5), width_ratios=(1, 1, 0.95), layout="constrained"
+    )
     for ax, column in zip(axes, ("nps_bqml2_mm2", "shape_mm"), strict=False):
         _curves(ax, curves, column)
     _numbers(axes[2], numbers)
@@ -39,7 +43,9 @@ def _shown(results: Results) -> list[tuple[str, str]]:
     return [("v1", INPUT), ("v2", INPUT), *(("v2", n) for n in results.population())]
 
 
-def _spectrum(results: Results, protocol: str, network: str) -> tuple[pd.DataFrame, tuple[str, str, float, float]]:
+def _spectrum(
+    results: Results, protocol: str, network: str
+) -> tuple[pd.DataFrame, tuple[str, str, float, float]]:
     study = results.of_role(roles.LESION)[0]
     voi, voxel = m.liver_voi(results.labels(study), ORGANS), results.voxel_mm(study)
     box = m.bounding_box(voi)
@@ -65,10 +71,14 @@ def _curves(ax: Axes, curves: pd.DataFrame, column: str) -> None:
         style = {"v1": "--", "v2": "-"}[str(protocol)] if network == INPUT else "-"
         scale = 1e-6 if absolute else 1.0
         at, values = rows.frequency_per_mm, rows[column] * scale
-        ax.plot(at, values, style, color=look[str(network)], label=_name(str(protocol), str(network)))
+        ax.plot(
+            at, values, style, color=look[str(network)], label=_name(str(protocol), str(network))
+        )
         if absolute:
             error = rows.standard_error * scale
-            ax.fill_between(at, values - error, values + error, color=look[str(network)], alpha=0.25, lw=0)
+            ax.fill_between(
+                at, values - error, values + error, color=look[str(network)], alpha=0.25, lw=0
+            )
     ax.set_xlabel("in-plane frequency (1/mm)")
     ax.set_xlim(left=0)
     if absolute:

@@ -1,4 +1,6 @@
-"""The supplement's time table: a new protocol from scratch against TGD (a few studies), by benchmark files and logs."""
+"""The supplement's time table: a new protocol from scratch against TGD (a few studies), by
+benchmark files and logs.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from .style import PALETTE, WIDTH_IN
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
-    """Stacked bars of the jobs' time for both ways, ours; the paper's total and training times in the table."""
+    """Stacked bars of the jobs' time for both ways, ours; the paper's total and training times in
+    the table.
+    """
     table = times(results)
     figure, ax = plt.subplots(figsize=(WIDTH_IN, 1.9), layout="constrained")
     ours = table[table.source == "measured"]
@@ -25,7 +29,9 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
             ax.barh(way, value, left=left[way], color=colour, label=step if way == "TGD" else None)
             left[way] += value
     for way, total in left.items():
-        ax.annotate(f"{total:.1f} min", (total, way), xytext=(3, 0), textcoords="offset points", va="center")
+        ax.annotate(
+            f"{total:.1f} min", (total, way), xytext=(3, 0), textcoords="offset points", va="center"
+        )
     ax.set_ylim(1.6, -0.6)
     ax.set_xlim(0, max(max(left.values()) * 1.15, 1e-3))
     ax.set_xlabel("time of all jobs, one after the other (min)")

@@ -9,7 +9,9 @@ import numpy as np
 
 
 def map_array(path: str | Path, what: str) -> np.memmap:
-    """Memory-map an .npy file; FileNotFoundError or ValueError naming it when it is missing, truncated or damaged."""
+    """Memory-map an .npy file; FileNotFoundError or ValueError naming it when it is missing,
+    truncated or damaged.
+    """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such {what}")
     try:
@@ -18,5 +20,7 @@ def map_array(path: str | Path, what: str) -> np.memmap:
         raise ValueError(f"{path}: not a readable {what} (truncated?): {error}") from error
     size, expected = Path(path).stat().st_size, array.offset + array.nbytes
     if size != expected:
-        raise ValueError(f"{path}: damaged: shape {array.shape} takes {expected} bytes, the file has {size}")
+        raise ValueError(
+            f"{path}: damaged: shape {array.shape} takes {expected} bytes, the file has {size}"
+        )
     return array

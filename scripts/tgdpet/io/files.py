@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 
-NETWORK_KEY = "tgdpet"  # of the metadata of a network's safetensors file; here, as weights.py takes torch
+NETWORK_KEY = (
+    "tgdpet"  # of the metadata of a network's safetensors file; here, as weights.py takes torch
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,10 +34,13 @@ written: list[Path] = []  # all that `atomic` wrote, in order
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed to `path` when the block ends without an error.
 
-    The temporary name keeps the suffixes of `path`, as writers choose a format by them. An OSError names `path`.
+    The temporary name keeps the suffixes of `path`, as writers choose a format by them. An OSError
+    names `path`.
     """
     path = Path(path)
-    temporary = path.with_name(f".tmp-{platform.node()}-{os.getpid()}-{path.name}")  # on a cluster, folders are shared
+    temporary = path.with_name(
+        f".tmp-{platform.node()}-{os.getpid()}-{path.name}"
+    )  # on a cluster, folders are shared
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -45,7 +50,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise OSError(f"{path}: cannot be written: {error.strerror or f'{error} (disk full?)'}") from error
+        raise OSError(
+            f"{path}: cannot be written: {error.strerror or f'{error} (disk full?)'}"
+        ) from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -72,11 +79,18 @@ def read_json(path: str | Path) -> Any:
 def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     """Write a table as CSV (tab-separated when `path` ends in .tsv), whole or not at all."""
     with atomic(path) as temporary:
-        frame.to_csv(temporary, index=False, sep="\t" if Path(path).suffix == ".tsv" else ",", float_format="%.10g")
+        frame.to_csv(
+            temporary,
+            index=False,
+            sep="\t" if Path(path).suffix == ".tsv" else ",",
+            float_format="%.10g",
+        )
 
 
 def read_csv(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
-    """Read a table (tab-separated when `path` ends in .tsv); ValueError naming the file and the column it lacks."""
+    """Read a table (tab-separated when `path` ends in .tsv); ValueError naming the file and the
+    column it lacks.
+    """
     import pandas as pd
 
     try:
@@ -97,12 +111,17 @@ def sha256(path: str | Path) -> str:
 
 
 def sidecar(
-    inputs: Iterable[str | Path], settings: Mapping[str, Any], seed: int | None, device: str, started: float
+    inputs: Iterable[str | Path],
+    settings: Mapping[str, Any],
+    seed: int | None,
+    device: str,
+    started: float,
 ) -> dict[str, Any]:
-    """Provenance of a result: input hashes, settings, seed, versions, host, job, device, wall time and peak memory.
+    """Provenance of a result: input hashes, settings, seed, versions, host, job, device, wall time
+    and peak memory.
 
-    `started` is `time.time()` at the job's beginning, in s. `job` is the scheduler's number of it, and `gpus` are those
-    that it was given; None without one.
+    `started` is `time.time()` at the job's beginning, in s. `job` is the scheduler's number of it,
+    and `gpus` are those that it was given; None without one.
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
@@ -135,6 +154,8 @@ def _commit() -> str:
     here = Path(__file__).parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"

@@ -18,7 +18,12 @@ import numpy as np
 from .files import atomic, read_json, write_json
 
 UNITS = "Bq/mL"
-BQML = {"bq/ml": 1.0, "bqml": 1.0, "kbq/ml": 1e3, "kbqml": 1e3}  # of one unit, by its name in small letters
+BQML = {
+    "bq/ml": 1.0,
+    "bqml": 1.0,
+    "kbq/ml": 1e3,
+    "kbqml": 1e3,
+}  # of one unit, by its name in small letters
 MM = 2  # NIfTI's code
 UNREADABLE = (
     nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, EOFError, OSError, OverflowError,
@@ -28,7 +33,9 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class Image:
-    """An activity image: `data` (X, Y, Z) float32 in Bq/mL, `affine` (4, 4) to RAS mm, `sidecar`."""
+    """An activity image: `data` (X, Y, Z) float32 in Bq/mL, `affine` (4, 4) to RAS mm,
+    `sidecar`.
+    """
 
     data: np.ndarray
     affine: np.ndarray
@@ -67,15 +74,18 @@ def read_image(path: str | Path) -> Image:
     data, affine = _read(path)
     sidecar = _sidecar(path)
     if sidecar.get("Units") != UNITS:
-        raise ValueError(f"{sidecar_path(path)}: Units: expected {UNITS!r}, got {sidecar.get('Units')!r}")
+        raise ValueError(
+            f"{sidecar_path(path)}: Units: expected {UNITS!r}, got {sidecar.get('Units')!r}"
+        )
     return Image(_finite(path, data), affine, sidecar)
 
 
 def read_converted(path: str | Path, units: str | None = None) -> Image:
     """Read an activity image of another program as Bq/mL; kBq/mL is converted.
 
-    `units` says what the sidecar does not, where it is missing or lacks `Units`. Raises what `read_image` raises, and
-    ValueError where the units are not known, are SUV, or differ between `units` and the sidecar.
+    `units` says what the sidecar does not, where it is missing or lacks `Units`. Raises what
+    `read_image` raises, and ValueError where the units are not known, are SUV, or differ between
+    `units` and the sidecar.
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such image")
@@ -84,17 +94,23 @@ def read_converted(path: str | Path, units: str | None = None) -> Image:
     own = sidecar.get("Units")
     said = units if own is None else own
     if said is None:
-        raise ValueError(f"{path}: no sidecar {beside.name} says the units; give them: --units Bq/mL or --units kBq/mL")
+        raise ValueError(
+            f"{path}: no sidecar {beside.name} says the units; give them: --units Bq/mL or --units kBq/mL"
+        )
     factor = _bqml(path if own is None else beside, said)
     if units is not None and _bqml("--units", units) != factor:
-        raise ValueError(f"{beside}: Units: the sidecar says {said!r}, --units {units!r}; one of them is wrong")
+        raise ValueError(
+            f"{beside}: Units: the sidecar says {said!r}, --units {units!r}; one of them is wrong"
+        )
     data, affine = _read(path)
     with np.errstate(over="ignore"):
         data = data if factor == 1 else data * np.float32(factor)
     return Image(_finite(path, data), affine, {**sidecar, "Units": UNITS})
 
 
-def write_image(path: str | Path, data: np.ndarray, affine: np.ndarray, sidecar: Mapping[str, Any]) -> None:
+def write_image(
+    path: str | Path, data: np.ndarray, affine: np.ndarray, sidecar: Mapping[str, Any]
+) -> None:
     """Write an activity image in Bq/mL (float32) and, first, its sidecar."""
     write_json(sidecar_path(path), {**sidecar, "Units": UNITS})
     _write(path, np.asarray(data, np.float32), affine)
@@ -133,7 +149,9 @@ def suv_factor(sidecar: Mapping[str, Any]) -> float:
     """
     for key in ("InjectedRadioactivity", "BodyWeight", "ScanStart", "TracerHalfLife"):
         if not isinstance(sidecar.get(key), (int, float)):
-            raise ValueError(f"sidecar: {key} is missing; SUV needs dose (MBq), weight (kg), times (s)")
+            raise ValueError(
+                f"sidecar: {key} is missing; SUV needs dose (MBq), weight (kg), times (s)"
+            )
     decay = 0.5 ** (sidecar["ScanStart"] / sidecar["TracerHalfLife"])
     return float(sidecar["InjectedRadioactivity"] * 1e6 * decay / (sidecar["BodyWeight"] * 1e3))
 
@@ -141,7 +159,9 @@ def suv_factor(sidecar: Mapping[str, Any]) -> float:
 def _sidecar(path: str | Path) -> dict[str, Any]:
     beside = sidecar_path(path)
     if not beside.exists():
-        raise FileNotFoundError(f'{path}: its sidecar {beside.name} is missing; it has to say "Units": "{UNITS}"')
+        raise FileNotFoundError(
+            f'{path}: its sidecar {beside.name} is missing; it has to say "Units": "{UNITS}"'
+        )
     sidecar = read_json(beside)
     if not isinstance(sidecar, dict):
         raise ValueError(f"{beside}: expected a JSON object, got a {type(sidecar).__name__}")
@@ -188,26 +208,42 @@ def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fault(image: Any) -> str | None:
-    """What the header alone says against an image, before its voxels are read; None where nothing does."""
+    """What the header alone says against an image, before its voxels are read; None where nothing
+    does.
+    """
     if not isinstance(image, nib.Nifti1Pair):
         return f"not a NIfTI file but {type(image).__name__}"
     if len(image.shape) != 3:
-        frames = f": {image.shape[3]} frame(s); take out a single one first" if len(image.shape) == 4 else ""
+        frames = (
+            f": {image.shape[3]} frame(s); take out a single one first"
+            if len(image.shape) == 4
+            else ""
+        )
         return f"expected a 3-D image, got shape {image.shape}{frames}"
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
         return "no affine (sform and qform codes are 0); position and orientation are unknown"
     affine = np.asarray(image.affine, float)
     size = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    if not np.isfinite(affine).all() or size.min() < 1e-3 or abs(np.linalg.det(affine[:3, :3] / size)) < 1e-3:
+    if (
+        not np.isfinite(affine).all()
+        or size.min() < 1e-3
+        or abs(np.linalg.det(affine[:3, :3] / size)) < 1e-3
+    ):
         return f"expected an affine with three axes, mm, got {affine[:3].tolist()}"
-    code = int(image.header["xyzt_units"]) % 8  # the lowest three bits are the unit of space; 0 is unknown, taken as mm
+    code = (
+        int(image.header["xyzt_units"]) % 8
+    )  # the lowest three bits are the unit of space; 0 is unknown, taken as mm
     if code not in (0, MM):
-        return f"xyzt_units: expected mm, got {({1: 'metre', 3: 'micron'}).get(code, f'code {code}')}"
+        return (
+            f"xyzt_units: expected mm, got {({1: 'metre', 3: 'micron'}).get(code, f'code {code}')}"
+        )
     return None
 
 
 def _check_gzip(path: str | Path) -> None:
-    """Read a .gz file to its end, where its checksum is: nibabel stops before and takes damaged voxels as they are."""
+    """Read a .gz file to its end, where its checksum is: nibabel stops before and takes damaged
+    voxels as they are.
+    """
     if str(path).endswith(".gz"):
         with gzip.open(path) as file:
             while file.read(1 << 20):

@@ -1,4 +1,6 @@
-"""The chain behind a result, from the sidecars alone: what it was made from, where, by which job and version."""
+"""The chain behind a result, from the sidecars alone: what it was made from, where, by which job
+and version.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ ENDINGS = (".nii.gz", ".safetensors", ".md", "_log.csv")
 
 
 def find(path: Path) -> Path | None:
-    """The file that tells where `path` came from: its sidecar, a job's record that lists it, or its folder's."""
+    """The file that tells where `path` came from: its sidecar, a job's record that lists it, or its
+    folder's.
+    """
     if path.suffix == ".json" and path.exists() and "provenance" in _content(path):
         return path
     stems = [path.name.removesuffix(end) for end in ENDINGS if path.name.endswith(end)]
@@ -30,13 +34,17 @@ def find(path: Path) -> Path | None:
 
 
 def tree(path: Path, depth: int | None = None) -> Iterator[str]:
-    """Lines of the tree of all that `path` was made from; what was shown once is not shown again."""
+    """Lines of the tree of all that `path` was made from; what was shown once is not shown
+    again.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     yield from _lines(path, None, "", "", depth, set())
 
 
-def _lines(path: Path, noted: str | None, first: str, rest: str, depth: int | None, seen: set[Path]) -> Iterator[str]:
+def _lines(
+    path: Path, noted: str | None, first: str, rest: str, depth: int | None, seen: set[Path]
+) -> Iterator[str]:
     origin = find(path)
     known = _content(origin).get("provenance", {}) if origin is not None else {}
     inputs: dict[str, str] = {k: v for k, v in known.get("inputs", {}).items() if Path(k) != path}

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Background:
     """Scatter and randoms of a study, as the corrections need them.
 
-    `scatter_bq`: strength of the Gaussian scatter source; `scatter_centre_mm`, `scatter_sigma_mm` (3,);
-    `randoms_per_s`: rate on one LOR and TOF bin.
+    `scatter_bq`: strength of the Gaussian scatter source; `scatter_centre_mm`, `scatter_sigma_mm`
+    (3,); `randoms_per_s`: rate on one LOR and TOF bin.
     """
 
     scatter_bq: float

@@ -1,4 +1,6 @@
-"""List mode on disk: a folder a study with `events.npy` (memory-mappable), `scanner.json` and `listmode.json`."""
+"""List mode on disk: a folder a study with `events.npy` (memory-mappable), `scanner.json` and
+`listmode.json`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def open_events(path: str | Path, scanner: AnyScanner | None = None) -> np.ndarr
     """
     events = map_array(path, "list mode")
     if events.dtype != EVENT or events.ndim != 1:
-        raise ValueError(f"{path}: expected a list of {EVENT}, got {events.dtype} of shape {events.shape}")
+        raise ValueError(
+            f"{path}: expected a list of {EVENT}, got {events.dtype} of shape {events.shape}"
+        )
     if scanner is not None:
         _check_ids(events, scanner, path)
     return events
@@ -44,18 +48,26 @@ def write_events(path: str | Path, parts: Iterable[np.ndarray]) -> int:
 
 
 def _header(file: BinaryIO, count: int) -> None:
-    description = {"descr": np.lib.format.dtype_to_descr(EVENT), "fortran_order": False, "shape": (count,)}
+    description = {
+        "descr": np.lib.format.dtype_to_descr(EVENT),
+        "fortran_order": False,
+        "shape": (count,),
+    }
     np.lib.format.write_array_header_1_0(file, description)
 
 
 def chunks(events: np.ndarray, size: int = CHUNK) -> Iterator[tuple[int, np.ndarray]]:
-    """Walk over a memory-mapped list mode: (index of the first event, events) of at most `size` events."""
+    """Walk over a memory-mapped list mode: (index of the first event, events) of at most `size`
+    events.
+    """
     for start in range(0, len(events), size):
         yield start, part(events, start, size)
 
 
 def part(array: np.ndarray, start: int, size: int) -> np.ndarray:
-    """array[start : start + size]; of a memory map through a map of its own, so that what was read leaves memory."""
+    """array[start : start + size]; of a memory map through a map of its own, so that what was read
+    leaves memory.
+    """
     n = max(0, min(size, len(array) - start))
     if n == 0 or not isinstance(array, np.memmap) or array.ndim != 1 or array.filename is None:
         return array[start : start + n]
@@ -67,7 +79,11 @@ def part(array: np.ndarray, start: int, size: int) -> np.ndarray:
 def _check_ids(events: np.ndarray, scanner: AnyScanner, path: str | Path) -> None:
     half = scanner.tof_half_bins
     for start, part in chunks(events):
-        bad = (part["det0"] >= scanner.n_detectors) | (part["det1"] >= scanner.n_detectors) | (part["tof"] > half)
+        bad = (
+            (part["det0"] >= scanner.n_detectors)
+            | (part["det1"] >= scanner.n_detectors)
+            | (part["tof"] > half)
+        )
         bad |= part["tof"] < -half  # not abs(): the smallest int32 has no positive
         if bad.any():
             i = int(np.argmax(bad))

@@ -1,7 +1,8 @@
 """A simulated acquisition on disk: written by stage 1, read by stages 2 and 3.
 
-A folder a study: `events.npy`, `scanner.json`, `listmode.json` (dose, times, grid, background), `mu.nii.gz` (1/cm),
-`truth.nii.gz` (Bq/mL at scan start), `organs.nii.gz` (labels of `phantom.ORGANS`), and from stage 3 `additive.npy`.
+A folder a study: `events.npy`, `scanner.json`, `listmode.json` (dose, times, grid, background),
+`mu.nii.gz` (1/cm), `truth.nii.gz` (Bq/mL at scan start), `organs.nii.gz` (labels of
+`phantom.ORGANS`), and from stage 3 `additive.npy`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def read(folder: str | Path) -> Acquisition:
     meta = read_json(folder / "listmode.json")
     missing = [key for key in NEEDED if key not in meta]
     if missing:
-        raise ValueError(f"{folder}/listmode.json: {missing[0]!r} is missing; expected {', '.join(NEEDED)}")
+        raise ValueError(
+            f"{folder}/listmode.json: {missing[0]!r} is missing; expected {', '.join(NEEDED)}"
+        )
     device = cylinder.read(folder / "scanner.json")
     events = open_events(folder / "events.npy", device)
     if len(events) != meta["events"]:
@@ -62,7 +65,9 @@ def read_additive(acquisition: Acquisition) -> np.ndarray:
 
 
 def read_background(acquisition: Acquisition) -> np.ndarray | None:
-    """Expected background counts/s of each event's LOR and TOF bin, if the data came with them; (n,) float32."""
+    """Expected background counts/s of each event's LOR and TOF bin, if the data came with them;
+    (n,) float32.
+    """
     if not (acquisition.folder / "background.npy").exists():
         return None
     return _beside_events(acquisition, "background.npy", "background")
@@ -72,11 +77,15 @@ def _beside_events(acquisition: Acquisition, name: str, what: str) -> np.ndarray
     path = acquisition.folder / name
     values = arrays.map_array(path, what)
     if values.shape != acquisition.events.shape:
-        raise ValueError(f"{path}: expected {acquisition.events.shape[0]} values, one an event, got {values.shape}")
+        raise ValueError(
+            f"{path}: expected {acquisition.events.shape[0]} values, one an event, got {values.shape}"
+        )
     return values
 
 
-def write_samples(path: Path, study: str, seed: int, samples: list[Sample], counts: Mapping[str, int]) -> None:
+def write_samples(
+    path: Path, study: str, seed: int, samples: list[Sample], counts: Mapping[str, int]
+) -> None:
     """Write `samples.json`: how each sample is drawn, and how many events it holds."""
     rows = [{**asdict(s), "fraction": s.fraction, "events": counts[s.name]} for s in samples]
     write_json(path, {"study": study, "seed": seed, "samples": rows})
@@ -86,19 +95,31 @@ def read_samples(path: Path) -> tuple[str, int, list[Sample]]:
     """Study, seed and samples of a `samples.json`."""
     content = read_json(path)
     keys = ("name", "share", "part", "parts")
-    return content["study"], content["seed"], [Sample(**{k: row[k] for k in keys}) for row in content["samples"]]
+    return (
+        content["study"],
+        content["seed"],
+        [Sample(**{k: row[k] for k in keys}) for row in content["samples"]],
+    )
 
 
 def _background_methods(meta: Mapping[str, Any]) -> dict[str, str]:
     """How scatter and randoms were corrected."""
     if meta.get("background_given"):
-        return dict.fromkeys(("ScatterCorrectionMethod", "RandomsCorrectionMethod"), "given for each event")
+        return dict.fromkeys(
+            ("ScatterCorrectionMethod", "RandomsCorrectionMethod"), "given for each event"
+        )
     scatter = "Gaussian source" if meta["background"]["scatter_bq"] > 0 else "none"
-    randoms = "rate and singles of the background model" if meta["background"]["randoms_per_s"] > 0 else "none"
+    randoms = (
+        "rate and singles of the background model"
+        if meta["background"]["randoms_per_s"] > 0
+        else "none"
+    )
     return {"ScatterCorrectionMethod": scatter, "RandomsCorrectionMethod": randoms}
 
 
-def image_sidecar(meta: Mapping[str, Any], duration_s: float, more: Mapping[str, Any]) -> dict[str, Any]:
+def image_sidecar(
+    meta: Mapping[str, Any], duration_s: float, more: Mapping[str, Any]
+) -> dict[str, Any]:
     """BIDS-PET sidecar of an image of this study that holds `duration_s` worth of events."""
     return {
         "Modality": "PT",
@@ -120,7 +141,11 @@ def image_sidecar(meta: Mapping[str, Any], duration_s: float, more: Mapping[str,
 
 
 def recon_sidecar(
-    meta: Mapping[str, Any], sample: Sample, name: str, protocol: ReconProtocol, valid: tuple[int, int]
+    meta: Mapping[str, Any],
+    sample: Sample,
+    name: str,
+    protocol: ReconProtocol,
+    valid: tuple[int, int],
 ) -> dict[str, Any]:
     """BIDS-PET sidecar of a reconstructed sample."""
     more = {

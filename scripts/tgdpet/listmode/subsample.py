@@ -1,8 +1,9 @@
-"""Which events belong to a noise level, a half or a realisation: decided by a counter, stored nowhere.
+"""Which events belong to a noise level, a half or a realisation: decided by a counter, stored
+nowhere.
 
-Event i of a study gets a uniform number from a hash of (seed, study, purpose, i). A noise level keeps the
-events whose number lies below its share; halves and realisations partition the events by it. So any part
-can be recomputed alone, in any order and chunking, and costs no disk.
+Event i of a study gets a uniform number from a hash of (seed, study, purpose, i). A noise level
+keeps the events whose number lies below its share; halves and realisations partition the events by
+it. So any part can be recomputed alone, in any order and chunking, and costs no disk.
 """
 
 from __future__ import annotations
@@ -21,14 +22,21 @@ CHUNK = 1 << 22
 
 
 def keep(sample: Sample, start: int, count: int, seed: int, study: str) -> np.ndarray:
-    """Which of the events start .. start + count - 1 of `study` belong to `sample`, (count,) bool."""
+    """Which of the events start .. start + count - 1 of `study` belong to `sample`, (count,)
+    bool.
+    """
     thin = np.uint64(derive(seed, "subsample", study, "thin", f"{sample.share:.9f}"))
     split = np.uint64(derive(seed, "subsample", study, "split", sample.parts))
     return _keep(start, count, thin, split, sample.share, sample.part, sample.parts)
 
 
 def count(
-    samples: Sequence[Sample], n_events: int, seed: int, study: str, threads: int = 1, chunk: int = CHUNK
+    samples: Sequence[Sample],
+    n_events: int,
+    seed: int,
+    study: str,
+    threads: int = 1,
+    chunk: int = CHUNK,
 ) -> dict[str, int]:
     """Number of events of every sample, in one pass that needs no event: their numbers decide."""
 
@@ -43,14 +51,19 @@ def count(
     return dict(zip((s.name for s in samples), total.tolist(), strict=True))
 
 
-def take(sample: Sample, arrays: Sequence[np.ndarray], seed: int, study: str, chunk: int = CHUNK) -> list[np.ndarray]:
-    """The sample's entries of arrays that hold one value an event, memory-mapped or not; memory stays at the result's.
+def take(
+    sample: Sample, arrays: Sequence[np.ndarray], seed: int, study: str, chunk: int = CHUNK
+) -> list[np.ndarray]:
+    """The sample's entries of arrays that hold one value an event, memory-mapped or not; memory
+    stays at the result's.
 
     Raises ValueError when the arrays' lengths differ.
     """
     lengths = {len(array) for array in arrays}
     if len(lengths) != 1:
-        raise ValueError(f"subsample: arrays of one length expected, got {' and '.join(map(str, sorted(lengths)))}")
+        raise ValueError(
+            f"subsample: arrays of one length expected, got {' and '.join(map(str, sorted(lengths)))}"
+        )
     n_events, parts = lengths.pop(), []
     for start in range(0, n_events, chunk):
         kept = keep(sample, start, min(chunk, n_events - start), seed, study)
@@ -61,7 +74,9 @@ def take(sample: Sample, arrays: Sequence[np.ndarray], seed: int, study: str, ch
 
 
 def check_counts(samples: Sequence[Sample], counts: Mapping[str, int], n_events: int) -> None:
-    """Raise ValueError where a count lies 6 standard deviations off the binomial mean, or a partition leaks."""
+    """Raise ValueError where a count lies 6 standard deviations off the binomial mean, or a
+    partition leaks.
+    """
     for sample in samples:
         mean = n_events * sample.fraction
         spread = (mean * (1 - sample.fraction)) ** 0.5
@@ -71,7 +86,9 @@ def check_counts(samples: Sequence[Sample], counts: Mapping[str, int], n_events:
             )
     partition = [s for s in samples if s.parts > 1 and s.share == 1.0]
     if partition and (total := sum(counts[s.name] for s in partition)) != n_events:
-        raise ValueError(f"subsample: the {len(partition)} realisations hold {total} events, the study {n_events}")
+        raise ValueError(
+            f"subsample: the {len(partition)} realisations hold {total} events, the study {n_events}"
+        )
 
 
 @nb.njit(inline="always")

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-CHANNELS = (64, 64, 128, 128, 128, 256, 256)  # output channels of the first seven convolutions (Fig. 1)
+CHANNELS = (
+    64,
+    64,
+    128,
+    128,
+    128,
+    256,
+    256,
+)  # output channels of the first seven convolutions (Fig. 1)
 SLICES = 3  # neighbouring slices in and out
 
 

@@ -14,9 +14,9 @@ class DnCNN(nn.Module):
     """Three neighbouring slices in, the same three denoised out: `output = input - f(input)`.
 
     f is eight 3x3 convolutions ("blocks"): ReLU after the first, BN and ReLU after the second to
-    seventh, nothing after the last. A convolution that BN follows has no bias, as BN would cancel it.
-    `width` multiplies the paper's channel numbers. `generator` draws the start: He's normal weights,
-    a tenth of it in the last convolution, so that training starts near the identity.
+    seventh, nothing after the last. A convolution that BN follows has no bias, as BN would cancel
+    it. `width` multiplies the paper's channel numbers. `generator` draws the start: He's normal
+    weights, a tenth of it in the last convolution, so that training starts near the identity.
     """
 
     def __init__(self, width: float = 1.0, generator: torch.Generator | None = None) -> None:
@@ -27,7 +27,10 @@ class DnCNN(nn.Module):
         sizes = layer_channels(width)
         last = len(sizes) - 2
         self.blocks = nn.Sequential(
-            *(_block(sizes[i], sizes[i + 1], norm=0 < i < last, relu=i < last) for i in range(last + 1))
+            *(
+                _block(sizes[i], sizes[i + 1], norm=0 < i < last, relu=i < last)
+                for i in range(last + 1)
+            )
         )
         self._start(generator)
 

@@ -1,4 +1,6 @@
-"""The drop experiment of Fig. 4: what is lost when the kernels below a KSE threshold are silenced."""
+"""The drop experiment of Fig. 4: what is lost when the kernels below a KSE threshold are
+silenced.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,14 @@ from .denoise import denoise
 
 
 def dropped(
-    model: nn.Module, masks: Mapping[str, torch.Tensor], links: Sequence[connectivity.Link] | None = None
+    model: nn.Module,
+    masks: Mapping[str, torch.Tensor],
+    links: Sequence[connectivity.Link] | None = None,
 ) -> nn.Module:
     """A copy of `model` in which nothing reads the masked kernels' outputs.
 
-    Zeroing the reader's weights, not the kernel's own, as batch normalisation would turn a zero kernel into a constant.
-    `links`: who reads whom, where it is known already (`probe.links`).
+    Zeroing the reader's weights, not the kernel's own, as batch normalisation would turn a zero
+    kernel into a constant. `links`: who reads whom, where it is known already (`probe.links`).
     """
     out = copy.deepcopy(model)
     modules = dict(out.named_modules())
@@ -35,18 +39,23 @@ def dropped(
 
 
 def count(
-    model: nn.Module, masks: Mapping[str, torch.Tensor], norms: Mapping[str, Sequence[str]] | None = None
+    model: nn.Module,
+    masks: Mapping[str, torch.Tensor],
+    norms: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[int, int]:
-    """Kernels and parameters that dropping removes: the kernels' own weights, biases and normalisation.
+    """Kernels and parameters that dropping removes: the kernels' own weights, biases and
+    normalisation.
 
-    `norms`: the layers that normalise each convolution's output, where they are known already (`probe.followers`).
+    `norms`: the layers that normalise each convolution's output, where they are known already
+    (`probe.followers`).
     """
     modules, parameters = dict(model.named_modules()), 0
     norms = connectivity.followers(model, _example(model)) if norms is None else norms
     for name, mask in masks.items():
         for owner in [name, *norms.get(name, [])]:
             parameters += sum(
-                p.numel() // p.shape[0] * int(mask.sum()) for p in modules[owner].parameters(recurse=False)
+                p.numel() // p.shape[0] * int(mask.sum())
+                for p in modules[owner].parameters(recurse=False)
             )
     return sum(int(m.sum()) for m in masks.values()), parameters
 
@@ -61,15 +70,21 @@ def experiment(
     device: torch.device,
     step: Callable[[int], None] = lambda n: None,
 ) -> tuple[list[dict[str, Any]], dict[float, np.ndarray]]:
-    """Denoise `image` with the whole network (phi = 0) and with kernels below each threshold dropped.
+    """Denoise `image` with the whole network (phi = 0) and with kernels below each threshold
+    dropped.
 
-    Returns the table's rows and the images (X, Y, Z) by phi; errors are RMSE in Bq/mL over the body (reference
-    above 5 % of its 99th percentile).
+    Returns the table's rows and the images (X, Y, Z) by phi; errors are RMSE in Bq/mL over the body
+    (reference above 5 % of its 99th percentile).
     """
     body = reference > 0.05 * np.percentile(reference, 99)
     if not body.any():
-        raise ValueError(f"drop: the reference image is empty, its largest value is {reference.max():g} Bq/mL")
-    links, norms = connectivity.links(model, _example(model)), connectivity.followers(model, _example(model))
+        raise ValueError(
+            f"drop: the reference image is empty, its largest value is {reference.max():g} Bq/mL"
+        )
+    links, norms = (
+        connectivity.links(model, _example(model)),
+        connectivity.followers(model, _example(model)),
+    )
     images: dict[float, np.ndarray] = {}
     rows = []
     for phi in [0.0, *thresholds]:

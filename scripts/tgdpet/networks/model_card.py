@@ -1,4 +1,6 @@
-"""The page beside a network's weights: what it is, what it was trained on, its numbers, what it is not for."""
+"""The page beside a network's weights: what it is, what it was trained on, its numbers, what it is
+not for.
+"""
 
 from __future__ import annotations
 
@@ -90,8 +92,8 @@ or `tgdpet denoise --model {file} in.nii.gz out.nii.gz`.
 def write(path: str | Path, card: Card, numbers: Mapping[str, Any], index: str | Path) -> None:
     """Write the page `X.md` beside the weights `path`, X.safetensors.
 
-    `numbers` are those of the sidecar, `index` is the index table of the training set. Raises ValueError where the
-    table lacks a column, OSError where the disk refuses.
+    `numbers` are those of the sidecar, `index` is the index table of the training set. Raises
+    ValueError where the table lacks a column, OSError where the disk refuses.
     """
     path = Path(path)
     name = f"{Path(index).parent.name}/{Path(index).name}"  # no path of this machine
@@ -99,7 +101,8 @@ def write(path: str | Path, card: Card, numbers: Mapping[str, Any], index: str |
 
 
 def text(card: Card, numbers: Mapping[str, Any], table: pd.DataFrame, index: str, file: str) -> str:
-    """The page in Markdown. Nothing in it depends on the clock or the machine: the same run writes the same page.
+    """The page in Markdown. Nothing in it depends on the clock or the machine: the same run writes
+    the same page.
 
     `table` is the training set's index table, `index` its name, `file` that of the weights.
     """
@@ -133,15 +136,25 @@ def _numbers(numbers: Mapping[str, Any]) -> dict[str, Any]:
     for what in ("kernels", "parameters"):
         if (total := numbers.get(f"{what}_total")) is not None:
             out[f"{what} retrained"] = f"{numbers[f'{what}_retrained']} of {total}"
-    return out | {said: numbers[key] for key, said in NUMBERS.items() if numbers.get(key) is not None}
+    return out | {
+        said: numbers[key] for key, said in NUMBERS.items() if numbers.get(key) is not None
+    }
 
 
 def _rows(content: Mapping[str, Any]) -> str:
-    """Lines of a table of two columns; numbers to six digits, which is beyond what a rerun elsewhere repeats."""
-    return "\n".join(f"| {key} | {_cell(value)} |" for key, value in content.items()) or "| none | |"
+    """Lines of a table of two columns; numbers to six digits, which is beyond what a rerun
+    elsewhere repeats.
+    """
+    return (
+        "\n".join(f"| {key} | {_cell(value)} |" for key, value in content.items()) or "| none | |"
+    )
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return (f"{value:.6g}" if isinstance(value, float) else str(value)).replace("|", r"\|").replace("\n", " ")
+    return (
+        (f"{value:.6g}" if isinstance(value, float) else str(value))
+        .replace("|", r"\|")
+        .replace("\n", " ")
+    )

@@ -1,4 +1,6 @@
-"""Networks for other programs: ONNX with the card's scale, channels and units in the file's metadata."""
+"""Networks for other programs: ONNX with the card's scale, channels and units in the file's
+metadata.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,20 @@ CHANNELS = "slices z-1, z, z+1 along axial; at the ends the edge slice is repeat
 
 
 def write_onnx(path: str | Path, model: DnCNN, card: Card) -> None:
-    """Write a network as ONNX: (batch, 3, height, width) float32 `noisy` -> `denoised`, batch, height, width free.
+    """Write a network as ONNX: (batch, 3, height, width) float32 `noisy` -> `denoised`, batch,
+    height, width free.
 
-    Intensities are Bq/mL divided by the metadata's `intensity_scale_bqml`. The same network gives the same bytes.
-    Raises ValueError naming the extra to install where a package is missing, OSError where the disk refuses.
+    Intensities are Bq/mL divided by the metadata's `intensity_scale_bqml`. The same network gives
+    the same bytes. Raises ValueError naming the extra to install where a package is missing,
+    OSError where the disk refuses.
     """
     try:
         import onnx
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
-        raise ValueError(f"{path}: ONNX needs the package {error.name}: pip install 'tgdpet[onnx]'") from error
+        raise ValueError(
+            f"{path}: ONNX needs the package {error.name}: pip install 'tgdpet[onnx]'"
+        ) from error
     proto = _graph(model)
     _forget_origin(proto.graph)
     proto.producer_name, proto.producer_version = "tgdpet", __version__
@@ -80,6 +86,13 @@ def _graph(model: DnCNN) -> Any:
 
 def _forget_origin(graph: Any) -> None:
     """Remove the exporter's notes on the source, which hold this machine's paths."""
-    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    for part in (
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+    ):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")

@@ -18,9 +18,10 @@ def read_scores(
 ) -> dict[str, np.ndarray]:
     """KSE (or `column="sparsity"`) of each output kernel by module, float64, in channel order.
 
-    `kernels`: the number that each scored module of the network has. A kernel that nothing reads has no sparsity:
-    infinity. Raises ValueError naming the file when a column or a channel is missing, a KSE is no number in [0, 1] or
-    a sparsity no number >= 0, or the table is not of a network with these kernels.
+    `kernels`: the number that each scored module of the network has. A kernel that nothing reads
+    has no sparsity: infinity. Raises ValueError naming the file when a column or a channel is
+    missing, a KSE is no number in [0, 1] or a sparsity no number >= 0, or the table is not of a
+    network with these kernels.
     """
     table = read_csv(path, COLUMNS)
     table[column] = pd.to_numeric(table[column], errors="coerce")
@@ -33,11 +34,15 @@ def read_scores(
     for module, rows in table.groupby("module", sort=False):
         rows = rows.sort_values("channel")
         if list(rows["channel"]) != list(range(len(rows))):
-            raise ValueError(f"{path}: module {module}: expected channels 0..{len(rows) - 1}, each once")
+            raise ValueError(
+                f"{path}: module {module}: expected channels 0..{len(rows) - 1}, each once"
+            )
         out[str(module)] = rows[column].to_numpy(np.float64, copy=True)
     if kernels is not None:
         for module in {**kernels, **out}:
             expected, n = kernels.get(module, 0), len(out.get(module, ()))
             if n != expected:
-                raise ValueError(f"{path}: scores of another network: {module}: expected {expected} kernels, got {n}")
+                raise ValueError(
+                    f"{path}: scores of another network: {module}: expected {expected} kernels, got {n}"
+                )
     return out

@@ -1,11 +1,14 @@
-"""The bytes of PETSIRD's event blocks: compiled decoder and encoder of yardl's variable-length integers.
+"""The bytes of PETSIRD's event blocks: compiled decoder and encoder of yardl's variable-length
+integers.
 
-An event block is a tag 0, its interval (start, stop in ms), then nested vectors, each a count and its items: singles
-by module type; prompts and delayeds by pair of module types; triples and quadruples by three and four types. All are
-unsigned varints: seven bits a byte, lowest first, the top bit set on all but the last.
+An event block is a tag 0, its interval (start, stop in ms), then nested vectors, each a count and
+its items: singles by module type; prompts and delayeds by pair of module types; triples and
+quadruples by three and four types. All are unsigned varints: seven bits a byte, lowest first, the
+top bit set on all but the last.
 
-The decoder is a state machine that stops where its output is full and goes on from `state` (int64, indices below), so
-that a piece of any size can be decoded of a list of any length. Every byte is checked against the file's end.
+The decoder is a state machine that stops where its output is full and goes on from `state` (int64,
+indices below), so that a piece of any size can be decoded of a list of any length. Every byte is
+checked against the file's end.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ STATE_SIZE = 18
 CHUNK, TAG, BLOCK = range(3)
 # why the decoder stopped: something to do, the end, or what is wrong at byte BAD_AT
 FULL, OTHER, DONE = 0, 1, 2
-BAD_TAG, BAD_COUNT, BAD_ROWS, BAD_ID, BAD_TOF, BAD_TIME, MULTIPLES, TRAILING = range(-3, -11, -1)  # and TRUNCATED ...
+BAD_TAG, BAD_COUNT, BAD_ROWS, BAD_ID, BAD_TOF, BAD_TIME, MULTIPLES, TRAILING = range(
+    -3, -11, -1
+)  # and TRUNCATED ...
 
 EVENT_BYTES = 3  # an event has at least three varints of one byte, a single two
 MOST_BYTES = 15  # and at most three of five
@@ -38,8 +43,9 @@ def _fail(state, code, at, value, limit):  # type: ignore[no-untyped-def]
 
 @nb.njit(inline="always")
 def _number(buf, end, state, limit, item_bytes, code):  # type: ignore[no-untyped-def]
-    """The number at POS, which moves on; a negative code when it is damaged, above `limit`, or the count of more
-    items of `item_bytes` (if above 0) than the bytes left can hold."""
+    """The number at POS, which moves on; a negative code when it is damaged, above `limit`, or the
+    count of more items of `item_bytes` (if above 0) than the bytes left can hold.
+    """
     at = state[POS]
     value, pos = varint(buf, at, end)
     if value < 0:
@@ -54,7 +60,9 @@ def _number(buf, end, state, limit, item_bytes, code):  # type: ignore[no-untype
 
 @nb.njit(cache=True, nogil=True)
 def _coincidences(buf, end, out, n, state, limits, counts):  # type: ignore[no-untyped-def]
-    """`n` coincidences into `out` (n, 3), or, where `counts` is not empty, into its counts by detector."""
+    """`n` coincidences into `out` (n, 3), or, where `counts` is not empty, into its counts by
+    detector.
+    """
     off0, off1, most0, most1, bins, scale, shift = limits
     pos, unordered = state[POS], 0
     for i in range(n):
@@ -126,7 +134,9 @@ def _no_multiples(buf, end, state, depth, types):  # type: ignore[no-untyped-def
 
 @nb.njit(cache=True, nogil=True)
 def _open_block(buf, end, state, spans):  # type: ignore[no-untyped-def]
-    """Tag and interval of the next block: 0 inside an event block, OTHER in front of another one's content."""
+    """Tag and interval of the next block: 0 inside an event block, OTHER in front of another one's
+    content.
+    """
     at = state[POS]
     if at >= end:
         return _fail(state, np.int64(TRUNCATED), at, 0, 0)
@@ -143,7 +153,13 @@ def _open_block(buf, end, state, spans):  # type: ignore[no-untyped-def]
     if stop < 0:
         return stop
     if stop < start or start < state[CLOCK]:
-        return _fail(state, np.int64(BAD_TIME), at, start if stop >= start else stop, max(start, state[CLOCK]))
+        return _fail(
+            state,
+            np.int64(BAD_TIME),
+            at,
+            start if stop >= start else stop,
+            max(start, state[CLOCK]),
+        )
     state[CLOCK] = start
     spans[state[SPANS], 0], spans[state[SPANS], 1] = start, stop
     state[SPANS] += 1
@@ -153,7 +169,9 @@ def _open_block(buf, end, state, spans):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, nogil=True)
 def _next_list(buf, end, state, types):  # type: ignore[no-untyped-def]
-    """Step to the next list of the open block: sets LEFT, TYPE0, TYPE1; leaves the block at its end."""
+    """Step to the next list of the open block: sets LEFT, TYPE0, TYPE1; leaves the block at its
+    end.
+    """
     if state[COLS] > 0 or (state[ROWS] > 0 and state[FIELD] == 0):
         if state[FIELD] == 0:
             state[ROWS] -= 1
@@ -186,11 +204,13 @@ def _next_list(buf, end, state, types):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, nogil=True)
 def decode(buf, state, out, spans, offsets, sizes, tof, delayed):  # type: ignore[no-untyped-def]
-    """Decode until `out` (n, 3) int32 or `spans` (m, 2) is full or something else comes: (why it stopped, events).
+    """Decode until `out` (n, 3) int32 or `spans` (m, 2) is full or something else comes: (why it
+    stopped, events).
 
-    `buf` is the file, uint8; `offsets` and `sizes` (module types,) give the first id and the number of detection bins
-    of each type; `tof` is (bins, scale, shift): an event's TOF is scale * index - shift; `delayed` counts delayeds by
-    detector. `state` must be zero but for POS at the first call.
+    `buf` is the file, uint8; `offsets` and `sizes` (module types,) give the first id and the number
+    of detection bins of each type; `tof` is (bins, scale, shift): an event's TOF is scale * index -
+    shift; `delayed` counts delayeds by detector. `state` must be zero but for POS at the first
+    call.
     """
     end, n = np.int64(buf.size), 0
     none = np.zeros(0, np.int64)
@@ -233,7 +253,9 @@ def decode(buf, state, out, spans, offsets, sizes, tof, delayed):  # type: ignor
             else:
                 limits = (offsets[a], offsets[b], sizes[a], sizes[b], tof[0], tof[1], tof[2])
                 prompt = state[FIELD] == 1
-                code = _coincidences(buf, end, out[n:], take, state, limits, none if prompt else delayed)
+                code = _coincidences(
+                    buf, end, out[n:], take, state, limits, none if prompt else delayed
+                )
                 if prompt:
                     n += take
                 else:
@@ -246,10 +268,11 @@ def decode(buf, state, out, spans, offsets, sizes, tof, delayed):  # type: ignor
 
 @nb.njit(cache=True, nogil=True)
 def encode(events, ids, half, out):  # type: ignore[no-untyped-def]
-    """Write `events` (n, 3) int32 of (det0, det1, tof) into `out` (at least 15 n) uint8; return the bytes used.
+    """Write `events` (n, 3) int32 of (det0, det1, tof) into `out` (at least 15 n) uint8; return the
+    bytes used.
 
-    `ids` maps our detectors to PETSIRD's detection bins; the larger one goes first, and the TOF index, counted from 0
-    at -half, turns with it.
+    `ids` maps our detectors to PETSIRD's detection bins; the larger one goes first, and the TOF
+    index, counted from 0 at -half, turns with it.
     """
     pos = 0
     for i in range(events.shape[0]):

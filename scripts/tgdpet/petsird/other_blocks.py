@@ -17,8 +17,9 @@ SAME_MM = 1e-3  # positions of a bed or gantry that count as the same
 @dataclass
 class Others:
     """What these blocks said: signal blocks by id, the bed's one transform (1, 3, 4), the gantry's
-    (module types, 3, 4),
-    (start ms, stop ms, alive fraction of a pair) of each dead-time block, and the singles counted in histograms."""
+    (module types, 3, 4), (start ms, stop ms, alive fraction of a pair) of each dead-time block, and
+    the singles counted in histograms.
+    """
 
     signals: Counter[int] = field(default_factory=Counter)
     bed: np.ndarray | None = None
@@ -31,8 +32,9 @@ class Others:
 def read_block(stream: Stream, tag: int, others: Others, types: int) -> None:
     """Read the block whose tag, `tag`, lies just before the stream's position.
 
-    `types` is the number of module types. Raises ValueError naming file and byte when the block is damaged or says
-    what cannot be honoured: a bed or gantry that moves, dead time that differs between detectors.
+    `types` is the number of module types. Raises ValueError naming file and byte when the block is
+    damaged or says what cannot be honoured: a bed or gantry that moves, dead time that differs
+    between detectors.
     """
     at = stream.position
     start, stop = stream.uint32("a time in ms"), stream.uint32("a time in ms")
@@ -59,9 +61,14 @@ def _transforms(stream: Stream, n: int) -> np.ndarray:
     out = stream.floats(12 * n).reshape(n, 3, 4).astype(np.float64)
     turn = out[:, :, :3]
     with np.errstate(invalid="ignore", over="ignore"):
-        rigid = np.abs(turn @ turn.transpose(0, 2, 1) - np.eye(3)).max() < 1e-3 and np.isfinite(out).all()
+        rigid = (
+            np.abs(turn @ turn.transpose(0, 2, 1) - np.eye(3)).max() < 1e-3
+            and np.isfinite(out).all()
+        )
     if not rigid:
-        raise stream.error("a rigid transformation (a rotation and a shift in mm)", out.tolist(), at)
+        raise stream.error(
+            "a rigid transformation (a rotation and a shift in mm)", out.tolist(), at
+        )
     return out
 
 
@@ -75,15 +82,24 @@ def _constant(stream: Stream, before: np.ndarray | None, now: np.ndarray, what: 
 
 
 def _alive_fraction(stream: Stream) -> float:
-    """The alive time of a pair of detectors: both singles' fractions times that of their pair of modules."""
+    """The alive time of a pair of detectors: both singles' fractions times that of their pair of
+    modules.
+    """
     at = stream.position
-    singles = [stream.floats(stream.count("numbers", 4)) for _ in range(stream.count("module types"))]
+    singles = [
+        stream.floats(stream.count("numbers", 4)) for _ in range(stream.count("module types"))
+    ]
     pairs: list[np.ndarray] = []
     for _ in range(stream.count("module types")):
         for _ in range(stream.count("module types")):
             for _ in range(_array_size(stream)):
-                pairs += [stream.floats(stream.count("numbers", 4)) for _ in range(stream.count("modules"))]
-    return _uniform(stream, at, singles, "detectors") ** 2 * _uniform(stream, at, pairs, "pairs of modules")
+                pairs += [
+                    stream.floats(stream.count("numbers", 4))
+                    for _ in range(stream.count("modules"))
+                ]
+    return _uniform(stream, at, singles, "detectors") ** 2 * _uniform(
+        stream, at, pairs, "pairs of modules"
+    )
 
 
 def _array_size(stream: Stream) -> int:
@@ -114,14 +130,18 @@ def _uniform(stream: Stream, at: int, values: list[np.ndarray], what: str) -> fl
 def _histogram(stream: Stream) -> int:
     total, position = _sum_nested(np.asarray(stream.data), stream.position, stream.end)
     if total < 0:
-        raise stream.error("a singles histogram", "counts that do not fit in the bytes left", position)
+        raise stream.error(
+            "a singles histogram", "counts that do not fit in the bytes left", position
+        )
     stream.position = position
     return int(total)
 
 
 @nb.njit(cache=True, nogil=True)
 def _sum_nested(buf, pos, end):  # type: ignore[no-untyped-def]
-    """Sum of a vector of vectors of varints at `pos`: (sum, place behind); (-1, place) when damaged."""
+    """Sum of a vector of vectors of varints at `pos`: (sum, place behind); (-1, place) when
+    damaged.
+    """
     total = 0.0
     rows, pos = _size(buf, pos, end)
     if rows < 0 or rows > end - pos:

@@ -1,7 +1,8 @@
-"""A PETSIRD file in memory-mapped bytes: the header by the `petsird` package, bounded, with errors that name the byte.
+"""A PETSIRD file in memory-mapped bytes: the header by the `petsird` package, bounded, with errors
+that name the byte.
 
-The package's serializers are the grammar; the stream they read from is ours, so that a damaged count or length is
-refused before anything is allocated for it.
+The package's serializers are the grammar; the stream they read from is ours, so that a damaged
+count or length is refused before anything is allocated for it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from . import varint
 
 MAGIC = b"yardl"
 FORMAT = 1
-HEADER_LIMIT = 256 << 20  # bytes; far above real headers (10 MB), so that a damaged one cannot eat a file of events
+HEADER_LIMIT = (
+    256 << 20
+)  # bytes; far above real headers (10 MB), so that a damaged one cannot eat a file of events
 VERSIONS = "0.12"  # of the petsird package, whose schema is read and written
 
 
 def package() -> ModuleType:
-    """The `petsird` package; ValueError saying what to install when it is missing or has another schema."""
+    """The `petsird` package; ValueError saying what to install when it is missing or has another
+    schema.
+    """
     try:
         import petsird.binary  # type: ignore[import-untyped]
     except ImportError as error:
@@ -34,12 +39,16 @@ def package() -> ModuleType:
         ) from error
     version = metadata.version("petsird")
     if not version.startswith(VERSIONS + "."):
-        raise ValueError(f"PETSIRD is read and written with petsird {VERSIONS}, found {version}: install that version")
+        raise ValueError(
+            f"PETSIRD is read and written with petsird {VERSIONS}, found {version}: install that version"
+        )
     return petsird
 
 
 class MappedStream:
-    """A file as (n,) uint8, memory-mapped; what was read can be let go, so that memory stays flat."""
+    """A file as (n,) uint8, memory-mapped; what was read can be let go, so that memory stays
+    flat.
+    """
 
     def __init__(self, path: str | Path) -> None:
         try:
@@ -48,7 +57,9 @@ class MappedStream:
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{path}: no such PETSIRD file") from error
         except ValueError as error:  # an empty file cannot be mapped
-            raise ValueError(f"{path}: byte 0: expected a PETSIRD file, got an empty one") from error
+            raise ValueError(
+                f"{path}: byte 0: expected a PETSIRD file, got an empty one"
+            ) from error
         self.data = np.frombuffer(self._map, np.uint8)
         self._released = 0
 
@@ -61,24 +72,31 @@ class MappedStream:
 
 
 class Stream:
-    """What `petsird`'s serializers need of their `CodedInputStream`, over (n,) uint8 from `position` up to `limit`.
+    """What `petsird`'s serializers need of their `CodedInputStream`, over (n,) uint8 from
+    `position` up to `limit`.
 
     Every read is checked; ValueError names the file, the byte, what was expected and what came.
     """
 
-    def __init__(self, path: str | Path, data: np.ndarray, position: int = 0, limit: int | None = None) -> None:
+    def __init__(
+        self, path: str | Path, data: np.ndarray, position: int = 0, limit: int | None = None
+    ) -> None:
         self.path, self.data, self.position = path, data, position
         self.end = len(data) if limit is None else min(len(data), limit)
         self._view = data.data
 
     def error(self, expected: str, got: object, at: int | None = None) -> ValueError:
         """The error to raise about the byte `at` (or the present one)."""
-        return ValueError(f"{self.path}: byte {self.position if at is None else at}: expected {expected}, got {got}")
+        return ValueError(
+            f"{self.path}: byte {self.position if at is None else at}: expected {expected}, got {got}"
+        )
 
     def take(self, count: int, what: str = "bytes") -> memoryview:
         """The next `count` bytes."""
         if count > self.end - self.position:
-            raise self.error(f"{count} more {what}", f"{self.end - self.position} (truncated or damaged)")
+            raise self.error(
+                f"{count} more {what}", f"{self.end - self.position} (truncated or damaged)"
+            )
         self.position += count
         return self._view[self.position - count : self.position]
 
@@ -111,7 +129,9 @@ class Stream:
         at, value = self.position, self.read_unsigned_varint()
         most = (self.end - self.position) // item_bytes
         if value > most:
-            raise self.error(f"a count of at most {most} {what}, which the bytes left can hold", value, at)
+            raise self.error(
+                f"a count of at most {most} {what}, which the bytes left can hold", value, at
+            )
         return value
 
     def floats(self, count: int) -> np.ndarray:
@@ -119,7 +139,9 @@ class Stream:
         return np.frombuffer(self.take(4 * count), "<f4")
 
     def rows(self, count: int) -> list[np.ndarray] | None:
-        """The next `count` vectors of numbers when all are of one length (most tables are), else None."""
+        """The next `count` vectors of numbers when all are of one length (most tables are), else
+        None.
+        """
         at, length = self.position, self.count("numbers", 4)
         head = self.position - at
         size = head + 4 * length
@@ -136,7 +158,9 @@ class Stream:
         """The next `count` zigzag-encoded varints of at most 32 bits, int64."""
         values, position = varint.decode_signed(self.data, self.position, self.end, count)
         if len(values) < count:
-            raise self.error(f"{count} integers of 32 bits", f"{len(values)}, then a damaged one", int(position))
+            raise self.error(
+                f"{count} integers of 32 bits", f"{len(values)}, then a damaged one", int(position)
+            )
         self.position = int(position)
         return np.asarray(values)
 
@@ -158,7 +182,9 @@ class Stream:
 
 
 def read_header(path: str | Path, data: np.ndarray) -> tuple[Any, int]:
-    """The `petsird.Header` of a file's bytes (n,) uint8, and the byte where its time blocks begin."""
+    """The `petsird.Header` of a file's bytes (n,) uint8, and the byte where its time blocks
+    begin.
+    """
     wheel = package()
     stream = Stream(path, data, 0, HEADER_LIMIT)
     _check_schema(stream, wheel)
@@ -166,7 +192,9 @@ def read_header(path: str | Path, data: np.ndarray) -> tuple[Any, int]:
     try:
         header = _bounded(wheel.binary.HeaderSerializer(), wheel).read(stream)
     except (UnicodeDecodeError, LookupError, TypeError, OverflowError, struct.error) as error:
-        raise ValueError(f"{path}: the header at bytes {at} to {stream.position} is damaged: {error}") from error
+        raise ValueError(
+            f"{path}: the header at bytes {at} to {stream.position} is damaged: {error}"
+        ) from error
     return header, stream.position
 
 
@@ -202,7 +230,9 @@ def _check_schema(stream: Stream, wheel: ModuleType) -> None:
 
 
 def _bounded(serializer: Any, wheel: ModuleType) -> Any:
-    """The serializer with counts checked by `Stream.count`, and lists of numbers read and written as arrays."""
+    """The serializer with counts checked by `Stream.count`, and lists of numbers read and written
+    as arrays.
+    """
     binary = wheel.binary._binary
 
     class Vector(binary.VectorSerializer):  # type: ignore[name-defined]
@@ -213,7 +243,10 @@ def _bounded(serializer: Any, wheel: ModuleType) -> Any:
             if element is binary.int32_serializer:
                 return stream.integers(stream.count("integers"))
             count = stream.count("items")
-            numbers = isinstance(element, Vector) and element._element_serializer is binary.float32_serializer
+            numbers = (
+                isinstance(element, Vector)
+                and element._element_serializer is binary.float32_serializer
+            )
             if numbers and count > 1 and (rows := stream.rows(count)) is not None:
                 return rows
             return [element.read(stream) for _ in range(count)]
@@ -231,7 +264,9 @@ def _bounded(serializer: Any, wheel: ModuleType) -> Any:
 
     def replace(old: Any) -> Any:
         if isinstance(old, binary.RecordSerializer):
-            old._field_serializers = [(name, replace(field)) for name, field in old._field_serializers]
+            old._field_serializers = [
+                (name, replace(field)) for name, field in old._field_serializers
+            ]
         elif isinstance(old, binary.VectorSerializer):
             return Vector(replace(old._element_serializer))
         elif isinstance(old, binary.OptionalSerializer):

@@ -1,7 +1,9 @@
-"""A cylindrical scanner in PETSIRD's terms: modules that tile the rings, and their efficiencies by symmetry.
+"""A cylindrical scanner in PETSIRD's terms: modules that tile the rings, and their efficiencies by
+symmetry.
 
-A module is `across` x `along` crystals (around the ring, along the axis); modules are numbered axial position first.
-PETSIRD's detection bin = along index + along * (across index + across * module), one energy window.
+A module is `across` x `along` crystals (around the ring, along the axis); modules are numbered
+axial position first. PETSIRD's detection bin = along index + along * (across index + across *
+module), one energy window.
 """
 
 from __future__ import annotations
@@ -42,17 +44,24 @@ class Tiling:
 
     def ids(self) -> np.ndarray:
         """PETSIRD's detection bin of each of our detectors, (n_detectors,) uint32."""
-        ring, crystal = np.divmod(np.arange(self.scanner.n_detectors), self.scanner.crystals_per_ring)
+        ring, crystal = np.divmod(
+            np.arange(self.scanner.n_detectors), self.scanner.crystals_per_ring
+        )
         module = crystal // self.across * self.rows + ring // self.along
         element = crystal % self.across * self.along + ring % self.along
         return np.asarray((element + module * self.across * self.along).astype(np.uint32))
 
 
 def tile(scanner: Scanner) -> Tiling:
-    """The cut into modules of whole crystals that comes nearest to 32 crystals, and then to a square."""
+    """The cut into modules of whole crystals that comes nearest to 32 crystals, and then to a
+    square.
+    """
     around, rings = _divisors(scanner.crystals_per_ring), _divisors(scanner.rings)
     pairs = [(a, b) for a in around if a < scanner.crystals_per_ring for b in rings]
-    across, along = min(pairs, key=lambda p: abs(math.log(p[0] * p[1] / CRYSTALS)) + 0.1 * abs(math.log(p[0] / p[1])))
+    across, along = min(
+        pairs,
+        key=lambda p: abs(math.log(p[0] * p[1] / CRYSTALS)) + 0.1 * abs(math.log(p[0] / p[1])),
+    )
     return Tiling(scanner, across, along)
 
 
@@ -61,7 +70,9 @@ def _divisors(n: int) -> list[int]:
 
 
 def scanner_information(tiling: Tiling, name: str) -> Any:
-    """The `petsird.ScannerInformation` of a cylinder; its LOR weights are the detection efficiencies, in mm^2."""
+    """The `petsird.ScannerInformation` of a cylinder; its LOR weights are the detection
+    efficiencies, in mm^2.
+    """
     wheel = package()
     sc = tiling.scanner
     edges = (np.arange(2 * sc.tof_half_bins + 2) - sc.tof_half_bins - 0.5) * sc.tof_bin_mm
@@ -79,11 +90,28 @@ def scanner_information(tiling: Tiling, name: str) -> Any:
 
 
 def _modules(tiling: Tiling) -> Any:
-    """Crystals as boxes centred on our detectors' positions (the front), turned about the axis and shifted along it."""
+    """Crystals as boxes centred on our detectors' positions (the front), turned about the axis and
+    shifted along it.
+    """
     wheel, sc = package(), tiling.scanner
-    half = np.array([DEPTH_MM, 2 * math.pi * sc.radius_mm / sc.crystals_per_ring, sc.ring_pitch_mm]) / 2
-    signs = [(-1, -1, -1), (-1, -1, 1), (-1, 1, 1), (-1, 1, -1), (1, -1, -1), (1, -1, 1), (1, 1, 1), (1, 1, -1)]
-    corners = [wheel.Coordinate(c=(np.array([sc.radius_mm, 0, 0]) + half * s).astype(np.float32)) for s in signs]
+    half = (
+        np.array([DEPTH_MM, 2 * math.pi * sc.radius_mm / sc.crystals_per_ring, sc.ring_pitch_mm])
+        / 2
+    )
+    signs = [
+        (-1, -1, -1),
+        (-1, -1, 1),
+        (-1, 1, 1),
+        (-1, 1, -1),
+        (1, -1, -1),
+        (1, -1, 1),
+        (1, 1, 1),
+        (1, 1, -1),
+    ]
+    corners = [
+        wheel.Coordinate(c=(np.array([sc.radius_mm, 0, 0]) + half * s).astype(np.float32))
+        for s in signs
+    ]
     step = 2 * math.pi / sc.crystals_per_ring
     places = [
         _turn((i - (tiling.across - 1) / 2) * step, (j - (tiling.along - 1) / 2) * sc.ring_pitch_mm)
@@ -94,24 +122,36 @@ def _modules(tiling: Tiling) -> Any:
         object=wheel.BoxSolidVolume(shape=wheel.BoxShape(corners=corners)), transforms=places
     )
     at = [
-        _turn((a + 0.5) * tiling.across * step, (z - (tiling.rows - 1) / 2) * tiling.along * sc.ring_pitch_mm)
+        _turn(
+            (a + 0.5) * tiling.across * step,
+            (z - (tiling.rows - 1) / 2) * tiling.along * sc.ring_pitch_mm,
+        )
         for a in range(tiling.around)
         for z in range(tiling.rows)
     ]
-    return wheel.ReplicatedDetectorModule(object=wheel.DetectorModule(detecting_elements=elements), transforms=at)
+    return wheel.ReplicatedDetectorModule(
+        object=wheel.DetectorModule(detecting_elements=elements), transforms=at
+    )
 
 
 def _turn(angle: float, z_mm: float) -> Any:
     c, s = math.cos(angle), math.sin(angle)
-    return package().RigidTransformation(matrix=np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, z_mm]], np.float32))
+    return package().RigidTransformation(
+        matrix=np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, z_mm]], np.float32)
+    )
 
 
 def _efficiencies(tiling: Tiling) -> Any:
-    """Weights of crystal pairs for every difference of two modules around the ring and along the axis."""
+    """Weights of crystal pairs for every difference of two modules around the ring and along the
+    axis.
+    """
     wheel, sc = package(), tiling.scanner
     n = tiling.around * tiling.rows
     a, z = np.divmod(np.arange(n), tiling.rows)
-    turn, rise = np.subtract.outer(a, a), np.subtract.outer(z, z)  # of the first module from the second
+    turn, rise = (
+        np.subtract.outer(a, a),
+        np.subtract.outer(z, z),
+    )  # of the first module from the second
     kind = turn % tiling.around * (2 * tiling.rows - 1) + rise + tiling.rows - 1
     lower = np.tril_indices(n)
     _, firsts, which = np.unique(kind[lower], return_index=True, return_inverse=True)
@@ -126,7 +166,11 @@ def _efficiencies(tiling: Tiling) -> Any:
         values = sc.lor_weights(np.repeat(pair[0], size), np.tile(pair[1], size))
         if values.any():
             numbers[k] = len(groups)
-            groups.append(wheel.ModulePairEfficiencies(values=list(values.reshape(size, size)), sgid=len(groups)))
+            groups.append(
+                wheel.ModulePairEfficiencies(
+                    values=list(values.reshape(size, size)), sgid=len(groups)
+                )
+            )
     lut = np.full((n, n), -1)
     lut[lower] = numbers[which]
     return wheel.DetectionEfficiencies(

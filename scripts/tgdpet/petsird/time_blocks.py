@@ -1,4 +1,6 @@
-"""The time blocks of a PETSIRD file: prompts piece by piece, everything else counted, kept or refused."""
+"""The time blocks of a PETSIRD file: prompts piece by piece, everything else counted, kept or
+refused.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ SPANS = 1 << 16
 class Limits:
     """What ids and TOF indices are checked against, and how they are numbered here.
 
-    `offsets` and `sizes` (module types,): first id and number of detection bins of each type; `tof_bins` of every
-    coincidence; a file's TOF index k is our `tof_scale * k - tof_shift`.
+    `offsets` and `sizes` (module types,): first id and number of detection bins of each type;
+    `tof_bins` of every coincidence; a file's TOF index k is our `tof_scale * k - tof_shift`.
     """
 
     offsets: np.ndarray
@@ -39,8 +41,8 @@ class Limits:
 class Seen:
     """What the blocks held beside prompts.
 
-    `position`: the byte reached; `spans_ms` (n, 2): union of the event blocks' intervals; `delayed_counts`
-    (detectors,): delayeds at each.
+    `position`: the byte reached; `spans_ms` (n, 2): union of the event blocks' intervals;
+    `delayed_counts` (detectors,): delayeds at each.
     """
 
     delayed_counts: np.ndarray
@@ -54,11 +56,14 @@ class Seen:
     others: other_blocks.Others = field(default_factory=other_blocks.Others)
 
 
-def walk(path: Path, mapped: MappedStream, start: int, limits: Limits, seen: Seen, size: int) -> Iterator[np.ndarray]:
-    """Yield the prompts (n, 3) int32 of (det0, det1, tof), at most `size` at a time, in the order of the file.
+def walk(
+    path: Path, mapped: MappedStream, start: int, limits: Limits, seen: Seen, size: int
+) -> Iterator[np.ndarray]:
+    """Yield the prompts (n, 3) int32 of (det0, det1, tof), at most `size` at a time, in the order
+    of the file.
 
-    `start` is the byte behind the header; `seen` is filled on the way and complete at the end. Raises ValueError
-    with file, byte, what was expected and what came.
+    `start` is the byte behind the header; `seen` is filled on the way and complete at the end.
+    Raises ValueError with file, byte, what was expected and what came.
     """
     state = np.zeros(event_codec.STATE_SIZE, np.int64)
     state[event_codec.POS] = start
@@ -71,7 +76,9 @@ def walk(path: Path, mapped: MappedStream, start: int, limits: Limits, seen: See
             mapped.data, state, out, spans, limits.offsets, limits.sizes, tof, seen.delayed_counts
         )
         if code < 0:
-            raise ValueError(f"{path}: byte {state[event_codec.BAD_AT]}: {_what(code, state, limits)}")
+            raise ValueError(
+                f"{path}: byte {state[event_codec.BAD_AT]}: {_what(code, state, limits)}"
+            )
         _note(seen, state, spans, n)
         if n:
             yield out[:n]

@@ -1,4 +1,6 @@
-"""yardl's variable-length integers: seven bits a byte, lowest first, the top bit set on all but the last byte."""
+"""yardl's variable-length integers: seven bits a byte, lowest first, the top bit set on all but the
+last byte.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ TRUNCATED, TOO_LONG = -1, -2
 
 @nb.njit(inline="always")
 def varint(buf, pos, end):  # type: ignore[no-untyped-def]
-    """An unsigned 32-bit varint at `pos`: (value, place behind it), or (TRUNCATED or TOO_LONG, place)."""
+    """An unsigned 32-bit varint at `pos`: (value, place behind it), or (TRUNCATED or TOO_LONG,
+    place).
+    """
     value = np.int64(0)
     for k in range(5):
         if pos >= end:
@@ -38,7 +42,9 @@ def put(out, pos, value):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, nogil=True)
 def decode_signed(buf, pos, end, count):  # type: ignore[no-untyped-def]
-    """`count` zigzag-encoded 32-bit varints at `pos`: (values, place behind); fewer values where one is damaged."""
+    """`count` zigzag-encoded 32-bit varints at `pos`: (values, place behind); fewer values where
+    one is damaged.
+    """
     out = np.empty(count, np.int64)
     for i in range(count):
         value, after = varint(buf, pos, end)

@@ -23,23 +23,34 @@ from .stream import MappedStream, package, write_header
 from .tiling import Tiling, scanner_information, tile
 
 BLOCK_S = 1.0
-INJECTED = np.datetime64("2000-01-01T00:00:00", "ns")  # made up: a study keeps no date, only the time between
+INJECTED = np.datetime64(
+    "2000-01-01T00:00:00", "ns"
+)  # made up: a study keeps no date, only the time between
 F18 = ("C-111A1", "SRT", "^18^Fluorine")
 
 
 def export_study(
-    folder: str | Path, path: str | Path, block_s: float = BLOCK_S, step: Callable[[float], None] = lambda share: None
+    folder: str | Path,
+    path: str | Path,
+    block_s: float = BLOCK_S,
+    step: Callable[[float], None] = lambda share: None,
 ) -> int:
-    """Write a study on a cylindrical scanner as PETSIRD, time blocks of about `block_s` s; return the bytes written.
+    """Write a study on a cylindrical scanner as PETSIRD, time blocks of about `block_s` s; return
+    the bytes written.
 
-    `step` is told the share of the events that each piece had. Raises ValueError for another kind of scanner, for
-    times that do not fit in PETSIRD's milliseconds, and what reading the study raises.
+    `step` is told the share of the events that each piece had. Raises ValueError for another kind
+    of scanner, for times that do not fit in PETSIRD's milliseconds, and what reading the study
+    raises.
     """
     study, path = study_folder.read(folder), Path(path)
     if path.suffix != ".petsird":
-        raise ValueError(f"{path}: expected a name that ends in .petsird, as its side files are named after it")
+        raise ValueError(
+            f"{path}: expected a name that ends in .petsird, as its side files are named after it"
+        )
     if not isinstance(study.scanner, Scanner):
-        raise ValueError(f"{folder}/scanner.json: only studies on a cylindrical scanner are written as PETSIRD")
+        raise ValueError(
+            f"{folder}/scanner.json: only studies on a cylindrical scanner are written as PETSIRD"
+        )
     tiling = tile(study.scanner)
     edges_ms, first = _blocks(study.meta, len(study.events), block_s)
     head = write_header(_header(study, tiling))
@@ -63,7 +74,9 @@ def _blocks(meta: dict[str, Any], n_events: int, block_s: float) -> tuple[np.nda
     """
     scan_ms = round(meta["scan_s"] * 1e3)
     if not 0 < scan_ms < 1 << 32:
-        raise ValueError(f"{meta['study']}: scan_s: expected 1 ms to 2^32 ms for PETSIRD, got {meta['scan_s']} s")
+        raise ValueError(
+            f"{meta['study']}: scan_s: expected 1 ms to 2^32 ms for PETSIRD, got {meta['scan_s']} s"
+        )
     if not block_s > 0:
         raise ValueError(f"time blocks: expected a length above 0 s, got {block_s}")
     count = max(1, min(round(meta["scan_s"] / block_s), scan_ms))
@@ -75,14 +88,18 @@ def _blocks(meta: dict[str, Any], n_events: int, block_s: float) -> tuple[np.nda
 def _pieces(
     study: study_folder.Acquisition, tiling: Tiling, edges_ms: np.ndarray, first: np.ndarray
 ) -> Iterator[list[tuple[bytes | memoryview, int]]]:
-    """(bytes, events in them) of each time block, pieces of at most a chunk, encoded by two threads in order."""
+    """(bytes, events in them) of each time block, pieces of at most a chunk, encoded by two threads
+    in order.
+    """
     ids, half = tiling.ids(), tiling.scanner.tof_half_bins
     mapped = MappedStream(study.folder / "events.npy")  # whose pages can be let go
     size = len(study.events) * EVENT.itemsize
     begin = len(mapped.data) - size
     events = mapped.data[begin:].view(np.int32).reshape(-1, 3)
 
-    def encode(task: tuple[bytes, int, int, bytes]) -> tuple[list[tuple[bytes | memoryview, int]], int]:
+    def encode(
+        task: tuple[bytes, int, int, bytes],
+    ) -> tuple[list[tuple[bytes | memoryview, int]], int]:
         before, start, stop, after = task
         out = np.empty(event_codec.MOST_BYTES * (stop - start), np.uint8)
         used = event_codec.encode(events[start:stop], ids, half, out)
@@ -103,7 +120,12 @@ def _tasks(edges_ms: np.ndarray, first: np.ndarray) -> Iterator[tuple[bytes, int
     for k in range(len(first) - 1):
         start, stop = int(first[k]), int(first[k + 1])
         # one block in the stream, tag, interval, no singles, one row of one list of prompts
-        before = b"\1\0" + b"".join(varint(int(v)) for v in edges_ms[k : k + 2]) + b"\0\1\1" + varint(stop - start)
+        before = (
+            b"\1\0"
+            + b"".join(varint(int(v)) for v in edges_ms[k : k + 2])
+            + b"\0\1\1"
+            + varint(stop - start)
+        )
         for at in range(start, max(stop, start + 1), CHUNK):
             end = min(at + CHUNK, stop)
             after = b"\0\0\0" if end == stop else b""  # no delayeds, triples, quadruples

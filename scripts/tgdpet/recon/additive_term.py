@@ -1,4 +1,6 @@
-"""The additive term of list-mode OSEM: randoms and scatter of each event over its attenuation and weight."""
+"""The additive term of list-mode OSEM: randoms and scatter of each event over its attenuation and
+weight.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,9 @@ def additive(
 ) -> np.ndarray:
     """Background of each event over its LOR's attenuation and weight, (n,) float32 in Bq/mL mm.
 
-    `given` (n,): expected background counts/s on each event's LOR and TOF bin, which then replace the model `noise`.
-    An event on an LOR without weight gets inf, so that reconstruction leaves it out.
+    `given` (n,): expected background counts/s on each event's LOR and TOF bin, which then replace
+    the model `noise`. An event on an LOR without weight gets inf, so that reconstruction leaves it
+    out.
     """
     scanner, mu = projector.scanner, np.ascontiguousarray(mu_per_cm / np.float32(10))
     alone = replace(projector, threads=1)  # a batch a thread
@@ -47,7 +50,9 @@ def additive(
             else:
                 randoms, scatter = model(det0, det1, tof)
                 rate = randoms / weight + scatter
-        out[part][order] = 1e3 * rate * np.exp(alone.forward(mu, det0, det1))  # 1e3: Bq/mm3 to Bq/mL
+        out[part][order] = (
+            1e3 * rate * np.exp(alone.forward(mu, det0, det1))
+        )  # 1e3: Bq/mm3 to Bq/mL
         return len(det0)
 
     with ThreadPoolExecutor(projector.threads) as pool:
@@ -57,7 +62,9 @@ def additive(
 
 
 def _model(scanner: AnyScanner, noise: Background) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """A function of det0, det1 and tof (n,): randoms, counts/s on LOR and bin; scatter, counts/(s mm^2)."""
+    """A function of det0, det1 and tof (n,): randoms, counts/s on LOR and bin; scatter, counts/(s
+    mm^2).
+    """
     source = np.array([noise.scatter_bq, *noise.scatter_centre_mm, *noise.scatter_sigma_mm])
     at, singles = scanner.detector_mm().astype(np.float64), scanner.relative_singles()
     tof_mm = np.array([scanner.tof_sigma_mm, scanner.tof_bin_mm, scanner.tof_step_mm])
@@ -74,11 +81,12 @@ def _model(scanner: AnyScanner, noise: Background) -> Callable[..., tuple[np.nda
 
 @nb.njit(cache=True, nogil=True)
 def scatter_density(at, det0, det1, tof, source, tof_mm):  # type: ignore[no-untyped-def]
-    """Line integral of the Gaussian scatter source within a TOF bin, per mm^2 and s, for each event (n,).
+    """Line integral of the Gaussian scatter source within a TOF bin, per mm^2 and s, for each event
+    (n,).
 
-    `tof_mm`: sigma, width and distance of the TOF bins. With p(l) = m + l d on the LOR, the source is
-    S / ((2 pi)^1.5 sx sy sz) exp(-q(l) / 2) with a quadratic q: a Gaussian in l of variance 1/a about l0, which the TOF
-    resolution widens.
+    `tof_mm`: sigma, width and distance of the TOF bins. With p(l) = m + l d on the LOR, the source
+    is S / ((2 pi)^1.5 sx sy sz) exp(-q(l) / 2) with a quadratic q: a Gaussian in l of variance 1/a
+    about l0, which the TOF resolution widens.
     """
     out = np.empty(det0.size)
     tof_sigma, bin_mm, step_mm = tof_mm
@@ -95,6 +103,8 @@ def scatter_density(at, det0, det1, tof, source, tof_mm):  # type: ignore[no-unt
             c += m * m
         spread = math.sqrt(2 * (1 / a + tof_sigma**2))
         off = tof[e] * step_mm + b / a
-        inside = 0.5 * (math.erf((off + bin_mm / 2) / spread) - math.erf((off - bin_mm / 2) / spread))
+        inside = 0.5 * (
+            math.erf((off + bin_mm / 2) / spread) - math.erf((off - bin_mm / 2) / spread)
+        )
         out[e] = norm * math.exp(-0.5 * (c - b * b / a)) * math.sqrt(2 * math.pi / a) * inside
     return out

@@ -1,8 +1,10 @@
-"""Kernels of Joseph's method (Joseph 1982) on one thread; the arithmetic of one LOR is plain Python, shared with CUDA.
+"""Kernels of Joseph's method (Joseph 1982) on one thread; the arithmetic of one LOR is plain
+Python, shared with CUDA.
 
-An LOR is sampled where it crosses the voxel planes of its main axis k; u and v are the axes across. Images carry
-a border of one zero voxel, so that bilinear interpolation needs no checks. Positions along an LOR are found in
-float64 and followed in float32: half the memory and twice the SIMD lanes, at an error of 1e-5 voxels.
+An LOR is sampled where it crosses the voxel planes of its main axis k; u and v are the axes across.
+Images carry a border of one zero voxel, so that bilinear interpolation needs no checks. Positions
+along an LOR are found in float64 and followed in float32: half the memory and twice the SIMD lanes,
+at an error of 1e-5 voxels.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ BLOCK = 16  # crossings computed at once: a loop of whole blocks vectorises with
 
 
 class Line(NamedTuple):
-    """Where an LOR crosses the planes m = 0 .. n - 1 that it shares with the image and its TOF window.
+    """Where an LOR crosses the planes m = 0 .. n - 1 that it shares with the image and its TOF
+    window.
 
-    Flat index of the padded voxel (m, 0, 0): base + m * stride_k; padded positions across: u + m * du,
-    v + m * dv (voxels); distance from the TOF bin's centre: t + m * dt (mm). n <= 0: no crossing.
+    Flat index of the padded voxel (m, 0, 0): base + m * stride_k; padded positions across: u + m *
+    du, v + m * dv (voxels); distance from the TOF bin's centre: t + m * dt (mm). n <= 0: no
+    crossing.
     """
 
     n: int
@@ -37,11 +41,16 @@ class Line(NamedTuple):
 
 
 def line_of(shape, voxel, detectors, det0, det1, centre, reach):  # type: ignore[no-untyped-def]
-    """The `Line` between two detectors within `reach` mm of `centre` (mm from the LOR's middle towards detector 1).
+    """The `Line` between two detectors within `reach` mm of `centre` (mm from the LOR's middle
+    towards detector 1).
 
     `shape` is the padded image's; `voxel` (3,) and `detectors` (n, 3) in mm.
     """
-    p0, p1, p2 = np.float64(detectors[det0, 0]), np.float64(detectors[det0, 1]), np.float64(detectors[det0, 2])
+    p0, p1, p2 = (
+        np.float64(detectors[det0, 0]),
+        np.float64(detectors[det0, 1]),
+        np.float64(detectors[det0, 2]),
+    )
     d0, d1, d2 = detectors[det1, 0] - p0, detectors[det1, 1] - p1, detectors[det1, 2] - p2
     m0, m1, m2 = p0 + 0.5 * d0, p1 + 0.5 * d1, p2 + 0.5 * d2
     length = math.sqrt(d0 * d0 + d1 * d1 + d2 * d2)
@@ -61,14 +70,15 @@ def line_of(shape, voxel, detectors, det0, det1, centre, reach):  # type: ignore
         dk, mk, sk, nk, hk = d2, m2, s2, n2, voxel[2]
         du, mu, su, nu, hu = d0, m0, s0, n0, voxel[0]
         dv, mv, sv, nv, hv = d1, m1, s1, n1, voxel[1]
-    # distance from the LOR's middle at plane m: t + m * dt; padded positions across: u + m * gu, v + m * gv
+    # distance from the LOR's middle at plane m: t + m * dt; padded positions across: u + m * gu, v
+    # + m * gv
     dt = hk * length / dk
     t = (-0.5 * (nk - 1) * hk - mk) / dk * length
     gu, gv = hk * du / (dk * hu), hk * dv / (dk * hv)
     u = (mu + t * du / length) / hu + 0.5 * (nu + 1)
     v = (mv + t * dv / length) / hv + 0.5 * (nv + 1)
-    # planes within the TOF window, and within the border on both axes across, less what float32 may err; no min and
-    # max, which numba's own CUDA target does not compile
+    # planes within the TOF window, and within the border on both axes across, less what float32 may
+    # err; no min and max, which numba's own CUDA target does not compile
     lo, hi = 0.0, nk - 1.0
     tu, tv = 1e-6 * (nu + nk), 1e-6 * (nv + nk)
     for x, g, low, high in (
@@ -84,11 +94,25 @@ def line_of(shape, voxel, detectors, det0, det1, centre, reach):  # type: ignore
             hi = -1.0
     first = int(math.ceil(lo))
     n = int(math.floor(hi)) - first + 1
-    return Line(n, (first + 1) * sk, sk, su, sv, u + first * gu, gu, v + first * gv, gv, t + first * dt - centre, dt)
+    return Line(
+        n,
+        (first + 1) * sk,
+        sk,
+        su,
+        sv,
+        u + first * gu,
+        gu,
+        v + first * gv,
+        gv,
+        t + first * dt - centre,
+        dt,
+    )
 
 
 def place(line, m, per_mm):  # type: ignore[no-untyped-def]
-    """Crossing m: flat index of its lower voxel, fractions of the way to the next ones, entry of the TOF table."""
+    """Crossing m: flat index of its lower voxel, fractions of the way to the next ones, entry of
+    the TOF table.
+    """
     x = np.float32(m)
     u = np.float32(line.u) + x * np.float32(line.du)
     v = np.float32(line.v) + x * np.float32(line.dv)
@@ -129,12 +153,15 @@ def _weigh(n, table, scratch):  # type: ignore[no-untyped-def]
         weight[m] = table[np.uint32(entry[m])]
 
 
-# indices are unsigned below: numba turns negative ones around, which costs a comparison at every access
+# indices are unsigned below: numba turns negative ones around, which costs a comparison at every
+# access
 
 
 @nb.njit(inline="always")
 def _gather(flat, line, table, scratch):  # type: ignore[no-untyped-def]
-    """The line's sum over its crossings, in steps; leaves the TOF weights in the scratch for `_scatter`."""
+    """The line's sum over its crossings, in steps; leaves the TOF weights in the scratch for
+    `_scatter`.
+    """
     index, fu, fv, entry, weight = scratch
     su, sv = np.uint64(line.stride_u), np.uint64(line.stride_v)
     total = flat.dtype.type(0)
@@ -192,7 +219,9 @@ def em_back(image, events, additive, out, detectors, voxel, step_mm, table, per_
     flat, target, scratch = image.ravel(), out.ravel(), _scratch(image.shape)
     for e in range(events.size):
         event = events[e]
-        line = _line_of(image.shape, voxel, detectors, event.det0, event.det1, event.tof * step_mm, reach)
+        line = _line_of(
+            image.shape, voxel, detectors, event.det0, event.det1, event.tof * step_mm, reach
+        )
         _trace(line, per_mm, scratch)
         step = abs(line.dt)
         expected = step * _gather(flat, line, table, scratch) + additive[e]
@@ -202,7 +231,9 @@ def em_back(image, events, additive, out, detectors, voxel, step_mm, table, per_
 
 @nb.njit(cache=True, nogil=True)
 def add_parts(parts, out, first, last):  # type: ignore[no-untyped-def]
-    """Planes `first` to `last` of `out` (X, Y, Z): the sum of the padded images `parts`, always in the same order."""
+    """Planes `first` to `last` of `out` (X, Y, Z): the sum of the padded images `parts`, always in
+    the same order.
+    """
     _, ny, nz = out.shape
     for i in range(first, last):
         for j in range(ny):
@@ -215,8 +246,9 @@ def add_parts(parts, out, first, last):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def place_keys(events, detectors, step_mm, shape, voxel, cell):  # type: ignore[no-untyped-def]
-    """Keys (n,) of events, and their number: which cube of `cell` voxels an event's TOF bin lies in, and one of eight
-    directions across the axis."""
+    """Keys (n,) of events, and their number: which cube of `cell` voxels an event's TOF bin lies
+    in, and one of eight directions across the axis.
+    """
     nx, ny, nz = (shape[0] - 1) // cell + 1, (shape[1] - 1) // cell + 1, (shape[2] - 1) // cell + 1
     key = np.empty(events.size, np.int32)
     for e in range(events.size):
@@ -231,7 +263,11 @@ def place_keys(events, detectors, step_mm, shape, voxel, cell):  # type: ignore[
         steep = abs(d1) > abs(d0)
         slope = d0 / d1 if steep else (d1 / d0 if d0 != 0 else 0.0)
         direction = int(2 + 2 * slope) + (4 if steep else 0)  # 45 degrees joins the steep ones
-        i, j, k = min(max(int(x), 0), nx - 1), min(max(int(y), 0), ny - 1), min(max(int(z), 0), nz - 1)
+        i, j, k = (
+            min(max(int(x), 0), nx - 1),
+            min(max(int(y), 0), ny - 1),
+            min(max(int(z), 0), nz - 1),
+        )
         key[e] = ((i * ny + j) * nz + k) * 8 + direction
     return key, nx * ny * nz * 8
 
@@ -257,5 +293,7 @@ def pad(image: np.ndarray) -> np.ndarray:
 
 
 def unpad(image: np.ndarray) -> np.ndarray:
-    """The inverse of `pad`; what was put into the border is dropped, as `forward` reads zeros there."""
+    """The inverse of `pad`; what was put into the border is dropped, as `forward` reads zeros
+    there.
+    """
     return np.ascontiguousarray(image[1:-1, 1:-1, 1:-1])

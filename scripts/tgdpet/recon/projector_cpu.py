@@ -1,13 +1,16 @@
-"""List-mode projector pair, TOF and non-TOF: Joseph's method (Joseph 1982) with a Gaussian TOF kernel.
+"""List-mode projector pair, TOF and non-TOF: Joseph's method (Joseph 1982) with a Gaussian TOF
+kernel.
 
-An LOR is sampled where it crosses the voxel planes of its main axis; between the four voxels around a
-crossing the image is interpolated bilinearly. A sample at distance d from the centre of the event's TOF bin
-has the weight erf((d + b/2) / (sqrt2 s)) / 2 - erf((d - b/2) / (sqrt2 s)) / 2 (b bin width, s sigma, both mm), cut at
-3 sigma and divided by the kernel's integral, so that all TOF bins sum to the non-TOF value.
+An LOR is sampled where it crosses the voxel planes of its main axis; between the four voxels around
+a crossing the image is interpolated bilinearly. A sample at distance d from the centre of the
+event's TOF bin has the weight erf((d + b/2) / (sqrt2 s)) / 2 - erf((d - b/2) / (sqrt2 s)) / 2 (b
+bin width, s sigma, both mm), cut at 3 sigma and divided by the kernel's integral, so that all TOF
+bins sum to the non-TOF value.
 
-Images are (X, Y, Z) on a centred grid; projections are line integrals in image unit times mm. Work is cut
-into parts, each with an image of its own where it writes one, by the number of events alone, so results do not
-depend on the number of threads. Events in the order of `locality_order` keep to the processor's caches.
+Images are (X, Y, Z) on a centred grid; projections are line integrals in image unit times mm. Work
+is cut into parts, each with an image of its own where it writes one, by the number of events alone,
+so results do not depend on the number of threads. Events in the order of `locality_order` keep to
+the processor's caches.
 """
 
 from __future__ import annotations
@@ -28,7 +31,9 @@ from .tof import WITHOUT_TOF, tof_table
 N_PARTS = 4
 EVENTS_PER_PART = 1 << 15  # fewer are done sooner than another image is zeroed and added
 MOST_PARTS, MANY_EVENTS = 16, 1 << 18  # more parts, for more threads, where each has so many events
-CELL = 4  # voxels; of `locality_order`: what events of such a cube and one direction read fits the fastest cache
+# voxels; of `locality_order`: what events of such a cube and one direction read fits the fastest
+# cache
+CELL = 4
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,9 @@ class Projector:
     def forward(
         self, image: np.ndarray, det0: np.ndarray, det1: np.ndarray, tof: np.ndarray | None = None
     ) -> np.ndarray:
-        """Line integrals (n,) of `image` (X, Y, Z) for detector ids (n,) and TOF bins (n,); without bins, non-TOF."""
+        """Line integrals (n,) of `image` (X, Y, Z) for detector ids (n,) and TOF bins (n,); without
+        bins, non-TOF.
+        """
         padded = pad(self._checked(image))
         out = np.empty(len(det0), image.dtype)
         bins, geometry = self._bins(tof, len(det0))
@@ -66,7 +73,9 @@ class Projector:
         self._each(work, len(det0))
         return out
 
-    def back(self, values: np.ndarray, det0: np.ndarray, det1: np.ndarray, tof: np.ndarray | None = None) -> np.ndarray:
+    def back(
+        self, values: np.ndarray, det0: np.ndarray, det1: np.ndarray, tof: np.ndarray | None = None
+    ) -> np.ndarray:
         """The adjoint of `forward`: values (n,) spread into an image (X, Y, Z) of their dtype."""
         bins, geometry = self._bins(tof, len(det0))
 
@@ -76,10 +85,11 @@ class Projector:
         return self._total(work, len(det0), values.dtype)
 
     def em_back(self, image: np.ndarray, events: np.ndarray, additive: np.ndarray) -> np.ndarray:
-        """Back projection of 1 / (forward + additive) of `events` in one pass over them; (X, Y, Z) of its dtype.
+        """Back projection of 1 / (forward + additive) of `events` in one pass over them; (X, Y, Z)
+        of its dtype.
 
-        `additive` (n,) float32: expected background of each event divided by its LOR's attenuation and weight,
-        in image unit times mm. Events that expect nothing are left out.
+        `additive` (n,) float32: expected background of each event divided by its LOR's attenuation
+        and weight, in image unit times mm. Events that expect nothing are left out.
         """
         padded = pad(self._checked(image))
         geometry = self._with_tof  # type: ignore[attr-defined]
@@ -96,10 +106,14 @@ class Projector:
 
     def _checked(self, image: np.ndarray) -> np.ndarray:
         if list(image.shape) != list(self.grid.shape):
-            raise ValueError(f"projector: expected an image of shape {tuple(self.grid.shape)}, got {image.shape}")
+            raise ValueError(
+                f"projector: expected an image of shape {tuple(self.grid.shape)}, got {image.shape}"
+            )
         return image
 
-    def _total(self, work: Callable[[np.ndarray, slice], None], n: int, dtype: np.dtype[Any]) -> np.ndarray:
+    def _total(
+        self, work: Callable[[np.ndarray, slice], None], n: int, dtype: np.dtype[Any]
+    ) -> np.ndarray:
         """What `work(padded image, events)` adds up in an image of zeros, over all `n` events."""
         shape = self.grid.shape
         parts, out = self._take_parts(_n_parts(n), dtype), np.empty(shape, dtype)
@@ -117,7 +131,9 @@ class Projector:
         return out
 
     def _take_parts(self, n_parts: int, dtype: np.dtype[Any]) -> np.ndarray:
-        """Padded images with anything in them, from an earlier call where one is done: new memory costs page faults."""
+        """Padded images with anything in them, from an earlier call where one is done: new memory
+        costs page faults.
+        """
         try:
             return self._spare.setdefault((n_parts, dtype), []).pop()  # type: ignore[attr-defined]
         except IndexError:  # none yet, or all with calls that run at this moment
@@ -135,11 +151,14 @@ class Projector:
             list(pool.map(work, range(n_parts), parts))
 
 
-def locality_order(events: np.ndarray, scanner: AnyScanner, grid: Grid, use_tof: bool = True) -> np.ndarray:
-    """A permutation (n,) of events that brings together those of one place and direction; ties keep their order.
+def locality_order(
+    events: np.ndarray, scanner: AnyScanner, grid: Grid, use_tof: bool = True
+) -> np.ndarray:
+    """A permutation (n,) of events that brings together those of one place and direction; ties keep
+    their order.
 
-    Projecting them in this order rereads voxels while they are cached; results change by rounding only. The place
-    is the TOF bin's or, for projections without TOF, the middle of the LOR.
+    Projecting them in this order rereads voxels while they are cached; results change by rounding
+    only. The place is the TOF bin's or, for projections without TOF, the middle of the LOR.
     """
     key, n_keys = joseph.place_keys(
         events,

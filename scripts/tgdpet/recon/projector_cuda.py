@@ -1,8 +1,10 @@
-"""The projector pair of `projector` on a CUDA GPU (numba-cuda): a thread an event, float32, atomic additions.
+"""The projector pair of `projector` on a CUDA GPU (numba-cuda): a thread an event, float32, atomic
+additions.
 
-The geometry of an LOR is the CPU's (`joseph.line_of`, `joseph.place`). Atomic additions come in any order:
-back projections repeat to rounding, not to the bit. Fused, the weights are computed twice rather than kept, as
-a thread has no fast memory for them. With NUMBA_ENABLE_CUDASIM=1 the kernels run in numba's simulator.
+The geometry of an LOR is the CPU's (`joseph.line_of`, `joseph.place`). Atomic additions come in any
+order: back projections repeat to rounding, not to the bit. Fused, the weights are computed twice
+rather than kept, as a thread has no fast memory for them. With NUMBA_ENABLE_CUDASIM=1 the kernels
+run in numba's simulator.
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ def forward(flat, shape, det0, det1, tof, out, detectors, voxel, step_mm, table,
 
 @cuda.jit(fastmath=True)
 def back(flat, shape, det0, det1, tof, values, detectors, voxel, step_mm, table, per_mm, reach):  # type: ignore[no-untyped-def]
-    """Add the adjoint of `forward`, applied to `values` (n,), to the padded image `flat` of `shape`."""
+    """Add the adjoint of `forward`, applied to `values` (n,), to the padded image `flat` of
+    `shape`.
+    """
     e = cuda.grid(1)
     if e < values.size:
         line = _line_of(shape, voxel, detectors, det0[e], det1[e], tof[e] * step_mm, reach)
@@ -72,7 +76,9 @@ def back(flat, shape, det0, det1, tof, values, detectors, voxel, step_mm, table,
 
 @cuda.jit(fastmath=True)
 def em_back(flat, shape, events, additive, out, detectors, voxel, step_mm, table, per_mm, reach):  # type: ignore[no-untyped-def]
-    """Add the back projection of 1 / (forward + additive) of `events` (n,) to the padded image `out`."""
+    """Add the back projection of 1 / (forward + additive) of `events` (n,) to the padded image
+    `out`.
+    """
     e = cuda.grid(1)
     if e < events.size:
         det0, det1, tof = events[e]["det0"], events[e]["det1"], events[e]["tof"]
@@ -84,9 +90,11 @@ def em_back(flat, shape, events, additive, out, detectors, voxel, step_mm, table
 
 @dataclass(frozen=True)
 class CudaProjector:
-    """As `Projector`, on the current GPU; `threads` is there for the same signature. RuntimeError without a GPU.
+    """As `Projector`, on the current GPU; `threads` is there for the same signature. RuntimeError
+    without a GPU.
 
-    Arrays may be given on the device (see `hold`), where their type has to be right: float32, events as `EVENT`.
+    Arrays may be given on the device (see `hold`), where their type has to be right: float32,
+    events as `EVENT`.
     """
 
     scanner: AnyScanner
@@ -95,7 +103,9 @@ class CudaProjector:
 
     def __post_init__(self) -> None:
         if not cuda.is_available():
-            raise ValueError("projector: expected a CUDA GPU and its driver, found none; project on the CPU")
+            raise ValueError(
+                "projector: expected a CUDA GPU and its driver, found none; project on the CPU"
+            )
         scanner = self.scanner
         geometry = (
             cuda.to_device(np.ascontiguousarray(scanner.detector_mm(), np.float32)),
@@ -109,14 +119,20 @@ class CudaProjector:
             object.__setattr__(self, name, (*geometry, cuda.to_device(table.weights), *table[1:]))
 
     def hold(self, array: np.ndarray) -> Any:
-        """The array on the device, so that a subset that is projected many times is sent there once."""
+        """The array on the device, so that a subset that is projected many times is sent there
+        once.
+        """
         return cuda.to_device(np.ascontiguousarray(array))
 
     def forward(self, image: np.ndarray, det0: Any, det1: Any, tof: Any = None) -> np.ndarray:
-        """Line integrals (n,) float32 of `image` (X, Y, Z) for detector ids (n,) and TOF bins (n,)."""
+        """Line integrals (n,) float32 of `image` (X, Y, Z) for detector ids (n,) and TOF bins
+        (n,).
+        """
         out = cuda.device_array(len(det0), np.float32)
         bins, geometry = self._bins(tof, len(det0))
-        self._launch(forward, len(det0), self._image(image), self._shape, det0, det1, bins, out, *geometry)
+        self._launch(
+            forward, len(det0), self._image(image), self._shape, det0, det1, bins, out, *geometry
+        )
         return np.asarray(out.copy_to_host())
 
     def back(self, values: np.ndarray, det0: Any, det1: Any, tof: Any = None) -> np.ndarray:
@@ -127,10 +143,14 @@ class CudaProjector:
         return self._host(out)
 
     def em_back(self, image: np.ndarray, events: Any, additive: Any) -> np.ndarray:
-        """Back projection of 1 / (forward + additive) of `events`, (X, Y, Z) float32; see `Projector.em_back`."""
+        """Back projection of 1 / (forward + additive) of `events`, (X, Y, Z) float32; see
+        `Projector.em_back`.
+        """
         out, geometry = self._zeros(), self._with_tof  # type: ignore[attr-defined]
         additive = _on_device(additive, np.float32)
-        self._launch(em_back, len(events), self._image(image), self._shape, events, additive, out, *geometry)
+        self._launch(
+            em_back, len(events), self._image(image), self._shape, events, additive, out, *geometry
+        )
         return self._host(out)
 
     @property
@@ -150,7 +170,9 @@ class CudaProjector:
 
     def _image(self, image: np.ndarray) -> Any:
         if list(image.shape) != list(self.grid.shape):
-            raise ValueError(f"projector: expected an image of shape {tuple(self.grid.shape)}, got {image.shape}")
+            raise ValueError(
+                f"projector: expected an image of shape {tuple(self.grid.shape)}, got {image.shape}"
+            )
         return cuda.to_device(pad(image.astype(np.float32, copy=False)).ravel())
 
     def _zeros(self) -> Any:
@@ -161,4 +183,8 @@ class CudaProjector:
 
 
 def _on_device(array: Any, dtype: Any) -> Any:
-    return cuda.to_device(np.ascontiguousarray(array, dtype)) if isinstance(array, np.ndarray) else array
+    return (
+        cuda.to_device(np.ascontiguousarray(array, dtype))
+        if isinstance(array, np.ndarray)
+        else array
+    )

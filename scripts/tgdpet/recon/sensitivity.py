@@ -1,9 +1,10 @@
 """Sensitivity image: the back projection of all LORs with their weights and attenuation.
 
-On a scanner of identical rings all LORs are summed, none sampled. The LORs of two detector columns lie in one
-plane along the axis: that slab of the attenuation map is cut out once, every pair of rings is traced through it
-and back into a slab of its own, and the slab is added to the image. This is Joseph's method of `projector` with its
-sums in another order. On other scanners all pairs of detectors are summed if they are few, else a sample of them.
+On a scanner of identical rings all LORs are summed, none sampled. The LORs of two detector columns
+lie in one plane along the axis: that slab of the attenuation map is cut out once, every pair of
+rings is traced through it and back into a slab of its own, and the slab is added to the image. This
+is Joseph's method of `projector` with its sums in another order. On other scanners all pairs of
+detectors are summed if they are few, else a sample of them.
 """
 
 from __future__ import annotations
@@ -39,10 +40,18 @@ def sensitivity(
 ) -> np.ndarray:
     """s = sum over LORs of w a A^T 1, in counts per (Bq/mL) and s: (X, Y, Z) float32.
 
-    `mu_per_cm` (X, Y, Z) on the projector's grid. `step(n)` is told of n of `work(scanner)` detector pairs done.
+    `mu_per_cm` (X, Y, Z) on the projector's grid. `step(n)` is told of n of `work(scanner)`
+    detector pairs done.
     """
-    ids, mu = projector.scanner.ring_ids(), np.ascontiguousarray(mu_per_cm, np.float32) / np.float32(10)
-    total = _pairs(projector, mu, step, max_pairs) if ids is None else _columns(projector, mu, ids, step)
+    ids, mu = (
+        projector.scanner.ring_ids(),
+        np.ascontiguousarray(mu_per_cm, np.float32) / np.float32(10),
+    )
+    total = (
+        _pairs(projector, mu, step, max_pairs)
+        if ids is None
+        else _columns(projector, mu, ids, step)
+    )
     return (total * 1e-3).astype(np.float32)  # Bq/mL to Bq/mm3
 
 
@@ -54,8 +63,12 @@ def work(scanner: AnyScanner, max_pairs: int = PAIRS) -> int:
     return pairs if ids is not None else min(pairs, max_pairs)
 
 
-def cached(projector: Projector, mu_per_cm: np.ndarray, folder: Path | None, step: Step = lambda n: None) -> np.ndarray:
-    """As `sensitivity`, kept in `folder` under a key of detectors, weights, grid, attenuation and this code."""
+def cached(
+    projector: Projector, mu_per_cm: np.ndarray, folder: Path | None, step: Step = lambda n: None
+) -> np.ndarray:
+    """As `sensitivity`, kept in `folder` under a key of detectors, weights, grid, attenuation and
+    this code.
+    """
     if folder is None:
         return sensitivity(projector, mu_per_cm, step)
     path = folder / f"sensitivity-{key(projector, mu_per_cm)}.npy"
@@ -74,7 +87,9 @@ def cached(projector: Projector, mu_per_cm: np.ndarray, folder: Path | None, ste
 
 
 def key(projector: Projector, mu_per_cm: np.ndarray) -> str:
-    """Hash of all that the sensitivity image depends on: the scanner, field by field, grid, attenuation and code."""
+    """Hash of all that the sensitivity image depends on: the scanner, field by field, grid,
+    attenuation and code.
+    """
     scanner, content = projector.scanner, hashlib.sha256()
     for code in (sys.modules[__name__], joseph, type(scanner)):
         content.update(inspect.getsource(code).encode())
@@ -96,7 +111,9 @@ def _columns(projector: Projector, mu: np.ndarray, ids: np.ndarray, step: Step) 
     xy, z = at[ids[0], :2], at[ids[:, 0], 2]
     first, second = np.triu_indices(ids.shape[1], 1)
     if np.any(_weights(scanner, ids[:, None], ids[None, :])):
-        raise ValueError("scanner: detectors of one column along the axis are in coincidence; expected none")
+        raise ValueError(
+            "scanner: detectors of one column along the axis are in coincidence; expected none"
+        )
     slab = _Slab(projector, z)
     columns = np.asarray(np.pad(mu, ((1, 1), (1, 1), (slab.before, slab.after))), np.float32)
     attenuating = np.any(mu != 0)
@@ -108,7 +125,10 @@ def _columns(projector: Projector, mu: np.ndarray, ids: np.ndarray, step: Step) 
             some = slice(start, min(start + COLUMN_PAIRS, b))
             one, two = ids[:, first[some]].T[:, :, None], ids[:, second[some]].T[:, None, :]
             weight = _weights(scanner, one, two)
-            steep = np.abs(z[:, None] - z) > np.abs(xy[second[some]] - xy[first[some]]).max(axis=1)[:, None, None]
+            steep = (
+                np.abs(z[:, None] - z)
+                > np.abs(xy[second[some]] - xy[first[some]]).max(axis=1)[:, None, None]
+            )
             lines = np.where(steep, 0, weight).astype(np.float32)
             used = lines.any(axis=(1, 2))
             _trace_columns(
@@ -117,7 +137,9 @@ def _columns(projector: Projector, mu: np.ndarray, ids: np.ndarray, step: Step) 
             )  # fmt: skip
             if np.any(steep & (weight > 0)):
                 det0, det1 = (np.broadcast_to(side, steep.shape)[steep] for side in (one, two))
-                out[:, :, slab.inside] += np.pad(_lines(projector, mu, det0, det1), ((1, 1), (1, 1), (0, 0)))
+                out[:, :, slab.inside] += np.pad(
+                    _lines(projector, mu, det0, det1), ((1, 1), (1, 1), (0, 0))
+                )
             step(some.stop - some.start)
         return out
 
@@ -146,14 +168,19 @@ class _Slab:
 
 @nb.njit(cache=True, nogil=True, fastmath=True)
 def _trace_columns(xy0, xy1, rings, lines, mu, out, voxel, attenuating, z_mm):  # type: ignore[no-untyped-def]
-    """Add the LORs of pairs of columns at xy0, xy1 (P, 2) mm to `out`; lines (P, R, R) float32 holds their weights.
+    """Add the LORs of pairs of columns at xy0, xy1 (P, 2) mm to `out`; lines (P, R, R) float32
+    holds their weights.
 
     `rings` (R,) are the rings' places in slices of the padded mu and out, `z_mm` (R,) those in mm.
     """
     nx, ny, nz = mu.shape[0] - 2, mu.shape[1] - 2, mu.shape[2]
     n_most = max(nx, ny)
     cut, add = np.empty((n_most, nz), np.float32), np.empty((n_most, nz), np.float32)
-    part, place, fraction = np.empty(n_most), np.empty(n_most, np.int64), np.empty(n_most, np.float32)
+    part, place, fraction = (
+        np.empty(n_most),
+        np.empty(n_most, np.int64),
+        np.empty(n_most, np.float32),
+    )
     for p in range(len(xy0)):
         dx, dy = xy1[p, 0] - xy0[p, 0], xy1[p, 1] - xy0[p, 1]
         main = 0 if abs(dx) >= abs(dy) else 1
@@ -223,7 +250,9 @@ def _lines(projector: Projector, mu: np.ndarray, det0: np.ndarray, det1: np.ndar
 
 
 def _pairs(projector: Projector, mu: np.ndarray, step: Step, max_pairs: int) -> np.ndarray:
-    """Sum over all pairs of detectors, or over a random sample of `max_pairs` of them; (X, Y, Z) float64."""
+    """Sum over all pairs of detectors, or over a random sample of `max_pairs` of them; (X, Y, Z)
+    float64.
+    """
     n = projector.scanner.n_detectors
     pairs = n * (n - 1) // 2
     count = min(pairs, max_pairs)
@@ -252,7 +281,8 @@ def _pair(number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _smooth(estimate: np.ndarray, voxel_mm: list[float]) -> np.ndarray:
-    """Take the sampling noise out of an estimate, which OSEM would amplify as it does counting noise (14 mm FWHM).
+    """Take the sampling noise out of an estimate, which OSEM would amplify as it does counting
+    noise (14 mm FWHM).
 
     Near edges the Gaussian is renormalised to the voxels seen.
     """

@@ -38,7 +38,9 @@ a { color: #0057a0; }
 
 def page(title: str, body: str) -> str:
     """A whole page; `title` is its heading, too."""
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    )
     title = html.escape(title)
     return (
         f'<!doctype html><html lang="en"><head>{head}<title>{title}</title><style>{STYLE}</style></head>'
@@ -49,14 +51,19 @@ def page(title: str, body: str) -> str:
 def sections(parts: Sequence[tuple[str, str, str]]) -> str:
     """Links to all parts (key, title, content), then the parts."""
     links = "".join(f'<a href="#{key}">{html.escape(title)}</a>' for key, title, _ in parts)
-    body = "".join(f'<section id="{k}"><h2>{html.escape(title)}</h2>{text}</section>' for k, title, text in parts)
+    body = "".join(
+        f'<section id="{k}"><h2>{html.escape(title)}</h2>{text}</section>'
+        for k, title, text in parts
+    )
     return f"<nav>{links}</nav>{body}"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
     """A table of plain words; `kind` is its class in the style sheet."""
     head = "".join(f"<th>{html.escape(h)}</th>" for h in heads)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows
+    )
     opening = f'<table class="{kind}">' if kind else "<table>"
     head = f"<thead><tr>{head}</tr></thead>" if heads else ""
     return f'<div class="wide">{opening}{head}<tbody>{body}</tbody></table></div>'
@@ -69,8 +76,14 @@ def picture(path: Path, title: str) -> str:
 
 
 def caption_html(text: str) -> str:
-    """The little reStructuredText that captions use (paragraphs, **bold**, *emphasis*, ``code``) as HTML."""
+    """The little reStructuredText that captions use (paragraphs, **bold**, *emphasis*, ``code``) as
+    HTML.
+    """
     text = html.escape(text.strip(), quote=False)
-    for pattern, tag in ((r"``(.+?)``", "code"), (r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "em")):
+    for pattern, tag in (
+        (r"``(.+?)``", "code"),
+        (r"\*\*(.+?)\*\*", "strong"),
+        (r"\*(.+?)\*", "em"),
+    ):
         text = re.sub(pattern, rf"<{tag}>\1</{tag}>", text)
     return "".join(f"<p>{' '.join(part.split())}</p>" for part in re.split(r"\n\s*\n", text))

@@ -1,4 +1,5 @@
-"""The report: one self-contained HTML file with the tables and figures of a run, or of all seeds of a study.
+"""The report: one self-contained HTML file with the tables and figures of a run, or of all seeds of
+a study.
 
 It opens offline and prints. Its captions are those of Snakemake's own report (workflow/report).
 """
@@ -36,10 +37,11 @@ DIGITS = {**dict.fromkeys(HEADS, 1), **dict.fromkeys(TABLE1, 2), "rmse_v1": 0, "
 
 
 def build(root: Path, runs: Sequence[Results], captions: Path) -> str:
-    """The report of the results folder `root` as HTML; `captions` holds NAME.rst for all that is shown.
+    """The report of the results folder `root` as HTML; `captions` holds NAME.rst for all that is
+    shown.
 
-    `runs` are the results of single seeds: `root` itself, or several of a study, whose reports are then linked. What
-    was not made is named as missing; a missing caption raises FileNotFoundError.
+    `runs` are the results of single seeds: `root` itself, or several of a study, whose reports are
+    then linked. What was not made is named as missing; a missing caption raises FileNotFoundError.
     """
     alone = len(runs) == 1 and runs[0].root == root
     parts = []
@@ -109,7 +111,9 @@ def _seeds(root: Path, runs: Sequence[Results]) -> str:
         link = html.escape(f"{os.path.relpath(run.root, root)}/report.html")
         cells = (run.config.seed, first.get("device", "unknown"), commit, _finished(sidecars))
         row = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells)
-        rows.append(f'<tr>{row}<td><a href="{link}">its own report</a>, with every figure</td></tr>')
+        rows.append(
+            f'<tr>{row}<td><a href="{link}">its own report</a>, with every figure</td></tr>'
+        )
     heads = "".join(f"<th>{h}</th>" for h in ("seed", "device", "commit", "networks finished", ""))
     return f'<table class="words"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
@@ -125,8 +129,13 @@ def _networks(sidecars: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         for i, what in enumerate(("kernels", "parameters")):
             if side.get(f"{what}_total"):
                 share[i] = f"{100 * side[f'{what}_retrained'] / side[f'{what}_total']:.1f} %"
-        all_move = side.get("parameters_total") and side.get("parameters_retrained") == side["parameters_total"]
-        same = {True: "yes", False: "NO", None: "–"}[None if all_move else side.get("useful_unchanged")]
+        all_move = (
+            side.get("parameters_total")
+            and side.get("parameters_retrained") == side["parameters_total"]
+        )
+        same = {True: "yes", False: "NO", None: "–"}[
+            None if all_move else side.get("useful_unchanged")
+        ]
         rows.append((name, *share, same, number(float(side.get("wall_s", "nan")), 0)))
     heads = [
         "network",
@@ -147,7 +156,9 @@ def _findings(path: Path) -> str:
         digits = 2 if max(abs(v) for v in values if v == v) < 10 else 1
         effect, low, high = (number(v, digits) for v in values)
         interval = "no interval" if low == "-" else f"{low} to {high}"
-        marks = [str(notes.setdefault(part, len(notes) + 1)) for part in filter(None, r.note.split("; "))]
+        marks = [
+            str(notes.setdefault(part, len(notes) + 1)) for part in filter(None, r.note.split("; "))
+        ]
         paper = "–" if pd.isna(r.paper) else f"{r.paper:g}"
         unit = "pp" if r.unit == POINTS else "%"
         words = (str(r.finding), r.claim, r.measure, f"{effect} {unit}", interval)
@@ -158,7 +169,9 @@ def _findings(path: Path) -> str:
 
 
 def _numbers(path: Path) -> str:
-    """Table 1 beside the paper's, errors on the old and new task, and at organs unlike any in training."""
+    """Table 1 beside the paper's, errors on the old and new task, and at organs unlike any in
+    training.
+    """
     estimates = read_estimates(path)
     paper = {network: tuple(f"{v:.2f}" for v in values) for network, values in PAPER_TABLE1.items()}
     heads = ("network", *(HEADS[m] for m in TABLE1), *(f"paper: {HEADS[m]}" for m in TABLE1))
@@ -177,7 +190,9 @@ def _rows(estimates: pd.DataFrame, measures: Sequence[str]) -> Iterator[tuple[st
     for row in records(wide(estimates, measures)):
         cells = []
         for m in measures:
-            value, low, high, images = (float(getattr(row, m + end)) for end in ("", "_low", "_high", "_n"))
+            value, low, high, images = (
+                float(getattr(row, m + end)) for end in ("", "_low", "_high", "_n")
+            )
             cells.append(text(value, low, high, images, DIGITS[m]))
         yield ("noisy input" if row.network == INPUT else row.network, *cells)
 
@@ -190,15 +205,25 @@ def _config(results: Results) -> str:
 def _sidecars(results: Results) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, entry in results.ordered().items():
         folder = results.root / ("models" if entry.method == "train" else "adapted")
-        paths = sorted((folder / name).glob("*.json")) if entry.data == "n2n" else [folder / f"{name}.json"]
+        paths = (
+            sorted((folder / name).glob("*.json"))
+            if entry.data == "n2n"
+            else [folder / f"{name}.json"]
+        )
         for path in paths:
             if path.exists():
                 side = read_json(path)
-                yield (f"{name}, {path.stem}" if entry.data == "n2n" else name), side | side.get("provenance", {})
+                yield (
+                    (f"{name}, {path.stem}" if entry.data == "n2n" else name),
+                    side | side.get("provenance", {}),
+                )
 
 
 def _times(values: Sequence[float]) -> str:
     return " × ".join(f"{v:g}" for v in values)
 
 
-CONTENT: Mapping[str, Callable[[Path], str]] = {"findings_table": _findings, "numbers_table": _numbers}
+CONTENT: Mapping[str, Callable[[Path], str]] = {
+    "findings_table": _findings,
+    "numbers_table": _numbers,
+}

@@ -1,4 +1,6 @@
-"""One training job in several processes (torchrun), each with a share of every batch; same curve as in one process."""
+"""One training job in several processes (torchrun), each with a share of every batch; same curve as
+in one process.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class World:
         return self.rank == 0
 
     def part(self, count: int) -> tuple[slice, float]:
-        """This process's part of a batch of `count`, and the weight of its mean in the mean of all processes' means."""
+        """This process's part of a batch of `count`, and the weight of its mean in the mean of all
+        processes' means.
+        """
         edges = [count * r // self.size for r in (self.rank, self.rank + 1)]
         return slice(*edges), (edges[1] - edges[0]) * self.size / count
 
@@ -50,7 +54,9 @@ class World:
 
     @contextlib.contextmanager
     def spread(self, model: nn.Module, device: torch.device) -> Iterator[nn.Module]:
-        """What to call instead of `model`: gradients are averaged over processes, batch statistics are of all."""
+        """What to call instead of `model`: gradients are averaged over processes, batch statistics
+        are of all.
+        """
         if self.size == 1:
             yield model
             return
@@ -98,7 +104,9 @@ class _Sum(torch.autograd.Function):
 
 
 class _Synced:
-    """Batch normalisation with the statistics of all processes' batches (torch's SyncBatchNorm knows GPUs only)."""
+    """Batch normalisation with the statistics of all processes' batches (torch's SyncBatchNorm
+    knows GPUs only).
+    """
 
     def forward(self: Any, x: Tensor) -> Tensor:
         """(B, C, ...), B of this process, 0 allowed."""
@@ -113,7 +121,9 @@ class _Synced:
         var = _Sum.apply((centred * centred).sum(dims)) / n
         with torch.no_grad():
             self.num_batches_tracked += 1
-            share = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            share = (
+                1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            )
             self.running_mean.lerp_(mean, share)
             self.running_var.lerp_(var * n / (n - 1), share)
         scale = (self.weight if self.affine else 1.0) / torch.sqrt(var + self.eps)
@@ -125,5 +135,7 @@ _CLASSES: dict[type, type] = {}
 
 
 def _synced(kind: type) -> type:
-    """The batch norm class with statistics of all processes; the module keeps its parameters, buffers and hooks."""
+    """The batch norm class with statistics of all processes; the module keeps its parameters,
+    buffers and hooks.
+    """
     return _CLASSES.setdefault(kind, type(f"Synced{kind.__name__}", (_Synced, kind), {}))

@@ -1,4 +1,6 @@
-"""One progress display: a bar on a terminal; in a log, lines with rate and time left, every 10 s, then every minute."""
+"""One progress display: a bar on a terminal; in a log, lines with rate and time left, every 10 s,
+then every minute.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ LATER_EVERY_S = 60.0
 
 
 class Progress:
-    """Count up to `total` units of work; use as a context manager and call `update`. Silent without `show`."""
+    """Count up to `total` units of work; use as a context manager and call `update`. Silent without
+    `show`.
+    """
 
     def __init__(self, total: float, desc: str, unit: str = "it", *, show: bool = True) -> None:
         self.total, self.desc, self.unit = total, desc, unit
@@ -24,13 +28,18 @@ class Progress:
         if show and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, desc=desc, unit=unit, unit_scale=True, dynamic_ncols=True, leave=False)
+            self._bar = tqdm(
+                total=total, desc=desc, unit=unit, unit_scale=True, dynamic_ncols=True, leave=False
+            )
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._bar is not None:
             self._bar.close()

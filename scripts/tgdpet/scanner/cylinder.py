@@ -1,7 +1,8 @@
 """Scanners: what projection and corrections need of any of them, and a parametric cylindrical one.
 
-Lengths in mm, times in ps. A line of response (LOR) runs from detector 0 to detector 1; its TOF coordinate
-grows from the LOR's middle towards detector 1. On a cylinder, detector id = ring * crystals_per_ring + crystal.
+Lengths in mm, times in ps. A line of response (LOR) runs from detector 0 to detector 1; its TOF
+coordinate grows from the LOR's middle towards detector 1. On a cylinder, detector id = ring *
+crystals_per_ring + crystal.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ CYLINDER, TABLE = "cylinder", "table"  # kinds in scanner.json
 
 
 class AnyScanner(Protocol):
-    """Detectors, TOF bins and LOR weights of a scanner. Detectors are numbered from 0; z is the scanner's axis."""
+    """Detectors, TOF bins and LOR weights of a scanner. Detectors are numbered from 0; z is the
+    scanner's axis.
+    """
 
     @property
     def n_detectors(self) -> int:
@@ -30,7 +33,9 @@ class AnyScanner(Protocol):
 
     @property
     def tof_sigma_mm(self) -> float:
-        """Standard deviation of the TOF kernel along the LOR, mm; 0 for a single bin without TOF."""
+        """Standard deviation of the TOF kernel along the LOR, mm; 0 for a single bin without
+        TOF.
+        """
 
     @property
     def tof_bin_mm(self) -> float:
@@ -48,14 +53,18 @@ class AnyScanner(Protocol):
         """Positions (n_detectors, 3) float32, mm, centred on the scanner."""
 
     def lor_weights(self, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
-        """Weights (n,) of LORs, mm^2: expected trues over scan time, attenuation and the line integral in
-        decays / (s mm^2); 0 for pairs not in coincidence. The same with the detectors exchanged."""
+        """Weights (n,) of LORs, mm^2: expected trues over scan time, attenuation and the line
+        integral in decays / (s mm^2); 0 for pairs not in coincidence. The same with the detectors
+        exchanged.
+        """
 
     def ring_ids(self) -> np.ndarray | None:
         """Detector ids (rings, crystals): identical rings along z; None for other shapes."""
 
     def relative_singles(self) -> np.ndarray | None:
-        """Singles rates (n_detectors,) of mean 1, to which randoms are in proportion; None if all are alike."""
+        """Singles rates (n_detectors,) of mean 1, to which randoms are in proportion; None if all
+        are alike.
+        """
 
 
 @dataclass(frozen=True)
@@ -110,8 +119,15 @@ class Scanner:
 
     @property
     def min_crystal_difference(self) -> int:
-        """Smallest accepted distance of two crystals around the ring (LORs within the field of view)."""
-        return math.ceil(2 * math.acos(self.fov_radius_mm / self.radius_mm) / (2 * math.pi) * self.crystals_per_ring)
+        """Smallest accepted distance of two crystals around the ring (LORs within the field of
+        view).
+        """
+        return math.ceil(
+            2
+            * math.acos(self.fov_radius_mm / self.radius_mm)
+            / (2 * math.pi)
+            * self.crystals_per_ring
+        )
 
     @property
     def n_lors(self) -> int:
@@ -142,31 +158,41 @@ class Scanner:
         """All crystals count alike."""
 
     def lor_weights(self, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
-        """Geometric weights (n,) of LORs, mm^2: K cos_0 cos_1 / D^2 within the field of view, 0 outside it."""
+        """Geometric weights (n,) of LORs, mm^2: K cos_0 cos_1 / D^2 within the field of view, 0
+        outside it.
+        """
         ring0, crystal0 = np.divmod(np.asarray(det0).astype(np.int64), self.crystals_per_ring)
         ring1, crystal1 = np.divmod(np.asarray(det1).astype(np.int64), self.crystals_per_ring)
         gap = np.abs(crystal0 - crystal1)
         gap = np.minimum(gap, self.crystals_per_ring - gap)
         across2 = (2 * self.radius_mm * np.sin(np.pi * gap / self.crystals_per_ring)) ** 2
         length2 = across2 + ((ring0 - ring1) * self.ring_pitch_mm) ** 2
-        seen = (gap >= self.min_crystal_difference) & (np.abs(ring0 - ring1) <= self.max_ring_difference)
+        seen = (gap >= self.min_crystal_difference) & (
+            np.abs(ring0 - ring1) <= self.max_ring_difference
+        )
         # both ends meet the cylinder at the same angle: cos = (across / 2R) * (across / D)
-        weight = self.weight_constant_mm4() * (across2 / (2 * self.radius_mm)) ** 2 / np.maximum(length2, 1e-9) ** 2
+        weight = (
+            self.weight_constant_mm4()
+            * (across2 / (2 * self.radius_mm)) ** 2
+            / np.maximum(length2, 1e-9) ** 2
+        )
         return np.where(seen, weight, 0.0)
 
     def weight_constant_mm4(self) -> float:
         """K in the geometric weight w = K cos_0 cos_1 / D^2 (mm^2) of an LOR of length D mm.
 
-        The expected counts of an LOR are T * attenuation * w * (line integral of decays / (s mm^3)), since the
-        lines through two small areas A at distance D have measure A cos_0 A cos_1 / D^2 and an emission
-        picks one of 2 pi directions; both photons must be detected (efficiency squared).
+        The expected counts of an LOR are T * attenuation * w * (line integral of decays / (s
+        mm^3)), since the lines through two small areas A at distance D have measure A cos_0 A cos_1
+        / D^2 and an emission picks one of 2 pi directions; both photons must be detected
+        (efficiency squared).
         """
         area = 2 * math.pi * self.radius_mm / self.crystals_per_ring * self.ring_pitch_mm
         return self.efficiency**2 * area**2 / (2 * math.pi)
 
 
-# What is published and what assumed is in docs/list-mode.md. The clinical efficiency gives a line of 700 mm in air
-# (NEMA NU 2-2018, section 4) 13 counts/s per kBq, within what is published for whole-body PET/CT.
+# What is published and what assumed is in docs/list-mode.md. The clinical efficiency gives a line
+# of 700 mm in air (NEMA NU 2-2018, section 4) 13 counts/s per kBq, within what is published for
+# whole-body PET/CT.
 PRESETS = {
     "demo": Scanner(
         radius_mm=390.0, crystals_per_ring=320, rings=36, ring_pitch_mm=8.0, max_ring_difference=35,
@@ -203,5 +229,7 @@ def read(path: str | Path) -> AnyScanner:
         return tabulated.read(Path(path).parent)
     names = {"kind", *(f.name for f in dataclasses.fields(Scanner))}
     if set(values) != names or values.pop("kind") != CYLINDER:
-        raise ValueError(f"{path}: expected the keys {sorted(names)} and kind {CYLINDER!r}, got {values}")
+        raise ValueError(
+            f"{path}: expected the keys {sorted(names)} and kind {CYLINDER!r}, got {values}"
+        )
     return Scanner(**values)

@@ -1,10 +1,12 @@
-"""A spherical lesion added to list mode that exists: its trues on every LOR, drawn from the forward model.
+"""A spherical lesion added to list mode that exists: its trues on every LOR, drawn from the forward
+model.
 
-An LOR that passes at distance h from the centre expects T * a * w * I(h) events: effective time, attenuation, weight,
-and the line integral of the sphere, blurred by a Gaussian (positron range, crystals' width). The place of each event
-is drawn from the blurred sphere's profile along the LOR, then blurred by the TOF resolution and binned. LORs are lines
-between the detectors' centres, so the blur should be no narrower than half a detector. Scatter of the lesion's
-photons, its randoms and dead time are neglected; the attenuation stays that of the patient.
+An LOR that passes at distance h from the centre expects T * a * w * I(h) events: effective time,
+attenuation, weight, and the line integral of the sphere, blurred by a Gaussian (positron range,
+crystals' width). The place of each event is drawn from the blurred sphere's profile along the LOR,
+then blurred by the TOF resolution and binned. LORs are lines between the detectors' centres, so the
+blur should be no narrower than half a detector. Scatter of the lesion's photons, its randoms and
+dead time are neglected; the attenuation stays that of the patient.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ POSITRON_MM = 0.54  # F-18, effective FWHM (Moses 2011)
 
 @dataclass(frozen=True)
 class Sphere:
-    """Extra activity at scan start: centre and diameter in mm (scanner-centred), Bq/mL, blur (FWHM, mm)."""
+    """Extra activity at scan start: centre and diameter in mm (scanner-centred), Bq/mL, blur (FWHM,
+    mm).
+    """
 
     centre_mm: tuple[float, float, float]
     diameter_mm: float
@@ -49,18 +53,31 @@ class Sphere:
         return self.diameter_mm / 2 + REACH_SIGMAS * self.sigma_mm
 
     def profile(self, r_mm: np.ndarray) -> np.ndarray:
-        """The sphere of height 1 convolved with the Gaussian, at distances `r_mm` (any shape) from its centre."""
+        """The sphere of height 1 convolved with the Gaussian, at distances `r_mm` (any shape) from
+        its centre.
+        """
         radius, s = self.diameter_mm / 2, max(self.sigma_mm, 1e-3)
         r = np.maximum(np.asarray(r_mm, np.float64), 1e-4 * s)
-        edge = (np.exp(-((r - radius) ** 2) / (2 * s * s)) - np.exp(-((r + radius) ** 2) / (2 * s * s))) * s / r
-        steps = 0.5 * (erf((radius + r) / (math.sqrt(2) * s)) + erf((radius - r) / (math.sqrt(2) * s)))
+        edge = (
+            (
+                np.exp(-((r - radius) ** 2) / (2 * s * s))
+                - np.exp(-((r + radius) ** 2) / (2 * s * s))
+            )
+            * s
+            / r
+        )
+        steps = 0.5 * (
+            erf((radius + r) / (math.sqrt(2) * s)) + erf((radius - r) / (math.sqrt(2) * s))
+        )
         return np.asarray(steps - edge / math.sqrt(2 * math.pi))
 
 
 def default_psf_mm(scanner: AnyScanner) -> float:
-    """FWHM, mm, at the centre of a scanner with these detectors (Moses 2011, Nucl Instrum Meth A 648:S236).
+    """FWHM, mm, at the centre of a scanner with these detectors (Moses 2011, Nucl Instrum Meth A
+    648:S236).
 
-    1.25 sqrt((d/2)^2 + (0.0044 R)^2 + positron range^2), d the distance of neighbouring detectors, R their radius.
+    1.25 sqrt((d/2)^2 + (0.0044 R)^2 + positron range^2), d the distance of neighbouring detectors,
+    R their radius.
     """
     from scipy.spatial import cKDTree
 
@@ -70,16 +87,22 @@ def default_psf_mm(scanner: AnyScanner) -> float:
     return float(1.25 * math.sqrt((spacing / 2) ** 2 + (0.0044 * radius) ** 2 + POSITRON_MM**2))
 
 
-def lors_near(scanner: AnyScanner, centre_mm: tuple[float, ...], reach_mm: float) -> Iterator[np.ndarray]:
-    """Every pair of detectors whose LOR passes within `reach_mm` of a point, once each, in blocks: (n, 2) int64.
+def lors_near(
+    scanner: AnyScanner, centre_mm: tuple[float, ...], reach_mm: float
+) -> Iterator[np.ndarray]:
+    """Every pair of detectors whose LOR passes within `reach_mm` of a point, once each, in blocks:
+    (n, 2) int64.
 
-    Pairs that are not in coincidence are among them; `AnyScanner.lor_weights` tells. Detectors are sorted by their
-    elevation as seen from the point: the other end of an LOR through it is opposite, so that few pairs are tried.
+    Pairs that are not in coincidence are among them; `AnyScanner.lor_weights` tells. Detectors are
+    sorted by their elevation as seen from the point: the other end of an LOR through it is
+    opposite, so that few pairs are tried.
     """
     away = scanner.detector_mm().astype(np.float64) - np.asarray(centre_mm, np.float64)
     distance = np.linalg.norm(away, axis=1)
     if distance.min() <= reach_mm:
-        raise ValueError(f"lesion: its blurred sphere (radius {reach_mm:.1f} mm) reaches the scanner's detectors")
+        raise ValueError(
+            f"lesion: its blurred sphere (radius {reach_mm:.1f} mm) reaches the scanner's detectors"
+        )
     direction = away / distance[:, None]
     order = np.argsort(direction[:, 2], kind="stable")
     elevation = direction[order, 2]
@@ -87,7 +110,16 @@ def lors_near(scanner: AnyScanner, centre_mm: tuple[float, ...], reach_mm: float
     first = np.searchsorted(elevation, -elevation - angle, "left")
     last = np.searchsorted(elevation, -elevation + angle, "right")
     for start in range(0, len(order), BLOCK):
-        arrays = (start, min(start + BLOCK, len(order)), away[order], direction[order], first, last, angle, reach_mm)
+        arrays = (
+            start,
+            min(start + BLOCK, len(order)),
+            away[order],
+            direction[order],
+            first,
+            last,
+            angle,
+            reach_mm,
+        )
         pairs = np.empty((_pairs(*arrays, np.empty((0, 2), np.int64)), 2), np.int64)
         _pairs(*arrays, pairs)
         yield order[pairs]
@@ -95,7 +127,9 @@ def lors_near(scanner: AnyScanner, centre_mm: tuple[float, ...], reach_mm: float
 
 @nb.njit(cache=True, nogil=True)
 def _pairs(start, stop, away, direction, first, last, angle, reach, out):  # type: ignore[no-untyped-def]
-    """Count the pairs of detectors `start`..`stop` with later ones, and write those for which there is room."""
+    """Count the pairs of detectors `start`..`stop` with later ones, and write those for which there
+    is room.
+    """
     n = 0
     for i in range(start, stop):
         least = -math.cos(angle[i])
@@ -117,10 +151,15 @@ def _pairs(start, stop, away, direction, first, last, angle, reach, out):  # typ
 
 
 def expected(
-    projector: Projector, mu_per_cm: np.ndarray, sphere: Sphere, effective_s: float, pairs: np.ndarray
+    projector: Projector,
+    mu_per_cm: np.ndarray,
+    sphere: Sphere,
+    effective_s: float,
+    pairs: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Expected trues of LORs (n, 2), their distance from the centre, mm, and where along them they are nearest to it,
-    mm from the LOR's middle towards the second detector; each (n,) float64."""
+    """Expected trues of LORs (n, 2), their distance from the centre, mm, and where along them they
+    are nearest to it, mm from the LOR's middle towards the second detector; each (n,) float64.
+    """
     scanner = projector.scanner
     at = scanner.detector_mm().astype(np.float64) - np.asarray(sphere.centre_mm)
     p, q = at[pairs[:, 0]], at[pairs[:, 1]]
@@ -129,10 +168,14 @@ def expected(
     nearest = -(middle * along).sum(axis=1)
     distance = np.linalg.norm(middle + nearest[:, None] * along, axis=1)
     det0, det1 = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
-    survive = np.exp(-projector.forward(np.ascontiguousarray(mu_per_cm / np.float32(10)), det0, det1))
+    survive = np.exp(
+        -projector.forward(np.ascontiguousarray(mu_per_cm / np.float32(10)), det0, det1)
+    )
     profiles, step = _profiles(sphere)
     line = np.interp(distance, np.arange(N_PROFILES) * step, profiles[:, -1], right=0.0)
-    mean = effective_s * sphere.bqml * 1e-3 * line * survive * scanner.lor_weights(det0, det1)  # 1e-3: mL to mm3
+    mean = (
+        effective_s * sphere.bqml * 1e-3 * line * survive * scanner.lor_weights(det0, det1)
+    )  # 1e-3: mL to mm3
     return np.asarray(mean, np.float64), distance, nearest
 
 
@@ -144,7 +187,8 @@ def events_of(
     seed: int,
     step: Callable[[float], None] = lambda share: None,
 ) -> tuple[np.ndarray, float]:
-    """The lesion's events (n,) of `EVENT` in random order, and their expected number before the TOF bins' ends.
+    """The lesion's events (n,) of `EVENT` in random order, and their expected number before the TOF
+    bins' ends.
 
     Depends on `seed` alone; `step` is told the share of the detectors that each block adds.
     """
@@ -157,7 +201,10 @@ def events_of(
         rng = numpy_generator(seed, "lesion", number)
         which = np.repeat(np.arange(len(pairs)), rng.poisson(mean))
         reach = np.sqrt(np.maximum(sphere.reach_mm**2 - distance[which] ** 2, 0.0))
-        place = nearest[which] + _draw(profiles, distance[which] / width, rng.random((3, len(which)))) * reach
+        place = (
+            nearest[which]
+            + _draw(profiles, distance[which] / width, rng.random((3, len(which)))) * reach
+        )
         parts.append(_binned(projector.scanner, pairs[which], place, rng))
         step(1 / blocks)
     out: np.ndarray = np.concatenate(parts)
@@ -165,10 +212,11 @@ def events_of(
 
 
 def _profiles(sphere: Sphere) -> tuple[np.ndarray, float]:
-    """Integrals along lines at distances 0, step, ..., (N_PROFILES, N_STEPS), mm, and that step, mm.
+    """Integrals along lines at distances 0, step, ..., (N_PROFILES, N_STEPS), mm, and that step,
+    mm.
 
-    Column k holds the integral up to a share k / (N_STEPS - 1) of the half-chord through the reach; the last one that
-    over the whole line.
+    Column k holds the integral up to a share k / (N_STEPS - 1) of the half-chord through the reach;
+    the last one that over the whole line.
     """
     h = np.linspace(0, sphere.reach_mm, N_PROFILES)[:, None]
     half = np.sqrt(np.maximum(sphere.reach_mm**2 - h**2, 0.0))
@@ -178,7 +226,9 @@ def _profiles(sphere: Sphere) -> tuple[np.ndarray, float]:
 
 
 def _draw(profiles: np.ndarray, row: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-    """Signed shares of the half-chord (n,), drawn from the profile at (fractional) `row`; `uniform` (3, n)."""
+    """Signed shares of the half-chord (n,), drawn from the profile at (fractional) `row`; `uniform`
+    (3, n).
+    """
     lower = np.minimum(row.astype(np.int64), N_PROFILES - 2)
     chosen = lower + (uniform[0] < row - lower)  # one of the two rows around it, in proportion
     chosen = np.where(profiles[chosen, -1] > 0, chosen, lower)
@@ -197,26 +247,41 @@ def _invert(profiles, row, uniform):  # type: ignore[no-untyped-def]
     return out
 
 
-def _binned(scanner: AnyScanner, pairs: np.ndarray, place_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Events of LORs (n, 2) and places along them; those beyond the last TOF bins are lost, as in a scan."""
+def _binned(
+    scanner: AnyScanner, pairs: np.ndarray, place_mm: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Events of LORs (n, 2) and places along them; those beyond the last TOF bins are lost, as in a
+    scan.
+    """
     out = np.empty(len(pairs), EVENT)
     swap = rng.random(len(pairs)) < 0.5
     tof = np.zeros(len(pairs), np.int64)
     seen = np.ones(len(pairs), bool)
     if scanner.tof_sigma_mm > 0:
         half = scanner.tof_half_bins
-        even = scanner.tof_step_mm < 0.75 * scanner.tof_bin_mm  # bins on both sides of the middle, none on it
+        even = (
+            scanner.tof_step_mm < 0.75 * scanner.tof_bin_mm
+        )  # bins on both sides of the middle, none on it
         n = half + 1 if even else 2 * half + 1
-        bins = np.floor((place_mm + rng.normal(0, scanner.tof_sigma_mm, len(pairs))) / scanner.tof_bin_mm + n / 2)
+        bins = np.floor(
+            (place_mm + rng.normal(0, scanner.tof_sigma_mm, len(pairs))) / scanner.tof_bin_mm
+            + n / 2
+        )
         seen = (bins >= 0) & (bins < n)
         tof = (2 * bins - (n - 1) if even else bins - half).astype(np.int64)
-    out["det0"], out["det1"] = np.where(swap, pairs[:, 1], pairs[:, 0]), np.where(swap, pairs[:, 0], pairs[:, 1])
+    out["det0"], out["det1"] = (
+        np.where(swap, pairs[:, 1], pairs[:, 0]),
+        np.where(swap, pairs[:, 0], pairs[:, 1]),
+    )
     out["tof"] = np.where(swap, -tof, tof)
     return out[seen]
 
 
-def merged(events: np.ndarray, new: np.ndarray, seed: int, size: int = CHUNK) -> Iterator[np.ndarray]:
-    """`events` (memory-mapped) with `new` ones at random places among them, in parts; both keep their order.
+def merged(
+    events: np.ndarray, new: np.ndarray, seed: int, size: int = CHUNK
+) -> Iterator[np.ndarray]:
+    """`events` (memory-mapped) with `new` ones at random places among them, in parts; both keep
+    their order.
 
     Places depend on `seed` alone.
     """

@@ -1,4 +1,6 @@
-"""A study's folder with a lesion put into its list mode (see `lesion`), beside the one it was made from."""
+"""A study's folder with a lesion put into its list mode (see `lesion`), beside the one it was made
+from.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,18 @@ from ..listmode.events import write_events
 from ..recon.projector_cpu import Projector
 from .lesion import Sphere, events_of, merged
 
-NOT_COPIED = ("events.npy", "listmode.json", "additive.npy", "samples.json")  # they follow from the events
+NOT_COPIED = (
+    "events.npy",
+    "listmode.json",
+    "additive.npy",
+    "samples.json",
+)  # they follow from the events
 
 
 def bqml_of_suv(folder: Path, suv: float) -> float:
-    """Activity concentration of an SUV at a study's scan start, Bq/mL; ValueError if dose, weight or times lack."""
+    """Activity concentration of an SUV at a study's scan start, Bq/mL; ValueError if dose, weight
+    or times lack.
+    """
     meta = study_folder.read(folder).meta
     try:
         return suv * nifti.suv_factor(study_folder.image_sidecar(meta, meta["scan_s"], {}))
@@ -37,11 +46,13 @@ def insert(
     threads: int = 1,
     step: Callable[[float], None] = lambda share: None,
 ) -> dict[str, Any]:
-    """Write a study's folder anew with a lesion in its list mode; return its `listmode.json`, to be written last.
+    """Write a study's folder anew with a lesion in its list mode; return its `listmode.json`, to be
+    written last.
 
-    All other files are copied but those that follow from the events (`NOT_COPIED`); the sphere is labelled "lesion" in
-    `organs.nii.gz` and added to `truth.nii.gz`, where they exist. Raises ValueError when the sphere leaves the field of
-    view, or the study brings its own background, of which nothing is known for new events.
+    All other files are copied but those that follow from the events (`NOT_COPIED`); the sphere is
+    labelled "lesion" in `organs.nii.gz` and added to `truth.nii.gz`, where they exist. Raises
+    ValueError when the sphere leaves the field of view, or the study brings its own background, of
+    which nothing is known for new events.
     """
     if out_dir.resolve() == folder.resolve():
         raise ValueError(f"{out_dir}: the folder to write is the one to read; give another")
@@ -55,7 +66,9 @@ def insert(
     projector = Projector(study.scanner, study.grid, threads)
     new, mean = events_of(projector, study.mu_per_cm, sphere, study.meta["effective_s"], seed, step)
     if not mean > 0:
-        raise ValueError(f"{folder}: no LOR of the scanner crosses the lesion at {sphere.centre_mm} mm")
+        raise ValueError(
+            f"{folder}: no LOR of the scanner crosses the lesion at {sphere.centre_mm} mm"
+        )
     out_dir.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name not in NOT_COPIED:
@@ -88,7 +101,9 @@ def _mark(folder: Path, sphere: Sphere) -> None:
     if organs.exists():
         labels, affine = nifti.read_labels(organs)
         share = _share(labels.shape, affine, sphere)
-        nifti.write_labels(organs, np.where(share >= min(0.5, share.max()), ORGANS["lesion"], labels), affine)
+        nifti.write_labels(
+            organs, np.where(share >= min(0.5, share.max()), ORGANS["lesion"], labels), affine
+        )
     if truth.exists():
         image = nifti.read_image(truth)
         more = np.float32(sphere.bqml) * _share(image.data.shape, image.affine, sphere)
@@ -96,13 +111,22 @@ def _mark(folder: Path, sphere: Sphere) -> None:
 
 
 def _share(shape: tuple[int, ...], affine: np.ndarray, sphere: Sphere, n: int = 4) -> np.ndarray:
-    """Share of each voxel of an axis-parallel grid inside the sphere, from n^3 points a voxel, (X, Y, Z) float32."""
+    """Share of each voxel of an axis-parallel grid inside the sphere, from n^3 points a voxel, (X,
+    Y, Z) float32.
+    """
     fine = [(np.arange(m * n) + 0.5) / n - 0.5 for m in shape]
-    x, y, z = (f * affine[a, a] + affine[a, 3] - c for a, (f, c) in enumerate(zip(fine, sphere.centre_mm, strict=True)))
+    x, y, z = (
+        f * affine[a, a] + affine[a, 3] - c
+        for a, (f, c) in enumerate(zip(fine, sphere.centre_mm, strict=True))
+    )
     radius2 = (sphere.diameter_mm / 2) ** 2
     out = np.zeros(shape, np.float32)
-    near = [np.flatnonzero((np.abs(v).reshape(-1, n) ** 2).min(axis=1) <= radius2) for v in (x, y, z)]
-    if min(map(len, near)) == 0:  # smaller than the points' distance: all in the voxel around its centre
+    near = [
+        np.flatnonzero((np.abs(v).reshape(-1, n) ** 2).min(axis=1) <= radius2) for v in (x, y, z)
+    ]
+    if (
+        min(map(len, near)) == 0
+    ):  # smaller than the points' distance: all in the voxel around its centre
         middle = tuple(int(np.argmin(np.abs(v))) // n for v in (x, y, z))
         out[middle] = 4 / 3 * np.pi * radius2**1.5 / abs(np.linalg.det(affine[:3, :3]))
         return out

@@ -1,11 +1,12 @@
 """Monte Carlo list mode of a phantom on a cylindrical TOF scanner.
 
-Trues: emissions drawn from the painted activity, blurred by a Gaussian point spread function that grows
-with radius (positron range, non-collinearity, crystal penetration), sent in isotropic directions, each
-pair surviving the attenuation along its line, hit crystals recorded, TOF blurred by a Gaussian.
+Trues: emissions drawn from the painted activity, blurred by a Gaussian point spread function that
+grows with radius (positron range, non-collinearity, crystal penetration), sent in isotropic
+directions, each pair surviving the attenuation along its line, hit crystals recorded, TOF blurred
+by a Gaussian.
 Scatter: the same without attenuation from one broad Gaussian source fitted to the body, so that its
-density on every LOR and TOF bin has a closed form (`corrections.scatter_density`). Randoms: uniform over
-accepted LORs and TOF bins. Time runs in slices, events within a slice are in random order.
+density on every LOR and TOF bin has a closed form (`corrections.scatter_density`). Randoms: uniform
+over accepted LORs and TOF bins. Time runs in slices, events within a slice are in random order.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ PILOT = 400_000  # emissions that measure what share of trues and of scatter is 
 
 @dataclass(frozen=True)
 class Scan:
-    """What is simulated: source and attenuation on a centred grid, durations, and what follows from them."""
+    """What is simulated: source and attenuation on a centred grid, durations, and what follows from
+    them.
+    """
 
     activity_bq: np.ndarray  # (X, Y, Z) per voxel at scan start
     voxel_mm: tuple[float, float, float]
@@ -42,7 +45,9 @@ class Scan:
 
     @property
     def effective_s(self) -> float:
-        """Integral of the decay over the scan, s: activity at scan start times this is the number of decays."""
+        """Integral of the decay over the scan, s: activity at scan start times this is the number
+        of decays.
+        """
         return effective_time_s(self.settings.scan_s)
 
 
@@ -53,7 +58,11 @@ def effective_time_s(scan_s: float) -> float:
 
 
 def scan_of(
-    fine: Phantom, coarse: Phantom, voxel_mm: tuple[float, ...], scanner: Scanner, settings: Simulation
+    fine: Phantom,
+    coarse: Phantom,
+    voxel_mm: tuple[float, ...],
+    scanner: Scanner,
+    settings: Simulation,
 ) -> Scan:
     """The scan of a phantom painted on `voxel_mm` and of its block means on the image grid.
 
@@ -62,13 +71,20 @@ def scan_of(
     activity = fine.suv * np.float32(bqml_per_suv(settings) * math.prod(voxel_mm) * 1e-3)
     factor = fine.suv.shape[0] // coarse.suv.shape[0]
     return Scan(
-        activity, _triple(voxel_mm), coarse.mu_per_cm / 10, _triple(v * factor for v in voxel_mm), scanner, settings
+        activity,
+        _triple(voxel_mm),
+        coarse.mu_per_cm / 10,
+        _triple(v * factor for v in voxel_mm),
+        scanner,
+        settings,
     )
 
 
 def bqml_per_suv(settings: Simulation) -> float:
     """Activity concentration of SUV 1 at scan start, Bq/mL."""
-    return settings.dose_mbq_per_kg * 1e3 * float(0.5 ** (settings.uptake_min * 60 / FDG_HALF_LIFE_S))
+    return (
+        settings.dose_mbq_per_kg * 1e3 * float(0.5 ** (settings.uptake_min * 60 / FDG_HALF_LIFE_S))
+    )
 
 
 def _triple(values: Iterable[float]) -> tuple[float, float, float]:
@@ -84,7 +100,9 @@ def background(scan: Scan, seed: int) -> Background:
     centre, sigma = _moments(scan)
     seen = pilot.scatter(PILOT, centre, sigma, derive(seed, "pilot scatter")) / PILOT
     scattered = trues * scan.settings.scatter_fraction / (1 - scan.settings.scatter_fraction)
-    randoms = (trues + scattered) * scan.settings.randoms_fraction / (1 - scan.settings.randoms_fraction)
+    randoms = (
+        (trues + scattered) * scan.settings.randoms_fraction / (1 - scan.settings.randoms_fraction)
+    )
     cells = scan.scanner.n_lors * (2 * scan.scanner.tof_half_bins + 1)
     return Background(
         scatter_bq=scattered / max(seen, 1e-12) / scan.effective_s,
@@ -94,12 +112,18 @@ def background(scan: Scan, seed: int) -> Background:
     )
 
 
-def simulate(scan: Scan, noise: Background, seed: int, threads: int = 1, slices: int = 64) -> Iterator[np.ndarray]:
-    """Yield the events of consecutive time slices, (n,) of `EVENT`; the same for any number of threads."""
+def simulate(
+    scan: Scan, noise: Background, seed: int, threads: int = 1, slices: int = 64
+) -> Iterator[np.ndarray]:
+    """Yield the events of consecutive time slices, (n,) of `EVENT`; the same for any number of
+    threads.
+    """
     source = _Source(scan, scan.effective_s / slices, seed)
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, slices, threads):
-            yield from pool.map(lambda i: source.slice(i, noise), range(first, min(first + threads, slices)))
+            yield from pool.map(
+                lambda i: source.slice(i, noise), range(first, min(first + threads, slices))
+            )
 
 
 class _Source:
@@ -112,7 +136,8 @@ class _Source:
         if self.voxels.size == 0:
             raise ValueError("simulation: the phantom holds no activity inside the grid")
         sc, s = scan.scanner, scan.settings
-        # directions steeper than the voxel's cos_max cannot hit detectors at both ends and are never drawn
+        # directions steeper than the voxel's cos_max cannot hit detectors at both ends and are
+        # never drawn
         self.steep = _steepest(scan).ravel()[self.voxels]
         self.cdf = np.cumsum(flat[self.voxels] * self.steep, dtype=np.float64)
         self.total_bq, self.thinned_bq = float(flat.sum(dtype=np.float64)), float(self.cdf[-1])
@@ -128,7 +153,9 @@ class _Source:
         self.shape = np.array(scan.activity_bq.shape, np.int64)
         self.mu = np.ascontiguousarray(scan.mu_per_mm, np.float32)
         self.mu_voxel_mm = np.asarray(scan.mu_voxel_mm, np.float64)
-        self.cos_max = sc.axial_mm / math.hypot(sc.axial_mm, 2 * math.sqrt(sc.radius_mm**2 - sc.fov_radius_mm**2))
+        self.cos_max = sc.axial_mm / math.hypot(
+            sc.axial_mm, 2 * math.sqrt(sc.radius_mm**2 - sc.fov_radius_mm**2)
+        )
 
     def trues(self, emissions: float, seed: int) -> float:
         """Detected trues (efficiency included) that a pilot of so many emissions stands for."""
@@ -138,7 +165,14 @@ class _Source:
     def scatter(self, emissions: float, centre: np.ndarray, sigma: np.ndarray, seed: int) -> float:
         """As `trues`, for the scatter source."""
         kept = emit_gaussian(
-            self._buffer(emissions), emissions, centre, sigma, self.cos_max, self.geometry, self.counts, _state(seed)
+            self._buffer(emissions),
+            emissions,
+            centre,
+            sigma,
+            self.cos_max,
+            self.geometry,
+            self.counts,
+            _state(seed),
         )
         return kept * self.cos_max * self.scan.scanner.efficiency**2
 
@@ -175,9 +209,11 @@ class _Source:
 
 
 def _steepest(scan: Scan) -> np.ndarray:
-    """Largest |cos| to the axis with which an emission in each voxel can reach detectors at both ends, (X, Y, Z).
+    """Largest |cos| to the axis with which an emission in each voxel can reach detectors at both
+    ends, (X, Y, Z).
 
-    Across, an end is at least R - r away; the nearer axial end is H - |z| away. The blur adds a margin of 4.5 sigma.
+    Across, an end is at least R - r away; the nearer axial end is H - |z| away. The blur adds a
+    margin of 4.5 sigma.
     """
     x, y, z = (
         np.abs((np.arange(n) - (n - 1) / 2) * v).astype(np.float32)
@@ -192,7 +228,9 @@ def _steepest(scan: Scan) -> np.ndarray:
 
 
 def _moments(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and standard deviations (mm) of the attenuating body, along x, y, z; 1.15 x wider, as scatter is."""
+    """Centre and standard deviations (mm) of the attenuating body, along x, y, z; 1.15 x wider, as
+    scatter is.
+    """
     centre, sigma = np.empty(3), np.empty(3)
     for axis in range(3):
         other = tuple(a for a in range(3) if a != axis)

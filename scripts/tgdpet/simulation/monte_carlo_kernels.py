@@ -1,8 +1,9 @@
-"""The kernels of the Monte Carlo simulation: emissions, detection, attenuation, randoms; compiled by numba.
+"""The kernels of the Monte Carlo simulation: emissions, detection, attenuation, randoms; compiled
+by numba.
 
-`geo` holds radius, half the axial length, ring pitch, field-of-view radius, TOF sigma, TOF bin, PSF sigma (all mm) and
-the PSF's growth per mm; `cnt` crystals a ring, rings, largest ring difference, TOF half bins, smallest crystal
-difference.
+`geo` holds radius, half the axial length, ring pitch, field-of-view radius, TOF sigma, TOF bin, PSF
+sigma (all mm) and the PSF's growth per mm; `cnt` crystals a ring, rings, largest ring difference,
+TOF half bins, smallest crystal difference.
 """
 
 from __future__ import annotations
@@ -82,7 +83,11 @@ def _survives(x, y, z, dx, dy, dz, mu, voxel, state):  # type: ignore[no-untyped
     step = voxel[0] if voxel[0] < voxel[2] else voxel[2]
     offset = _random(state)
     for way in (1.0, -1.0):
-        sx, sy, sz = way * dx * step / voxel[0], way * dy * step / voxel[1], way * dz * step / voxel[2]
+        sx, sy, sz = (
+            way * dx * step / voxel[0],
+            way * dy * step / voxel[1],
+            way * dz * step / voxel[2],
+        )
         start = offset if way > 0 else 1.0 - offset
         u = x / voxel[0] + 0.5 * nx + start * sx
         v = y / voxel[1] + 0.5 * ny + start * sy
@@ -99,9 +104,11 @@ def _survives(x, y, z, dx, dy, dz, mu, voxel, state):  # type: ignore[no-untyped
 
 @nb.njit(cache=True, nogil=True, fastmath=True)
 def emit_voxels(out, mean, cdf, voxels, steep, shape, voxel, mu, mu_voxel, geo, cnt, state):  # type: ignore[no-untyped-def]
-    """Poisson emissions (`mean` expected) from a voxel distribution; returns the number of events written.
+    """Poisson emissions (`mean` expected) from a voxel distribution; returns the number of events
+    written.
 
-    Exponential steps along the cumulative distribution visit the voxels in order, which needs no search.
+    Exponential steps along the cumulative distribution visit the voxels in order, which needs no
+    search.
     """
     nx, ny, nz = shape
     n, place, at = 0, 0, 0.0
@@ -126,7 +133,9 @@ def emit_voxels(out, mean, cdf, voxels, steep, shape, voxel, mu, mu_voxel, geo, 
 
 @nb.njit(cache=True, nogil=True, fastmath=True)
 def emit_gaussian(out, mean, centre, sigma, cos_max, geo, cnt, state):  # type: ignore[no-untyped-def]
-    """Poisson emissions from a Gaussian source without attenuation; returns the number of events written."""
+    """Poisson emissions from a Gaussian source without attenuation; returns the number of events
+    written.
+    """
     n, at = 0, 0.0
     if mean <= 0:  # scatter_fraction = 0
         return n

@@ -1,7 +1,9 @@
-"""An analytic FDG phantom of the trunk, from the pelvis to the heart, whose anatomy varies with seed and BMI.
+"""An analytic FDG phantom of the trunk, from the pelvis to the heart, whose anatomy varies with
+seed and BMI.
 
-Organs are ellipsoids in RAS mm (x to the patient's right, y to the front, z to the head), painted in order.
-Uptake values are SUV of FDG at 60 min as found in adults (liver 2.2, muscle 0.6, marrow 1.2, ...).
+Organs are ellipsoids in RAS mm (x to the patient's right, y to the front, z to the head), painted
+in order. Uptake values are SUV of FDG at 60 min as found in adults (liver 2.2, muscle 0.6, marrow
+1.2, ...).
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from ..config import roles
 from ..config.sections import Simulation
 from ..constants import ORGANS
 
-# Linear attenuation at 511 keV, 1/cm (NIST XCOM: water 0.096, lung at 0.26 g/cm3, adipose, spongy bone).
+# Linear attenuation at 511 keV, 1/cm (NIST XCOM: water 0.096, lung at 0.26 g/cm3, adipose, spongy
+# bone).
 MU_PER_CM = {"air": 0.0, "lung": 0.025, "fat": 0.090, "marrow": 0.110}
 MU_SOFT_PER_CM = 0.096
 SUV = {
@@ -36,7 +39,9 @@ class Organ:
 
 @dataclass(frozen=True)
 class Phantom:
-    """A painted phantom on a grid: activity in SUV, attenuation in 1/cm, labels; and the body's mass in kg."""
+    """A painted phantom on a grid: activity in SUV, attenuation in 1/cm, labels; and the body's
+    mass in kg.
+    """
 
     suv: np.ndarray
     mu_per_cm: np.ndarray
@@ -50,11 +55,11 @@ def make_organs(
 ) -> tuple[tuple[Organ, ...], float]:
     """The organs of one study and the body weight in kg.
 
-    The BMI widens the trunk (area in proportion to BMI at a given height) by a layer of fat. `role` decides
-    what is put in: a liver lesion of known size and contrast (test_lesion), a full, hot, lobed bladder
-    (test_bladder), a urinary catheter with a half-empty bladder (test_catheter). All others have emptied theirs
-    ("the bladder, which was not included in any training datasets", the paper's Fig. 6); training studies
-    get random small tumours.
+    The BMI widens the trunk (area in proportion to BMI at a given height) by a layer of fat. `role`
+    decides what is put in: a liver lesion of known size and contrast (test_lesion), a full, hot,
+    lobed bladder (test_bladder), a urinary catheter with a half-empty bladder (test_catheter). All
+    others have emptied theirs ("the bladder, which was not included in any training datasets", the
+    paper's Fig. 6); training studies get random small tumours.
     """
 
     def vary(value: float, by: float = 0.08) -> float:
@@ -69,28 +74,59 @@ def make_organs(
         Organ("fat", (0, 0, 0), (wide, deep, 2000), vary(SUV["fat"])),
         Organ("body", (0, -2, 0), (lean_wide, lean_deep, 2000), vary(SUV["body"])),
     ]
-    at += [Organ("lung", (side * 72, 5, 175), (vary(52), vary(70), vary(85)), vary(SUV["lung"])) for side in (-1, 1)]
-    at.append(Organ("heart", (-22, 30, 112), (vary(42), vary(36), vary(34)), vary(SUV["heart"], 0.25)))
-    liver = Organ("liver", (60 * shift, 10, 56), (vary(78), vary(66), vary(52)), vary(SUV["liver"], 0.1))
+    at += [
+        Organ("lung", (side * 72, 5, 175), (vary(52), vary(70), vary(85)), vary(SUV["lung"]))
+        for side in (-1, 1)
+    ]
+    at.append(
+        Organ("heart", (-22, 30, 112), (vary(42), vary(36), vary(34)), vary(SUV["heart"], 0.25))
+    )
+    liver = Organ(
+        "liver", (60 * shift, 10, 56), (vary(78), vary(66), vary(52)), vary(SUV["liver"], 0.1)
+    )
     at.append(liver)
     at.append(Organ("liver", (-8, 30, 64), (vary(58), vary(34), vary(34)), liver.suv))
-    at.append(Organ("spleen", (-92 * shift, -30, 70), (vary(25), vary(34), vary(42)), vary(SUV["spleen"], 0.12)))
+    at.append(
+        Organ(
+            "spleen",
+            (-92 * shift, -30, 70),
+            (vary(25), vary(34), vary(42)),
+            vary(SUV["spleen"], 0.12),
+        )
+    )
     at += [
-        Organ("kidney", (side * 62, -48, 2 + 6 * side), (vary(24), vary(22), vary(44)), vary(SUV["kidney"], 0.3))
+        Organ(
+            "kidney",
+            (side * 62, -48, 2 + 6 * side),
+            (vary(24), vary(22), vary(44)),
+            vary(SUV["kidney"], 0.3),
+        )
         for side in (-1, 1)
     ]
     at.append(Organ("marrow", (0, -58, 0), (18, 18, 2000), vary(SUV["marrow"], 0.15)))
-    at += [Organ("marrow", (side * 88, -22, -92), (24, 40, 42), vary(SUV["marrow"], 0.15)) for side in (-1, 1)]
+    at += [
+        Organ("marrow", (side * 88, -22, -92), (24, 40, 42), vary(SUV["marrow"], 0.15))
+        for side in (-1, 1)
+    ]
     for _ in range(5):
         centre = (rng.uniform(-90, 90), rng.uniform(0, 55), rng.uniform(-60, -5))
-        at.append(Organ("bowel", centre, (vary(26, 0.2), vary(16, 0.2), vary(18, 0.2)), vary(SUV["bowel"], 0.35)))
+        at.append(
+            Organ(
+                "bowel",
+                centre,
+                (vary(26, 0.2), vary(16, 0.2), vary(18, 0.2)),
+                vary(SUV["bowel"], 0.35),
+            )
+        )
     at += _bladder(role, rng)
     at += _tumours(role, liver, rng, settings)
     return tuple(at), float(bmi * height_m**2)
 
 
 def _bladder(role: str, rng: np.random.Generator) -> list[Organ]:
-    z = -72.0  # all of it, and of a catheter, in slices that a scanner of the trunk's length sees well
+    z = (
+        -72.0
+    )  # all of it, and of a catheter, in slices that a scanner of the trunk's length sees well
     if role == roles.BLADDER:  # full, hot and lobed: unlike any training study
         return [
             Organ("bladder", (0, 22, z), (46, 34, 26), 26.0),
@@ -98,18 +134,32 @@ def _bladder(role: str, rng: np.random.Generator) -> list[Organ]:
         ]
     if role == roles.CATHETER:
         tube = [  # as wide as drainage tubing: a thinner one fills four voxels of a slice
-            Organ("catheter", (4 + 5.0 * i, 40 + 0.5 * i, z - 12 - 1.4 * i), (6.0, 6.0, 6.0), 20.0) for i in range(15)
+            Organ("catheter", (4 + 5.0 * i, 40 + 0.5 * i, z - 12 - 1.4 * i), (6.0, 6.0, 6.0), 20.0)
+            for i in range(15)
         ]
         return [Organ("bladder", (0, 24, z), (25, 18, 14), 7.0), *tube]
     axes = tuple(rng.uniform(0.8, 1.2) * a for a in (18, 14, 12))
-    return [Organ("bladder", (rng.uniform(-5, 5), 22, z + rng.uniform(-4, 4)), axes, rng.uniform(1, 2.5))]  # type: ignore[arg-type]
+    return [
+        Organ(
+            "bladder", (rng.uniform(-5, 5), 22, z + rng.uniform(-4, 4)), axes, rng.uniform(1, 2.5)
+        )
+    ]  # type: ignore[arg-type]
 
 
-def _tumours(role: str, liver: Organ, rng: np.random.Generator, settings: Simulation) -> list[Organ]:
+def _tumours(
+    role: str, liver: Organ, rng: np.random.Generator, settings: Simulation
+) -> list[Organ]:
     if role == roles.LESION:
         x, y, z = liver.centre_mm
         radius = settings.lesion_diameter_mm / 2
-        return [Organ("lesion", (x + 22, y + 8, z + 2), (radius,) * 3, liver.suv * settings.lesion_contrast)]
+        return [
+            Organ(
+                "lesion",
+                (x + 22, y + 8, z + 2),
+                (radius,) * 3,
+                liver.suv * settings.lesion_contrast,
+            )
+        ]
     if role not in roles.TRAINED_ON:
         return []
     out = []
@@ -117,11 +167,18 @@ def _tumours(role: str, liver: Organ, rng: np.random.Generator, settings: Simula
         centre = (rng.uniform(-95, 110), rng.uniform(-30, 50), rng.uniform(-90, 130))
         radius = rng.uniform(5, 14)
         out.append(Organ("tumour", centre, (radius,) * 3, rng.uniform(3, 9)))
-    for _ in range(rng.integers(1, 4)):  # liver metastases of any size, so that hot spots in the liver are known
+    for _ in range(
+        rng.integers(1, 4)
+    ):  # liver metastases of any size, so that hot spots in the liver are known
         direction = rng.normal(size=3)
         direction *= rng.uniform(0.2, 0.75) / np.linalg.norm(direction)
-        x, y, z = (float(c + d * a) for c, d, a in zip(liver.centre_mm, direction, liver.axes_mm, strict=True))
-        out.append(Organ("tumour", (x, y, z), (rng.uniform(5, 13),) * 3, liver.suv * rng.uniform(1.6, 4.0)))
+        x, y, z = (
+            float(c + d * a)
+            for c, d, a in zip(liver.centre_mm, direction, liver.axes_mm, strict=True)
+        )
+        out.append(
+            Organ("tumour", (x, y, z), (rng.uniform(5, 13),) * 3, liver.suv * rng.uniform(1.6, 4.0))
+        )
     return out
 
 
@@ -132,7 +189,9 @@ def paint(
     voxel_mm: tuple[float, ...],
     rng: np.random.Generator,
 ) -> Phantom:
-    """Rasterise organs on a centred grid (X, Y, Z) of `voxel_mm`; uptake gets a smooth texture of 5 % within organs."""
+    """Rasterise organs on a centred grid (X, Y, Z) of `voxel_mm`; uptake gets a smooth texture of 5
+    % within organs.
+    """
     axes = [(np.arange(n) - (n - 1) / 2) * v for n, v in zip(shape, voxel_mm, strict=True)]
     labels = np.zeros(shape, np.int16)
     suv = np.zeros(shape, np.float32)
@@ -151,9 +210,12 @@ def paint(
 
 def _inside(organ: Organ, axes: list[np.ndarray]) -> tuple[tuple[slice, ...], np.ndarray]:
     """The bounding box of an ellipsoid, and which of the box's voxel centres lie inside."""
-    reach = [max(organ.axes_mm[:2])] * 2 + [organ.axes_mm[2]] if organ.tilt_deg else list(organ.axes_mm)
+    reach = (
+        [max(organ.axes_mm[:2])] * 2 + [organ.axes_mm[2]] if organ.tilt_deg else list(organ.axes_mm)
+    )
     box = tuple(
-        slice(*np.searchsorted(axis, (c - r, c + r))) for axis, c, r in zip(axes, organ.centre_mm, reach, strict=True)
+        slice(*np.searchsorted(axis, (c - r, c + r)))
+        for axis, c, r in zip(axes, organ.centre_mm, reach, strict=True)
     )
     x, y, z = np.ix_(*(axis[s] - c for axis, s, c in zip(axes, box, organ.centre_mm, strict=True)))
     angle = np.deg2rad(organ.tilt_deg)
@@ -163,18 +225,26 @@ def _inside(organ: Organ, axes: list[np.ndarray]) -> tuple[tuple[slice, ...], np
     return box, np.abs(u / a) ** power + np.abs(v / b) ** power + (z / c) ** 2 <= 1
 
 
-def texture(shape: tuple[int, ...], voxel_mm: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
-    """A smooth random field with mean 1 and standard deviation 0.05, correlated over about 25 mm."""
+def texture(
+    shape: tuple[int, ...], voxel_mm: tuple[float, ...], rng: np.random.Generator
+) -> np.ndarray:
+    """A smooth random field with mean 1 and standard deviation 0.05, correlated over about 25
+    mm.
+    """
     from scipy.ndimage import zoom
 
     coarse = [max(4, round(n * v / 25.0)) for n, v in zip(shape, voxel_mm, strict=True)]
     field = rng.normal(0, 1, coarse).astype(np.float32)
-    fine = zoom(field, [n / c for n, c in zip(shape, coarse, strict=True)], order=1)[tuple(slice(n) for n in shape)]
+    fine = zoom(field, [n / c for n, c in zip(shape, coarse, strict=True)], order=1)[
+        tuple(slice(n) for n in shape)
+    ]
     return (1 + 0.05 * fine / fine.std()).astype(np.float32)
 
 
 def downsample(phantom: Phantom, factor: int) -> Phantom:
-    """The phantom on voxels `factor` times as large: block means, and the label at each block's centre."""
+    """The phantom on voxels `factor` times as large: block means, and the label at each block's
+    centre.
+    """
     blocks = [s for n in phantom.suv.shape for s in (n // factor, factor)]
 
     def mean(a: np.ndarray) -> np.ndarray:
@@ -182,5 +252,8 @@ def downsample(phantom: Phantom, factor: int) -> Phantom:
 
     centre = phantom.labels[factor // 2 :: factor, factor // 2 :: factor, factor // 2 :: factor]
     return replace(
-        phantom, suv=mean(phantom.suv), mu_per_cm=mean(phantom.mu_per_cm), labels=np.ascontiguousarray(centre)
+        phantom,
+        suv=mean(phantom.suv),
+        mu_per_cm=mean(phantom.mu_per_cm),
+        labels=np.ascontiguousarray(centre),
     )

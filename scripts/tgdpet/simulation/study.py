@@ -60,17 +60,25 @@ def simulate_study(
     nifti.write_plain(folder / "mu.nii.gz", coarse.mu_per_cm, affine)
     nifti.write_labels(folder / "organs.nii.gz", coarse.labels, affine)
     truth = coarse.suv * np.float32(monte_carlo.bqml_per_suv(settings))
-    nifti.write_image(folder / "truth.nii.gz", truth, affine, image_sidecar(meta, settings.scan_s, {}))
+    nifti.write_image(
+        folder / "truth.nii.gz", truth, affine, image_sidecar(meta, settings.scan_s, {})
+    )
     return meta
 
 
 def _phantom(
-    study: Study, seed: int, settings: Simulation, shape: tuple[int, ...], voxel_mm: tuple[float, ...]
+    study: Study,
+    seed: int,
+    settings: Simulation,
+    shape: tuple[int, ...],
+    voxel_mm: tuple[float, ...],
 ) -> phantom.Phantom:
     """The body of a study, painted on a centred grid."""
     rng = numpy_generator(seed, "phantom")
     if study.source == "anatomy":
         patient = anatomy.read(study.path or "")
-        return anatomy.make(patient, study.role, study.bmi, rng, settings, shape, voxel_mm, study.lesions or None)
+        return anatomy.make(
+            patient, study.role, study.bmi, rng, settings, shape, voxel_mm, study.lesions or None
+        )
     organs, weight_kg = phantom.make_organs(study.role, study.bmi, rng, settings)
     return phantom.paint(organs, weight_kg, shape, voxel_mm, rng)

@@ -1,4 +1,5 @@
-"""Targeted Gradient Descent: kernel scores (KSE), masks, and the layer that retrains redundant kernels only.
+"""Targeted Gradient Descent: kernel scores (KSE), masks, and the layer that retrains redundant
+kernels only.
 
 Needs torch and nothing else of this package; `layer.py` has an example.
 """

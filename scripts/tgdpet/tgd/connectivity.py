@@ -1,10 +1,12 @@
-"""Which kernels feed which convolution, in any network: cut it at its convolutions and probe with autograd.
+"""Which kernels feed which convolution, in any network: cut it at its convolutions and probe with
+autograd.
 
-With a leaf in place of every convolution's output, the gradient of input channel j of a convolution with respect
-to a leaf is non-zero in the kernels that reach j with no other convolution between. That holds through
-activations, pooling, adds, concatenation, chunks, PixelShuffle and control flow alike. Runs go on until one more
-pair of them finds nothing new. Then kernels are redrawn and every convolution's input compared: a channel that
-changes though no link says so is reached by a way that autograd does not see, and an error says where.
+With a leaf in place of every convolution's output, the gradient of input channel j of a convolution
+with respect to a leaf is non-zero in the kernels that reach j with no other convolution between.
+That holds through activations, pooling, adds, concatenation, chunks, PixelShuffle and control flow
+alike. Runs go on until one more pair of them finds nothing new. Then kernels are redrawn and every
+convolution's input compared: a channel that changes though no link says so is reached by a way that
+autograd does not see, and an error says where.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ TOLERANCE = 1e-5  # of an input's largest value: rounding on a GPU that adds in 
 
 @dataclass(frozen=True)
 class Link:
-    """`reach[p, c]`: output channel p of `producer` reaches input channel c of `consumer`, no convolution between.
+    """`reach[p, c]`: output channel p of `producer` reaches input channel c of `consumer`, no
+    convolution between.
 
     `producer` is INPUT for the network's own input, taken as a whole: one row, all True.
     """
@@ -51,7 +54,9 @@ class Link:
 
 @dataclass(frozen=True)
 class Connections:
-    """All links, and by module the kernels that reach the network's output with no convolution between."""
+    """All links, and by module the kernels that reach the network's output with no convolution
+    between.
+    """
 
     links: list[Link]
     outputs: dict[str, Tensor]
@@ -69,8 +74,12 @@ class _Found:
     news: str = ""
 
 
-def links(model: torch.nn.Module, example_input: Any, *, unused: Collection[str] = ()) -> list[Link]:
-    """Every producer-consumer pair of convolutions, in order of the consumers' calls; masks on the CPU."""
+def links(
+    model: torch.nn.Module, example_input: Any, *, unused: Collection[str] = ()
+) -> list[Link]:
+    """Every producer-consumer pair of convolutions, in order of the consumers' calls; masks on the
+    CPU.
+    """
     return connections(model, example_input, unused=unused).links
 
 
@@ -83,18 +92,22 @@ def _gradients() -> Iterator[None]:
 
 
 @_gradients()
-def connections(model: torch.nn.Module, example_input: Any, *, unused: Collection[str] = ()) -> Connections:
+def connections(
+    model: torch.nn.Module, example_input: Any, *, unused: Collection[str] = ()
+) -> Connections:
     """Which kernels every convolution and the network's output read; masks on the CPU.
 
-    `example_input`: a tensor, or a tuple or mapping of arguments. The network is a copy in evaluation mode and,
-    where that leaves convolutions uncalled, in training mode too. `unused` names those that are never called.
-    Raises TraceError naming the module whose forward is not called, whose input depends on kernels by a way that
-    autograd does not see (detach, numpy, indices), whose links change with the data, or which hides a
-    convolution in a function call.
+    `example_input`: a tensor, or a tuple or mapping of arguments. The network is a copy in
+    evaluation mode and, where that leaves convolutions uncalled, in training mode too. `unused`
+    names those that are never called. Raises TraceError naming the module whose forward is not
+    called, whose input depends on kernels by a way that autograd does not see (detach, numpy,
+    indices), whose links change with the data, or which hides a convolution in a function call.
     """
     net = CutNetwork(model, example_input)
     if unknown := sorted(set(unused) - set(net.convs)):
-        raise TraceError(f"unused: expected names of convolutions of the model, got {', '.join(unknown)}")
+        raise TraceError(
+            f"unused: expected names of convolutions of the model, got {', '.join(unknown)}"
+        )
     found = _Found()
     for _ in _modes(net, unused):
         _merge(found, net.run())
@@ -104,7 +117,9 @@ def connections(model: torch.nn.Module, example_input: Any, *, unused: Collectio
 
 @_gradients()
 def followers(model: torch.nn.Module, example_input: Any) -> dict[str, list[str]]:
-    """The norm layers that follow each convolution: every channel depends on that kernel of it, and nothing else."""
+    """The norm layers that follow each convolution: every channel depends on that kernel of it, and
+    nothing else.
+    """
     net = CutNetwork(model, example_input)
     found = _Found()
     for _ in _modes(net, net.convs):
@@ -117,14 +132,18 @@ def followers(model: torch.nn.Module, example_input: Any) -> dict[str, list[str]
         by_norm[norm].append((producer, reach))
     out: dict[str, list[str]] = defaultdict(list)
     for norm, [(producer, reach), *others] in by_norm.items():
-        one_to_one = reach.shape[0] == reach.shape[1] and bool((reach == torch.eye(len(reach), dtype=torch.bool)).all())
+        one_to_one = reach.shape[0] == reach.shape[1] and bool(
+            (reach == torch.eye(len(reach), dtype=torch.bool)).all()
+        )
         if not others and producer != INPUT and one_to_one:
             out[producer].append(norm)
     return dict(out)
 
 
 def _modes(net: CutNetwork, unused: Collection[str]) -> Iterator[None]:
-    """Evaluation mode, then training mode if convolutions (heads of deep supervision) were not called before."""
+    """Evaluation mode, then training mode if convolutions (heads of deep supervision) were not
+    called before.
+    """
     for train in (False, True):
         net.twin.train(train)
         yield
@@ -138,7 +157,8 @@ def _modes(net: CutNetwork, unused: Collection[str]) -> Iterator[None]:
 
 
 def _until_stable(net: CutNetwork, found: _Found) -> None:
-    """Add runs until a pair of opposite signs finds no new link and redrawn kernels show no hidden one.
+    """Add runs until a pair of opposite signs finds no new link and redrawn kernels show no hidden
+    one.
 
     What redrawn kernels changed without a link stays in doubt until links explain that very draw.
     """
@@ -149,11 +169,16 @@ def _until_stable(net: CutNetwork, found: _Found) -> None:
             _merge(found, net.run(Draw(turn, sign)))
         if found.size > before:
             continue
-        doubts = {seed: why for seed in (*doubts, turn) if (why := _hidden(net, found, seed)) is not None}
+        doubts = {
+            seed: why for seed in (*doubts, turn) if (why := _hidden(net, found, seed)) is not None
+        }
         if not doubts and found.size == before:
             return
     why = next(iter(doubts.values()), None)
-    raise TraceError(why or f"{found.news}: differs from run to run; links that change with the data cannot be used")
+    raise TraceError(
+        why
+        or f"{found.news}: differs from run to run; links that change with the data cannot be used"
+    )
 
 
 def _merge(found: _Found, record: Record) -> None:
@@ -180,7 +205,8 @@ def _join(into: dict[Any, Tensor], key: Any, reach: Tensor) -> int:
 
 
 def _reach(x: Tensor, axis: int, record: Record, full: Collection[str] = ()) -> dict[str, Tensor]:
-    """Boolean (channels of the leaf, channels of x) for every leaf that reaches x; leaves in `full` may be left out.
+    """Boolean (channels of the leaf, channels of x) for every leaf that reaches x; leaves in `full`
+    may be left out.
 
     A leaf of which a sample of many channels reads every kernel counts as read by all.
     """
@@ -189,11 +215,18 @@ def _reach(x: Tensor, axis: int, record: Record, full: Collection[str] = ()) -> 
     weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(x)
     sums = (x * weights).movedim(axis, 0).flatten(1).sum(1)
     table = _by_groups(sums, record)
-    wanted = [i for i, (name, _, _) in enumerate(record.leaves) if table[i] is None and name not in full]
+    wanted = [
+        i for i, (name, _, _) in enumerate(record.leaves) if table[i] is None and name not in full
+    ]
     if wanted and len(sums) > 2 * SAMPLE:
-        few = _one_by_one(sums[torch.randperm(len(sums), generator=torch.Generator().manual_seed(3))[:SAMPLE]], record)
+        few = _one_by_one(
+            sums[torch.randperm(len(sums), generator=torch.Generator().manual_seed(3))[:SAMPLE]],
+            record,
+        )
         for i in wanted:
-            table[i] = torch.ones(len(few[i]), len(sums), dtype=torch.bool) if bool(few[i].all()) else None
+            table[i] = (
+                torch.ones(len(few[i]), len(sums), dtype=torch.bool) if bool(few[i].all()) else None
+            )
         wanted = [i for i in wanted if table[i] is None]
     if wanted:
         every = _one_by_one(sums, record)
@@ -212,13 +245,18 @@ def _one_by_one(sums: Tensor, record: Record) -> list[Tensor]:
 
 
 def _by_groups(sums: Tensor, record: Record) -> list[Tensor | None]:
-    """The same from two backward passes a bit of the channel's number; None for a leaf that feeds channels twice."""
+    """The same from two backward passes a bit of the channel's number; None for a leaf that feeds
+    channels twice.
+    """
     bits = max(1, (len(sums) - 1).bit_length())
     place = torch.arange(len(sums))
     if 2 * bits >= len(sums):
         return [None] * len(record.leaves)
     groups = [(place >> bit & 1).bool() for bit in range(bits)]
-    one, zero = ([_touched(sums[(g == side).to(sums.device)].sum(), record) for g in groups] for side in (True, False))
+    one, zero = (
+        [_touched(sums[(g == side).to(sums.device)].sum(), record) for g in groups]
+        for side in (True, False)
+    )
     out: list[Tensor | None] = []
     for i, (name, _, _) in enumerate(record.leaves):
         ones, zeros = (torch.stack([touched[i] for touched in side]) for side in (one, zero))
@@ -235,11 +273,15 @@ def _by_groups(sums: Tensor, record: Record) -> list[Tensor | None]:
 
 def _output_reach(record: Record) -> dict[str, Tensor]:
     """Boolean (channels of the leaf,) for every convolution that reaches the network's output."""
-    seen = [torch.view_as_real(o) if o.is_complex() else o for o in record.outputs if o.requires_grad]
+    seen = [
+        torch.view_as_real(o) if o.is_complex() else o for o in record.outputs if o.requires_grad
+    ]
     if not seen:
         return {}
     generator = torch.Generator().manual_seed(1)
-    target = torch.stack([(o * torch.randn(o.shape, generator=generator).to(o)).sum().double() for o in seen]).sum()
+    target = torch.stack(
+        [(o * torch.randn(o.shape, generator=generator).to(o)).sum().double() for o in seen]
+    ).sum()
     out: dict[str, Tensor] = {}
     for (name, _, _), touched in zip(record.leaves, _touched(target, record), strict=True):
         if name != INPUT and bool(touched.any()):
@@ -248,7 +290,9 @@ def _output_reach(record: Record) -> dict[str, Tensor]:
 
 
 def _touched(target: Tensor, record: Record) -> list[Tensor]:
-    """For every leaf, boolean (channels,): where the gradient of `target` is not zero; INPUT counts as one channel."""
+    """For every leaf, boolean (channels,): where the gradient of `target` is not zero; INPUT counts
+    as one channel.
+    """
     leaves = [leaf for _, leaf, _ in record.leaves]
     gradients = torch.autograd.grad(target, leaves, retain_graph=True, allow_unused=True)
     out = []
@@ -257,24 +301,34 @@ def _touched(target: Tensor, record: Record) -> list[Tensor]:
         if gradient is None:
             out.append(torch.zeros(len(rows), dtype=torch.bool))
         else:
-            rows = gradient.reshape(1, -1) if name == INPUT else gradient.movedim(axis, 0).flatten(1)
+            rows = (
+                gradient.reshape(1, -1) if name == INPUT else gradient.movedim(axis, 0).flatten(1)
+            )
             out.append((rows != 0).any(dim=1).cpu())
     return out
 
 
 def _hidden(net: CutNetwork, found: _Found, seed: int) -> str | None:
-    """Redraw each module's kernels, all and by halves that part any two; the first input changed without a link."""
+    """Redraw each module's kernels, all and by halves that part any two; the first input changed
+    without a link.
+    """
     base = net.run(Draw(seed))
     for name, n in list(found.kernels.items()):
         place = torch.arange(n)
-        sides = [(place >> bit & 1).bool() for bit in range((n - 1).bit_length())]  # any two kernels differ in a bit
+        sides = [
+            (place >> bit & 1).bool() for bit in range((n - 1).bit_length())
+        ]  # any two kernels differ in a bit
         for channels in (torch.ones(n, dtype=torch.bool), *sides, *(~side for side in sides)):
             other = net.run(Draw(seed, 1, name, channels))
-            if other.calls != base.calls:  # the control flow follows the data: one more run to learn from
+            if (
+                other.calls != base.calls
+            ):  # the control flow follows the data: one more run to learn from
                 _merge(found, other)
                 continue
             for (consumer, x, axis), (_, y, _) in zip(base.convs, other.convs, strict=True):
-                reach = found.links.get((name, consumer), torch.zeros(n, x.shape[axis], dtype=torch.bool))
+                reach = found.links.get(
+                    (name, consumer), torch.zeros(n, x.shape[axis], dtype=torch.bool)
+                )
                 if bool((_changed(x, y, axis) & ~reach[channels].any(dim=0)).any()):
                     return (
                         f"module {consumer!r}: its input depends on {name!r} by a way that autograd does not see "

@@ -1,8 +1,9 @@
-"""A network cut at its convolutions: each returns a leaf tensor, so that what one reads comes from leaves alone.
+"""A network cut at its convolutions: each returns a leaf tensor, so that what one reads comes from
+leaves alone.
 
-The leaves hold the convolution's true output in one run (the control flow of the real data) and random values in
-the others, as a kernel that ReLU silences for one input is connected all the same. Norm layers pass gradients
-one to one: they would mix channels (GroupNorm) or hide them (gamma = 0).
+The leaves hold the convolution's true output in one run (the control flow of the real data) and
+random values in the others, as a kernel that ReLU silences for one input is connected all the same.
+Norm layers pass gradients one to one: they would mix channels (GroupNorm) or hide them (gamma = 0).
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ CONVS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
 )  # fmt: skip
 BATCHNORM_LAYERS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-NORM_LAYERS = (*BATCHNORM_LAYERS, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+NORM_LAYERS = (
+    *BATCHNORM_LAYERS,
+    nn.GroupNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+)
 NORMALISING = frozenset(
     getattr(place, name)
     for place in (functional, torch)
@@ -41,7 +48,9 @@ class TraceError(ValueError):
 
 @dataclasses.dataclass
 class Record:
-    """One run: leaves (module, tensor, channel axis); what convolutions and norms read (the same); the outputs."""
+    """One run: leaves (module, tensor, channel axis); what convolutions and norms read (the same);
+    the outputs.
+    """
 
     leaves: list[tuple[str, Tensor, int]] = dataclasses.field(default_factory=list)
     convs: list[tuple[str, Tensor, int]] = dataclasses.field(default_factory=list)
@@ -56,7 +65,9 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """Random leaves: a seed, a sign (ReLU passes either one or the other) and channels of one module drawn anew."""
+    """Random leaves: a seed, a sign (ReLU passes either one or the other) and channels of one
+    module drawn anew.
+    """
 
     seed: int
     sign: int = 1
@@ -65,7 +76,8 @@ class Draw:
 
 
 class CutNetwork:
-    """A copy of `model`, ready to run on `example_input` (a tensor, or a tuple or mapping of arguments).
+    """A copy of `model`, ready to run on `example_input` (a tensor, or a tuple or mapping of
+    arguments).
 
     Raises TraceError for a model without convolutions.
     """
@@ -103,7 +115,9 @@ class CutNetwork:
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # no TF32
             stack.enter_context(torch.random.fork_rng(cuda))
             stack.enter_context(self._state(draw))
-            torch.manual_seed(0 if draw is None else draw.seed)  # dropout drops the same when values are redrawn
+            torch.manual_seed(
+                0 if draw is None else draw.seed
+            )  # dropout drops the same when values are redrawn
             if draw is None:
                 stack.enter_context(_Guard(self.twin, self.names))
             stack.enter_context(_PassNorms(true_values=draw is None and not self.twin.training))
@@ -112,14 +126,18 @@ class CutNetwork:
             try:
                 output = self.twin(*args, **kwargs)
             finally:
-                self._open = False  # activation checkpointing calls modules again in the backward pass
+                self._open = (
+                    False  # activation checkpointing calls modules again in the backward pass
+                )
         record = self._record
         record.outputs = list(_tensors(output))
         self.called |= {n for n, _, _ in record.convs}
         return record
 
     def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional and keyword arguments whose float tensors are leaves too (the network's own input)."""
+        """Positional and keyword arguments whose float tensors are leaves too (the network's own
+        input).
+        """
 
         def leaf(value: Any) -> Any:
             if not isinstance(value, Tensor):
@@ -141,10 +159,16 @@ class CutNetwork:
 
         def forward(*args: Any, **kwargs: Any) -> Tensor:
             x = _first(name, args, kwargs)
-            axis = -1 - len(conv.kernel_size)  # counted from the end, as an input without batch axis is allowed
+            axis = -1 - len(
+                conv.kernel_size
+            )  # counted from the end, as an input without batch axis is allowed
             if self._open:
-                self._record.convs.append((name, x.clone(), axis))  # the original may be changed in place later
-            values = self._values(name, x, axis, lambda: compute(*args, **kwargs), len(args) + len(kwargs) == 1)
+                self._record.convs.append(
+                    (name, x.clone(), axis)
+                )  # the original may be changed in place later
+            values = self._values(
+                name, x, axis, lambda: compute(*args, **kwargs), len(args) + len(kwargs) == 1
+            )
             leaf = values.requires_grad_()
             if self._open:
                 self._record.leaves.append((name, leaf, axis))
@@ -152,7 +176,9 @@ class CutNetwork:
 
         return forward
 
-    def _values(self, name: str, x: Tensor, axis: int, compute: Callable[[], Tensor], plain: bool) -> Tensor:
+    def _values(
+        self, name: str, x: Tensor, axis: int, compute: Callable[[], Tensor], plain: bool
+    ) -> Tensor:
         if self._draw is None:
             return compute().detach().clone()
         key = (name, x.shape, x.dtype)
@@ -176,12 +202,16 @@ class CutNetwork:
         return hook
 
     def _zero_entries(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """(parameter, its zeros, what stands for them) outside convolutions: a zero gate hides what it gates."""
+        """(parameter, its zeros, what stands for them) outside convolutions: a zero gate hides what
+        it gates.
+        """
         kernels = {id(p) for m in self.convs.values() for p in m.parameters()}
         found = []
         for parameter in self.twin.parameters():
             if id(parameter) not in kernels and parameter.is_floating_point():
-                stand_in = 0.5 + 0.5 * torch.rand(parameter.shape, generator=torch.Generator().manual_seed(2))
+                stand_in = 0.5 + 0.5 * torch.rand(
+                    parameter.shape, generator=torch.Generator().manual_seed(2)
+                )
                 found.append((parameter, parameter == 0, stand_in.to(parameter)))
         return found
 
@@ -207,17 +237,25 @@ def _normal(shape: torch.Size, seed: int) -> Tensor:
 def _first(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     x = args[0] if args else kwargs.get("input")
     if not isinstance(x, Tensor):
-        raise TraceError(f"module {name!r}: expected a tensor as its first argument, got {type(x).__name__}")
+        raise TraceError(
+            f"module {name!r}: expected a tensor as its first argument, got {type(x).__name__}"
+        )
     return x
 
 
 def _drop_hooks(model: nn.Module) -> None:
-    """Backward hooks, and those of this package; a forward hook of the user's may be part of the network."""
+    """Backward hooks, and those of this package; a forward hook of the user's may be part of the
+    network.
+    """
     for module in model.modules():
         module._backward_hooks.clear()
         module._backward_pre_hooks.clear()
         for table in (module._forward_hooks, module._forward_pre_hooks):
-            for key in [k for k, h in table.items() if getattr(h, "__module__", "").split(".")[0] == "tgdpet"]:
+            for key in [
+                k
+                for k, h in table.items()
+                if getattr(h, "__module__", "").split(".")[0] == "tgdpet"
+            ]:
                 del table[key]
 
 
@@ -231,7 +269,9 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 class _PassNorms(TorchFunctionMode):
-    """Normalising functions hand gradients on one to one; their values are true, or those of their input."""
+    """Normalising functions hand gradients on one to one; their values are true, or those of their
+    input.
+    """
 
     def __init__(self, *, true_values: bool) -> None:
         super().__init__()
@@ -246,7 +286,9 @@ class _PassNorms(TorchFunctionMode):
 
 
 class _Guard(TorchDispatchMode):
-    """Refuses convolutions with the network's own parameters that run outside a convolution module."""
+    """Refuses convolutions with the network's own parameters that run outside a convolution
+    module.
+    """
 
     def __init__(self, model: nn.Module, names: Mapping[nn.Module, str]) -> None:
         super().__init__()
@@ -270,8 +312,12 @@ class _Guard(TorchDispatchMode):
         self.stack.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        hidden = func.overloadpacket is torch.ops.aten.convolution and not isinstance(self.stack[-1], CONVS)
+        hidden = func.overloadpacket is torch.ops.aten.convolution and not isinstance(
+            self.stack[-1], CONVS
+        )
         if hidden and args[1].data_ptr() in self.owned:
             where = self.names[self.stack[-1]] or type(self.stack[-1]).__name__
-            raise TraceError(f"module {where!r}: runs a convolution by a function call, not as a module")
+            raise TraceError(
+                f"module {where!r}: runs a convolution by a function call, not as a module"
+            )
         return func(*args, **(kwargs or {}))

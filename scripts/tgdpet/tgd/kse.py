@@ -32,13 +32,15 @@ def score(weight: Tensor, *, k: int = 5, alpha: float = 1.0, compat: str | None 
     """KSE of each input channel of a convolution weight (N, C, ...): float64 (C,) in [0, 1].
 
     `compat="official"` repeats the published code, which scrambles input and output axes in the
-    entropy (a reshape where a transpose belongs); only to compare with it.
-    Raises ValueError for a weight that has no kernels, is not finite, or for impossible k, alpha, compat.
+    entropy (a reshape where a transpose belongs); only to compare with it. Raises ValueError for a
+    weight that has no kernels, is not finite, or for impossible k, alpha, compat.
     """
     return components(weight, k=k, alpha=alpha, compat=compat).kse
 
 
-def components(weight: Tensor, *, k: int = 5, alpha: float = 1.0, compat: str | None = None) -> Components:
+def components(
+    weight: Tensor, *, k: int = 5, alpha: float = 1.0, compat: str | None = None
+) -> Components:
     """Sparsity, entropy and KSE of each input channel; arguments as in `score`."""
     kernels = _check(weight, k, alpha, compat)
     n, c, _ = kernels.shape
@@ -51,9 +53,11 @@ def components(weight: Tensor, *, k: int = 5, alpha: float = 1.0, compat: str | 
 
 
 def combine(sparsity: Tensor, entropy: Tensor, alpha: float = 1.0) -> Tensor:
-    """Eq. 3 from raw s and e (C,), both terms and the result scaled to [0, 1] over the layer's channels.
+    """Eq. 3 from raw s and e (C,), both terms and the result scaled to [0, 1] over the layer's
+    channels.
 
-    A range of zero says nothing about which channel is redundant: s counts as 1, e as 0, KSE as 1 (keep).
+    A range of zero says nothing about which channel is redundant: s counts as 1, e as 0, KSE as 1
+    (keep).
     """
     value = (_minmax(sparsity, flat=1.0) / (1 + alpha * _minmax(entropy, flat=0.0))).sqrt()
     return _minmax(value, flat=1.0)
@@ -61,7 +65,9 @@ def combine(sparsity: Tensor, entropy: Tensor, alpha: float = 1.0) -> Tensor:
 
 def _check(weight: Tensor, k: int, alpha: float, compat: str | None) -> Tensor:
     if weight.ndim < 2 or 0 in weight.shape:
-        raise ValueError(f"weight: expected (N, C, ...) with at least one kernel, got shape {tuple(weight.shape)}")
+        raise ValueError(
+            f"weight: expected (N, C, ...) with at least one kernel, got shape {tuple(weight.shape)}"
+        )
     if k < 1:
         raise ValueError(f"k: expected at least 1 neighbour, got {k}")
     if not alpha >= 0:

@@ -1,4 +1,6 @@
-"""KSE of every kernel of any network, as the convolutions that read it see it, and the choice of the redundant ones."""
+"""KSE of every kernel of any network, as the convolutions that read it see it, and the choice of
+the redundant ones.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from .connectivity import INPUT, Connections, connections
 
 
 def consumer_weight(conv: nn.Module) -> Tensor:
-    """A convolution's weight as (N, C, ...), C counting all its input channels, groups and transposition undone."""
+    """A convolution's weight as (N, C, ...), C counting all its input channels, groups and
+    transposition undone.
+    """
     weight: Tensor = conv.weight  # type: ignore[assignment]
     groups: int = conv.groups  # type: ignore[assignment]
     if getattr(conv, "transposed", False):
@@ -24,13 +28,20 @@ def consumer_weight(conv: nn.Module) -> Tensor:
 
 
 def score_components(
-    model: nn.Module, example_input: Any, *, k: int = 5, alpha: float = 1.0, unused: Collection[str] = ()
+    model: nn.Module,
+    example_input: Any,
+    *,
+    k: int = 5,
+    alpha: float = 1.0,
+    unused: Collection[str] = (),
 ) -> dict[str, kse.Components]:
-    """Sparsity, entropy and KSE of each output kernel by module, from the consumer that needs it most.
+    """Sparsity, entropy and KSE of each output kernel by module, from the consumer that needs it
+    most.
 
-    float64 (N,) on the CPU; computed where the weights are. Protected (KSE 1) are, in a module that has
-    consumers, kernels that none of them reads and kernels that also reach the network's output with no
-    convolution between. Raises TraceError (a ValueError) naming the module that cannot be traced.
+    float64 (N,) on the CPU; computed where the weights are. Protected (KSE 1) are, in a module that
+    has consumers, kernels that none of them reads and kernels that also reach the network's output
+    with no convolution between. Raises TraceError (a ValueError) naming the module that cannot be
+    traced.
     """
     found = connections(model, example_input, unused=unused)
     read = _by_readers(model, found, k, alpha)
@@ -45,23 +56,37 @@ def score_components(
 
 
 def score_kernels(
-    model: nn.Module, example_input: Any, *, k: int = 5, alpha: float = 1.0, unused: Collection[str] = ()
+    model: nn.Module,
+    example_input: Any,
+    *,
+    k: int = 5,
+    alpha: float = 1.0,
+    unused: Collection[str] = (),
 ) -> dict[str, Tensor]:
-    """KSE of each output kernel, as its consumers see it: module name -> float64 (N,) in [0, 1], on the CPU.
+    """KSE of each output kernel, as its consumers see it: module name -> float64 (N,) in [0, 1], on
+    the CPU.
 
-    The maximum over consumers: a kernel is redundant only if nobody needs it, so one that also reaches the
-    output without a convolution between scores 1. A module that no convolution reads (the last one) is absent,
-    and so stays frozen. `example_input` is a tensor, or a tuple or mapping of arguments, on which a copy of the
-    network runs; small is fast. `unused` names convolutions that are never called. Raises TraceError (a
-    ValueError) naming the module that cannot be traced.
+    The maximum over consumers: a kernel is redundant only if nobody needs it, so one that also
+    reaches the output without a convolution between scores 1. A module that no convolution reads
+    (the last one) is absent, and so stays frozen. `example_input` is a tensor, or a tuple or
+    mapping of arguments, on which a copy of the network runs; small is fast. `unused` names
+    convolutions that are never called. Raises TraceError (a ValueError) naming the module that
+    cannot be traced.
     """
-    return {n: c.kse for n, c in score_components(model, example_input, k=k, alpha=alpha, unused=unused).items()}
+    return {
+        n: c.kse
+        for n, c in score_components(model, example_input, k=k, alpha=alpha, unused=unused).items()
+    }
 
 
-def select(scores: Mapping[str, Any], phi: float = 0.3, fraction: float | None = None) -> dict[str, Tensor]:
-    """True = redundant, to be retrained: KSE < phi (strictly), or the `fraction` of all kernels with the smallest KSE.
+def select(
+    scores: Mapping[str, Any], phi: float = 0.3, fraction: float | None = None
+) -> dict[str, Tensor]:
+    """True = redundant, to be retrained: KSE < phi (strictly), or the `fraction` of all kernels
+    with the smallest KSE.
 
-    phi = 0 selects nothing. Raises ValueError for a fraction outside [0, 1] or a phi that is not a number >= 0.
+    phi = 0 selects nothing. Raises ValueError for a fraction outside [0, 1] or a phi that is not a
+    number >= 0.
     """
     tensors = {n: torch.as_tensor(s, dtype=torch.float64) for n, s in scores.items()}
     if fraction is None:
@@ -78,15 +103,21 @@ def select(scores: Mapping[str, Any], phi: float = 0.3, fraction: float | None =
     return dict(zip(tensors, chosen.split([len(s) for s in tensors.values()]), strict=True))
 
 
-def _by_readers(model: nn.Module, found: Connections, k: int, alpha: float) -> dict[str, kse.Components]:
-    """Components of each kernel's neediest reader by producer; KSE -1 where no convolution reads it."""
+def _by_readers(
+    model: nn.Module, found: Connections, k: int, alpha: float
+) -> dict[str, kse.Components]:
+    """Components of each kernel's neediest reader by producer; KSE -1 where no convolution reads
+    it.
+    """
     seen: dict[str, kse.Components] = {}
     out: dict[str, kse.Components] = {}
     for link in found.links:
         if link.producer == INPUT:
             continue
         if link.consumer not in seen:
-            parts = kse.components(consumer_weight(model.get_submodule(link.consumer)), k=k, alpha=alpha)
+            parts = kse.components(
+                consumer_weight(model.get_submodule(link.consumer)), k=k, alpha=alpha
+            )
             seen[link.consumer] = kse.Components(*(p.cpu() for p in parts))
         best = _largest(seen[link.consumer], link.reach)
         out[link.producer] = _larger(out[link.producer], best) if link.producer in out else best
@@ -94,7 +125,9 @@ def _by_readers(model: nn.Module, found: Connections, k: int, alpha: float) -> d
 
 
 def _largest(consumer: kse.Components, reach: Tensor) -> kse.Components:
-    """Components of the neediest consumer channel that each producer kernel reaches; KSE -1 where there is none."""
+    """Components of the neediest consumer channel that each producer kernel reaches; KSE -1 where
+    there is none.
+    """
     value = torch.where(reach, consumer.kse, -1.0)
     best = value.argmax(dim=1)
     none = ~reach.any(dim=1)

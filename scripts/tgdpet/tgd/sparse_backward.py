@@ -1,13 +1,15 @@
-"""Convolutions whose backward pass computes the targeted output channels only; the forward pass is the plain one.
+"""Convolutions whose backward pass computes the targeted output channels only; the forward pass is
+the plain one.
 
 With dL/dY restricted to the targeted channels (rows R of the weight W), for Y = conv(X, W) + b:
 
     dL/dW[R] = conv_weight_gradient(X, dL/dY[R]),  dL/db[R] = sum dL/dY[R],  0 elsewhere      (both flows)
     dL/dX    = conv_input_gradient(W[R], dL/dY[R])                                           (flow "layer")
 
-The second line is exact, as the TGD layer zeroes the other channels of dL/dY (the paper's Fig. 1); so this takes
-the layer's place. A fraction f of frozen kernels takes f / 3 (flow "parameter": one of the three convolutions of
-a step) or 2 f / 3 (flow "layer") off a step, less what gathering the channels costs.
+The second line is exact, as the TGD layer zeroes the other channels of dL/dY (the paper's Fig. 1);
+so this takes the layer's place. A fraction f of frozen kernels takes f / 3 (flow "parameter": one
+of the three convolutions of a step) or 2 f / 3 (flow "layer") off a step, less what gathering the
+channels costs.
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ from torch.nn import functional
 GATHERS = ("auto", "always", "never")
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 PLAIN = (functional.conv1d, functional.conv2d, functional.conv3d)
-# Under this many products saved for each gathered value, gathering for the weight gradient alone costs more than it
-# saves; oneDNN computes that gradient for 16 kernels at once, so fewer save nothing (benchmarks/tgd_step.py).
+# Under this many products saved for each gathered value, gathering for the weight gradient alone
+# costs more than it saves; oneDNN computes that gradient for 16 kernels at once, so fewer save
+# nothing (benchmarks/tgd_step.py).
 LEAST_SAVED = 30.0
 BLOCK = 16
 
 
 class Route:
-    """What a convolution calls in place of its own `_conv_forward` while TGD is attached; `remove` ends it.
+    """What a convolution calls in place of its own `_conv_forward` while TGD is attached; `remove`
+    ends it.
 
     A copy of the convolution gets a copy of its route, so copying an attached model works.
     """
@@ -63,9 +67,10 @@ class Route:
 def route(conv: nn.Module, mask: Tensor, *, layer: bool, gather: str) -> Route | None:
     """Attach to a convolution; None where the plain backward is kept.
 
-    mask: bool (out channels,), True = may move. gather: "auto" (where it saves more than it costs, which for flow
-    "layer" is everywhere), "always" (wherever it can) or "never". Transposed and grouped convolutions, subclasses
-    with a forward pass of their own and an asymmetric "same" padding keep the plain backward.
+    mask: bool (out channels,), True = may move. gather: "auto" (where it saves more than it costs,
+    which for flow "layer" is everywhere), "always" (wherever it can) or "never". Transposed and
+    grouped convolutions, subclasses with a forward pass of their own and an asymmetric "same"
+    padding keep the plain backward.
     """
     if gather == "never" or bool(mask.all()) or not _can(conv):
         return None
@@ -97,10 +102,17 @@ def _padding(conv: Any) -> tuple[int, ...] | None:
 
 
 def _saved(conv: Any, mask: Tensor) -> float:
-    """Products of the weight gradient that gathering saves, for each value that it reads and writes (per pixel)."""
+    """Products of the weight gradient that gathering saves, for each value that it reads and writes
+    (per pixel).
+    """
     targets, kernels = int(mask.sum()), len(mask)
     computed = BLOCK * math.ceil(targets / BLOCK)
-    return max(0, kernels - computed) * conv.in_channels * math.prod(conv.kernel_size) / (kernels + targets)
+    return (
+        max(0, kernels - computed)
+        * conv.in_channels
+        * math.prod(conv.kernel_size)
+        / (kernels + targets)
+    )
 
 
 class _Gathered(torch.autograd.Function):
@@ -127,28 +139,49 @@ class _Gathered(torch.autograd.Function):
         kernels = weight.index_select(0, rows)
         of_x = of_weight = of_bias = None
         if ctx.layer and not len(rows):
-            return (torch.zeros_like(x) if for_x else None), None, None, None, None, None, None, None
+            return (
+                (torch.zeros_like(x) if for_x else None),
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+            )
         if for_x and not ctx.layer:
             of_x = _convolution(ctx, full, x, weight, (True, False, False))[0]
         wanted = (for_x and ctx.layer, for_weight, for_bias)
         if any(wanted):
             found = _convolution(ctx, few, x, kernels, wanted)
             of_x = found[0] if wanted[0] else of_x
-            of_weight = torch.zeros_like(weight).index_copy_(0, rows, found[1]) if for_weight else None
-            of_bias = weight.new_zeros(len(weight)).index_copy_(0, rows, found[2]) if for_bias else None
+            of_weight = (
+                torch.zeros_like(weight).index_copy_(0, rows, found[1]) if for_weight else None
+            )
+            of_bias = (
+                weight.new_zeros(len(weight)).index_copy_(0, rows, found[2]) if for_bias else None
+            )
         return of_x, of_weight, of_bias, None, None, None, None, None
 
 
 def take(values: Tensor, rows: Tensor) -> Tensor:
-    """Channels `rows` (axis 1) of `values`, in its memory format, which a plain index would lose."""
+    """Channels `rows` (axis 1) of `values`, in its memory format, which a plain index would
+    lose.
+    """
     if values.stride(1) > 1:
         return values.index_select(1, rows)
-    last = values.movedim(1, -1)  # channels_last: neighbours in memory, for which gather is as quick as a copy
+    last = values.movedim(
+        1, -1
+    )  # channels_last: neighbours in memory, for which gather is as quick as a copy
     return last.gather(-1, rows.expand(*last.shape[:-1], -1)).movedim(-1, 1)
 
 
-def _convolution(ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]) -> Any:
-    """Gradients (input, weight, bias) as wanted; under autocast in the low precision of `gradient`, as it would."""
+def _convolution(
+    ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]
+) -> Any:
+    """Gradients (input, weight, bias) as wanted; under autocast in the low precision of `gradient`,
+    as it would.
+    """
     stride, padding, dilation = ctx.geometry
     zeros = [0] * len(stride)
     of_x, of_weight, of_bias = torch.ops.aten.convolution_backward(
@@ -156,6 +189,7 @@ def _convolution(ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, wanted: 
         False, zeros, 1, wanted,
     )  # fmt: skip
     parameters = (
-        g.to(weight.dtype) if want else None for g, want in zip((of_weight, of_bias), wanted[1:], strict=True)
+        g.to(weight.dtype) if want else None
+        for g, want in zip((of_weight, of_bias), wanted[1:], strict=True)
     )
     return of_x, *parameters  # autograd itself gives of_x the precision of x

@@ -1,4 +1,6 @@
-"""Adapting a trained network: fine-tuning its last blocks, held to its base or not, or TGD on its redundant kernels."""
+"""Adapting a trained network: fine-tuning its last blocks, held to its base or not, or TGD on its
+redundant kernels.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from .loop import Patches, TrainingRun, fit
 
 @dataclass(frozen=True)
 class Adapted:
-    """The log's rows, the mask (module -> channels that could move) and the numbers for the sidecar."""
+    """The log's rows, the mask (module -> channels that could move) and the numbers for the
+    sidecar.
+    """
 
     rows: list[dict[str, Any]]
     mask: dict[str, list[int]]
@@ -45,14 +49,16 @@ def adapt(
 ) -> Adapted:
     """Adapt `model` in place as `entry` says.
 
-    `scores` (KSE) are for tgd, with `sparsity` for its mask l1 and `previous`, the base's own mask, for accumulate;
-    `old` for replay and penalties; `seed` decides random masks and which old slices are replayed. Raises ValueError
-    where one is needed and missing, or does not fit.
+    `scores` (KSE) are for tgd, with `sparsity` for its mask l1 and `previous`, the base's own mask,
+    for accumulate; `old` for replay and penalties; `seed` decides random masks and which old slices
+    are replayed. Raises ValueError where one is needed and missing, or does not fit.
     """
     if entry.method == "finetune":
         return finetune(model, entry, data, validation, settings, run, old, seed)
     if entry.method != "tgd":
-        raise ValueError(f"{run.name}: method: {entry.method!r} adapts nothing; allowed is finetune or tgd")
+        raise ValueError(
+            f"{run.name}: method: {entry.method!r} adapts nothing; allowed is finetune or tgd"
+        )
     if scores is None:
         raise ValueError(f"{run.name}: method tgd needs the kernels' scores (--scores)")
     masks = choose_kernels(scores, sparsity, entry, seed)
@@ -60,7 +66,9 @@ def adapt(
         masks = accumulate(previous or {}, masks)
     model.to(data.device)
     example = torch.zeros(1, SLICES, 16, 16, device=data.device)
-    with TGD(model, masks, flow=entry.flow, batchnorm=entry.batchnorm, example_input=example) as tgd:
+    with TGD(
+        model, masks, flow=entry.flow, batchnorm=entry.batchnorm, example_input=example
+    ) as tgd:
         rows = fit(model, data, validation, settings, run, tgd=tgd)
         numbers = {
             **tgd.counts(), "useful_unchanged": tgd.unchanged(), "mask": entry.mask,
@@ -68,7 +76,9 @@ def adapt(
             "accumulate": entry.accumulate,
         }  # fmt: skip
     if not numbers["useful_unchanged"]:
-        raise RuntimeError(f"{run.name}: useful kernels changed during training; this is a defect of TGD")
+        raise RuntimeError(
+            f"{run.name}: useful kernels changed during training; this is a defect of TGD"
+        )
     return Adapted(rows, {n: m.nonzero()[:, 0].tolist() for n, m in masks.items()}, numbers)
 
 
@@ -82,9 +92,13 @@ def finetune(
     """
     blocks: nn.ModuleList = model.blocks  # type: ignore[assignment]
     if entry.batchnorm == "per_channel":
-        raise ValueError(f"{run.name}: batchnorm: per_channel belongs to tgd; finetune knows eval and train")
+        raise ValueError(
+            f"{run.name}: batchnorm: per_channel belongs to tgd; finetune knows eval and train"
+        )
     if entry.blocks > len(blocks):
-        raise ValueError(f"{run.name}: blocks: {entry.blocks} were asked for, the network has {len(blocks)}")
+        raise ValueError(
+            f"{run.name}: blocks: {entry.blocks} were asked for, the network has {len(blocks)}"
+        )
     moving = [p for block in blocks[-entry.blocks :] for p in block.parameters()]
     frozen = {n: p for n, p in model.named_parameters() if all(p is not m for m in moving)}
     fixed = {**frozen, **(dict(model.named_buffers()) if entry.batchnorm == "eval" else {})}

@@ -13,7 +13,9 @@ from ..config.sections import Compute
 
 @dataclass(frozen=True)
 class Job:
-    """A training job: name, data, where to write, seed, device, and the command line for the sidecar."""
+    """A training job: name, data, where to write, seed, device, and the command line for the
+    sidecar.
+    """
 
     name: str
     dataset: Path

@@ -1,4 +1,6 @@
-"""The training stages as jobs on files: read the data set and the base network, train, write what belongs together."""
+"""The training stages as jobs on files: read the data set and the base network, train, write what
+belongs together.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +45,17 @@ def _train(job: Job, settings: Training, width: float, place: torch.device, worl
     data, validation = _data(job, job.dataset, "patches", settings, scale, place)
     model = DnCNN(width, torch_generator(job.seed, job.name, "weights"))
     rows = fit(
-        model, data, validation, settings, _run(job, [job.dataset], {"width": width, **asdict(settings)}, world=world)
+        model,
+        data,
+        validation,
+        settings,
+        _run(job, [job.dataset], {"width": width, **asdict(settings)}, world=world),
     )
     if not world.first:
         return
-    card = weights.Card(job.name, width, scale, settings=asdict(settings), provenance=_provenance(job))
+    card = weights.Card(
+        job.name, width, scale, settings=asdict(settings), provenance=_provenance(job)
+    )
     parameters = sum(p.numel() for p in model.parameters())
     numbers = {
         "kernels_total": model.kernels,
@@ -59,9 +67,16 @@ def _train(job: Job, settings: Training, width: float, place: torch.device, worl
 
 
 def adapt(
-    job: Job, settings: Training, entry: NetworkEntry, base: Path, scores: Path | None, old: Path | None = None
+    job: Job,
+    settings: Training,
+    entry: NetworkEntry,
+    base: Path,
+    scores: Path | None,
+    old: Path | None = None,
 ) -> None:
-    """Adapt the network in `base`; `old` is the index of the old task's data set. Writes weights, log and sidecar."""
+    """Adapt the network in `base`; `old` is the index of the old task's data set. Writes weights,
+    log and sidecar.
+    """
     place = device.pick(job.device, job.threads)
     with distributed.joined(place) as world:
         _adapt(job, settings, entry, base, scores, old, place, world)
@@ -78,7 +93,11 @@ def _adapt(
     inputs = [job.dataset, base, *(p for p in (scores, old) if p is not None)]
     run = _run(job, inputs, {**asdict(entry), **asdict(settings)}, old, world=world)
     kernels = read_scores(scores, model.scored) if scores is not None else None
-    sparsity = read_scores(scores, model.scored, "sparsity") if scores is not None and entry.mask == "l1" else None
+    sparsity = (
+        read_scores(scores, model.scored, "sparsity")
+        if scores is not None and entry.mask == "l1"
+        else None
+    )
     seed = derive(job.seed, job.name, "adapt")
     done = adaptation.adapt(
         model, entry, kernels, data, validation, settings, run, sparsity=sparsity, old=past, seed=seed,
@@ -97,7 +116,13 @@ def score_table(model: nn.Module, k: int, alpha: float) -> pd.DataFrame:
     """One row a scored output kernel: module, channel, sparsity, entropy, kse."""
     parts = score_components(model, torch.zeros(1, SLICES, 16, 16), k=k, alpha=alpha)
     rows = [
-        (name, channel, float(c.sparsity[channel]), float(c.entropy[channel]), float(c.kse[channel]))
+        (
+            name,
+            channel,
+            float(c.sparsity[channel]),
+            float(c.entropy[channel]),
+            float(c.kse[channel]),
+        )
         for name, c in parts.items()
         for channel in range(len(c.kse))
     ]
@@ -126,18 +151,29 @@ def _data(
 
 
 def _run(
-    job: Job, inputs: list[Path], settings: Mapping[str, Any], old: Path | None = None, *, world: World | None = None
+    job: Job,
+    inputs: list[Path],
+    settings: Mapping[str, Any],
+    old: Path | None = None,
+    *,
+    world: World | None = None,
 ) -> TrainingRun:
     """The run, with an identity made of all that decides its result."""
     tables = [path for path in (job.dataset, old) if path is not None]
-    volumes = [path.parent / name for path in tables for name in sorted(read_index(path)["file"].unique())]
+    volumes = [
+        path.parent / name for path in tables for name in sorted(read_index(path)["file"].unique())
+    ]
     hashes = [sha256(path) for path in [*inputs, *volumes]]
     world = world or World()
     compute = {k: getattr(job.compute, k) for k in ("precision", "compile", "deterministic")}
-    text = json.dumps([job.name, job.seed, job.threads, world.size, hashes, settings, compute], sort_keys=True)
+    text = json.dumps(
+        [job.name, job.seed, job.threads, world.size, hashes, settings, compute], sort_keys=True
+    )
     board = job.out.with_name(f"{job.out.stem}_tensorboard") if job.compute.tensorboard else None
     identity = hashlib.sha256(text.encode()).hexdigest()
-    return TrainingRun(job.name, _log_path(job.out), job.checkpoint, identity, job.compute, world, board)
+    return TrainingRun(
+        job.name, _log_path(job.out), job.checkpoint, identity, job.compute, world, board
+    )
 
 
 def _provenance(job: Job) -> dict[str, Any]:
@@ -149,14 +185,28 @@ def _finish(
     place: torch.device, inputs: list[Path],
 ) -> None:  # fmt: skip
     weights.save(job.out, model, card)
-    final = {f"final_{k}": rows[-1][k] for k in ("loss", "validation_loss", "validation_psnr")} if rows else {}
+    final = (
+        {f"final_{k}": rows[-1][k] for k in ("loss", "validation_loss", "validation_psnr")}
+        if rows
+        else {}
+    )
     final = {k: (None if v != v else v) for k, v in final.items()}  # NaN is no JSON
-    provenance = sidecar([job.dataset, *inputs], job.options, job.seed, device.describe(place), job.started)
-    content = {"network": job.name, "intensity_scale_bqml": card.intensity_scale_bqml, **numbers, **final}
+    provenance = sidecar(
+        [job.dataset, *inputs], job.options, job.seed, device.describe(place), job.started
+    )
+    content = {
+        "network": job.name,
+        "intensity_scale_bqml": card.intensity_scale_bqml,
+        **numbers,
+        **final,
+    }
     write_json(job.out.with_suffix(".json"), {**content, "provenance": provenance})
     model_card.write(job.out, card, content, job.dataset)
     if job.checkpoint is not None:
-        for path in [job.checkpoint, *job.checkpoint.parent.glob(candidate_name(job.checkpoint.stem))]:
+        for path in [
+            job.checkpoint,
+            *job.checkpoint.parent.glob(candidate_name(job.checkpoint.stem)),
+        ]:
             path.unlink(missing_ok=True)
 
 

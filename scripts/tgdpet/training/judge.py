@@ -18,8 +18,11 @@ from ..runtime.seeds import derive
 from .loop import task_loss
 
 
-def judge(index: Path, settings: Training, scale: float, seed: int, device: torch.device) -> tuple[PatchData, bool]:
-    """The patches of a task that networks are compared on, the same for all, and whether they were held out.
+def judge(
+    index: Path, settings: Training, scale: float, seed: int, device: torch.device
+) -> tuple[PatchData, bool]:
+    """The patches of a task that networks are compared on, the same for all, and whether they were
+    held out.
 
     They are of the studies held out of training, or of training where there are none.
     """
@@ -40,16 +43,22 @@ def measured(
     new: tuple[PatchData, bool],
     settings: Training,
 ) -> pd.DataFrame:
-    """The table MEASURED of one run: a row for each phi of `networks` (name and network), 0 being the base.
+    """The table MEASURED of one run: a row for each phi of `networks` (name and network), 0 being
+    the base.
 
-    `drops` are the rows of `drop.experiment` on the base; plain fine-tuning (`PLAIN`) counts as all kernels, and
-    nothing is dropped there. Losses are those of `settings`, on the patches of `judge`.
+    `drops` are the rows of `drop.experiment` on the base; plain fine-tuning (`PLAIN`) counts as all
+    kernels, and nothing is dropped there. Losses are those of `settings`, on the patches of
+    `judge`.
     """
     dropped = {row["phi"]: row for row in drops}
     rows = []
     for phi, (name, model) in networks.items():
         row = dropped[0.0 if phi == PLAIN else phi]
-        counts = {f"{w}_{end}": row[f"{w}_total"] for w in ("kernels", "parameters") for end in ("below", "total")}
+        counts = {
+            f"{w}_{end}": row[f"{w}_total"]
+            for w in ("kernels", "parameters")
+            for end in ("below", "total")
+        }
         if phi != PLAIN:
             counts |= {f"{w}_below": row[f"{w}_dropped"] for w in ("kernels", "parameters")}
         losses = {
@@ -58,5 +67,7 @@ def measured(
         }
         change = math.nan if phi == PLAIN else row["relative_change"]
         held = {"old_held_out": old[1], "new_held_out": new[1]}
-        rows.append({"network": name, "phi": phi, **counts, "relative_change": change, **losses, **held})
+        rows.append(
+            {"network": name, "phi": phi, **counts, "relative_change": change, **losses, **held}
+        )
     return pd.DataFrame(rows)[MEASURED]

@@ -1,4 +1,6 @@
-"""What can be seen of a training run: a CSV log always, TensorBoard if asked for, progress on the screen."""
+"""What can be seen of a training run: a CSV log always, TensorBoard if asked for, progress on the
+screen.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,8 @@ def write_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 class TensorBoard:
     """The log's rows as TensorBoard events in `folder`; nothing without a folder.
 
-    A run that goes on at `step` takes back what an earlier process wrote beyond it. Raises ValueError where
-    the package is missing.
+    A run that goes on at `step` takes back what an earlier process wrote beyond it. Raises
+    ValueError where the package is missing.
     """
 
     def __init__(self, folder: Path | None, step: int = 0) -> None:
@@ -40,7 +42,9 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise ValueError("tensorboard: true needs the package tensorboard: pip install tensorboard") from error
+            raise ValueError(
+                "tensorboard: true needs the package tensorboard: pip install tensorboard"
+            ) from error
         self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def __enter__(self) -> TensorBoard:

@@ -25,14 +25,18 @@ from .log import LOG, TensorBoard, write_log
 from .step import Forward, Losses, State, Stop, TrainingError, TrainingRun
 from .tradeoff import JUDGED_PATCHES
 
-FINAL_RATE = 0.05  # the cosine schedule (Loshchilov and Hutter 2017) ends at this share of the learning rate
+FINAL_RATE = (
+    0.05  # the cosine schedule (Loshchilov and Hutter 2017) ends at this share of the learning rate
+)
 ROWS = 60  # rows of the log, about
 LEAST_STEPS = 20  # from one row to the next: validating costs about one step
 UNREAD = 20  # steps that a GPU may run ahead before their losses are read
 VALIDATION_PATCHES = 128
 STATISTICS_BATCHES = 128  # for batch normalisation, after training; no more than the training had
 LOSSES = {"mse": functional.mse_loss, "l1": functional.l1_loss}
-Penalty = Callable[[Batch, Tensor], Tensor]  # of a batch and the network's output for it, added to the loss
+Penalty = Callable[
+    [Batch, Tensor], Tensor
+]  # of a batch and the network's output for it, added to the loss
 
 __all__ = ["Patches", "Penalty", "TrainingRun", "TrainingError", "fit", "task_loss"]
 
@@ -51,16 +55,23 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train `model` in place and return the log's rows; the model is left in evaluation mode.
 
-    Adam with the regulariser R(W) = l2 / 2 |w|^2 in the loss (its gradient l2 * w is added to the loss's) and a
-    cosine schedule. With `tgd` only its kernels move; else `parameters`, or all. `batchnorm="eval"` keeps the
-    running statistics; "train" ends by estimating them anew, as the mean over many batches with the weights at rest
-    ("PreciseBN", Wu and Johnson 2021), as those that follow a training are of its last ten batches. `penalty` is
-    added to the loss; the log shows the loss without it. All epochs are trained: no validation loss, and least of all
-    that of noisy targets, ends a run early. A run that finds its checkpoint goes on from there and ends in the same
-    weights, bit for bit on a CPU. Of several processes (`run.world`) each takes its part of every batch. Raises
-    TrainingError on a loss that is not finite.
+    Adam with the regulariser R(W) = l2 / 2 |w|^2 in the loss (its gradient l2 * w is added to the
+    loss's) and a cosine schedule. With `tgd` only its kernels move; else `parameters`, or all.
+    `batchnorm="eval"` keeps the running statistics; "train" ends by estimating them anew, as the
+    mean over many batches with the weights at rest ("PreciseBN", Wu and Johnson 2021), as those
+    that follow a training are of its last ten batches. `penalty` is added to the loss; the log
+    shows the loss without it. All epochs are trained: no validation loss, and least of all that of
+    noisy targets, ends a run early. A run that finds its checkpoint goes on from there and ends in
+    the same weights, bit for bit on a CPU. Of several processes (`run.world`) each takes its part
+    of every batch. Raises TrainingError on a loss that is not finite.
     """
-    moving = list(tgd.parameters() if tgd is not None else parameters if parameters is not None else model.parameters())
+    moving = list(
+        tgd.parameters()
+        if tgd is not None
+        else parameters
+        if parameters is not None
+        else model.parameters()
+    )
     model.to(data.device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     per_epoch = max(1, round(len(data) * settings.patches_per_slice))
@@ -69,21 +80,32 @@ def fit(
     every = max(LEAST_STEPS, steps // ROWS)
     say = print if run.world.first else _silent
     if not moving:
-        say(f"{run.name}: no kernel is to be retrained; the network stays as it is", file=sys.stderr)
+        say(
+            f"{run.name}: no kernel is to be retrained; the network stays as it is", file=sys.stderr
+        )
     on_gpu = data.device.type == "cuda"
     optimizer = torch.optim.Adam(
-        moving or [torch.zeros(1)], lr=settings.learning_rate, weight_decay=settings.l2, fused=on_gpu or None
+        moving or [torch.zeros(1)],
+        lr=settings.learning_rate,
+        weight_decay=settings.l2,
+        fused=on_gpu or None,
     )
     state = State()
-    if run.checkpoint is not None and (found := checkpoint.load(run.checkpoint, run.identity, model, optimizer)):
+    if run.checkpoint is not None and (
+        found := checkpoint.load(run.checkpoint, run.identity, model, optimizer)
+    ):
         state = State(**found)
         say(f"{run.name}: goes on at step {state.step} of {steps}", file=sys.stderr, flush=True)
     fixed = _validation_batches(validation, settings)
     order, ordered = torch.zeros(0, dtype=torch.long), -1
     precision = device.precision(run.compute.precision, data.device)
     with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(Progress(steps - state.step, f"train {run.name}", "steps", show=run.world.first))
-        board = stack.enter_context(TensorBoard(run.tensorboard if run.world.first else None, state.step))
+        bar = stack.enter_context(
+            Progress(steps - state.step, f"train {run.name}", "steps", show=run.world.first)
+        )
+        board = stack.enter_context(
+            TensorBoard(run.tensorboard if run.world.first else None, state.step)
+        )
         stack.enter_context(device.arithmetic(precision, run.compute.deterministic))
         network = stack.enter_context(run.world.spread(model, data.device)) if steps else model
         forward = Forward(network, data.device, precision, run.compute, steps)
@@ -97,11 +119,15 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             _training_mode(model, tgd, batchnorm)
-            batch = data.batch(order[within * settings.batch : (within + 1) * settings.batch], state.step)
+            batch = data.batch(
+                order[within * settings.batch : (within + 1) * settings.batch], state.step
+            )
             part, share = run.world.part(len(batch.rows))
             own = batch[part]
             output = forward(own.noisy)
-            loss = LOSSES[settings.loss](output, own.target) if share else output.sum()  # of nothing, to take part
+            loss = (
+                LOSSES[settings.loss](output, own.target) if share else output.sum()
+            )  # of nothing, to take part
             whole = loss if penalty is None else loss + penalty(own, output)
             optimizer.zero_grad(set_to_none=True)
             (share * whole).backward()
@@ -125,13 +151,18 @@ def fit(
                     write_log(run.log, state.rows)
                     board.add(state.rows[-1])
             due = (
-                losses.stopping or time.monotonic() - saved > 60 * run.compute.checkpoint_minutes or state.step == steps
+                losses.stopping
+                or time.monotonic() - saved > 60 * run.compute.checkpoint_minutes
+                or state.step == steps
             )
             if run.checkpoint is not None and due and run.world.first:
                 checkpoint.save(run.checkpoint, run.identity, model, optimizer, vars(state))
                 saved = time.monotonic()
             if losses.stopping:
-                say(f"{run.name}: stopped at step {state.step} of {steps}; run it again to go on", file=sys.stderr)
+                say(
+                    f"{run.name}: stopped at step {state.step} of {steps}; run it again to go on",
+                    file=sys.stderr,
+                )
                 sys.exit(143)
     if run.world.first:
         write_log(run.log, state.rows)
@@ -149,7 +180,9 @@ def task_loss(model: nn.Module, data: Patches, settings: Training) -> float:
 
 
 def _loss(model: nn.Module, batch: Batch, loss: str) -> Tensor:
-    return LOSSES[loss](model(batch.noisy.contiguous(memory_format=torch.channels_last)), batch.target)
+    return LOSSES[loss](
+        model(batch.noisy.contiguous(memory_format=torch.channels_last)), batch.target
+    )
 
 
 def _rate(step: int, steps: int, rate: float) -> float:
@@ -167,7 +200,9 @@ def _training_mode(model: nn.Module, tgd: TGD | None, batchnorm: str) -> None:
                 module.eval()
 
 
-def _statistics_inputs(data: Patches, settings: Training, steps: int, run: TrainingRun) -> Iterator[Tensor]:
+def _statistics_inputs(
+    data: Patches, settings: Training, steps: int, run: TrainingRun
+) -> Iterator[Tensor]:
     """What this process reads (B, 3, P, P) of the batches that would follow the training's."""
     rows = data.epoch_order(settings.epochs, settings.batch * min(STATISTICS_BATCHES, steps))
     for i, part in enumerate(rows.split(settings.batch)):
@@ -182,12 +217,17 @@ def _validation_batches(
     if validation is None or len(validation) == 0:
         return []
     rows = validation.epoch_order(0, patches)
-    return [validation.batch(part, -1 - i, augment=False) for i, part in enumerate(rows.split(settings.batch))]
+    return [
+        validation.batch(part, -1 - i, augment=False)
+        for i, part in enumerate(rows.split(settings.batch))
+    ]
 
 
 @torch.no_grad()
 def _validate(model: nn.Module, batches: list[Batch], loss: str) -> tuple[float, float]:
-    """Loss and PSNR (dB, peak = the largest target) over held-out patches; NaN where there are none."""
+    """Loss and PSNR (dB, peak = the largest target) over held-out patches; NaN where there are
+    none.
+    """
     if not batches:
         return math.nan, math.nan
     model.eval()
@@ -199,10 +239,25 @@ def _validate(model: nn.Module, batches: list[Batch], loss: str) -> tuple[float,
 
 
 def _row(
-    state: State, steps: int, epoch: int, rate: float, model: nn.Module, fixed: list[Batch], settings: Training
+    state: State,
+    steps: int,
+    epoch: int,
+    rate: float,
+    model: nn.Module,
+    fixed: list[Batch],
+    settings: Training,
 ) -> dict[str, Any]:
     validation_loss, psnr = _validate(model, fixed, settings.loss)
     pixels = state.step * settings.batch * settings.patch**2 / max(state.seconds, 1e-9)
     left = state.seconds / state.step * (steps - state.step)
-    values = (state.step, epoch, state.total / state.count, validation_loss, psnr, rate, round(pixels), round(left, 1))
+    values = (
+        state.step,
+        epoch,
+        state.total / state.count,
+        validation_loss,
+        psnr,
+        rate,
+        round(pixels),
+        round(left, 1),
+    )
     return dict(zip(LOG, values, strict=True))

@@ -1,4 +1,6 @@
-"""Parts of a training step: the forward pass as configured, losses read seldom, a word that it is time to stop."""
+"""Parts of a training step: the forward pass as configured, losses read seldom, a word that it is
+time to stop.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from ..config.sections import Compute
 from ..dataset.patches import Patches
 from ..runtime.distributed import World
 
-# Compiling takes a GPU job as long as some thousand steps that are not compiled (benchmarks/RESULTS.md).
+# Compiling takes a GPU job as long as some thousand steps that are not compiled
+# (benchmarks/RESULTS.md).
 COMPILED_STEPS = 8000
 
 
@@ -27,7 +30,9 @@ class TrainingError(ValueError):
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a training run is called, where it keeps its state, and what it must not be confused with."""
+    """What a training run is called, where it keeps its state, and what it must not be confused
+    with.
+    """
 
     name: str
     log: Path
@@ -40,7 +45,9 @@ class TrainingRun:
 
 @dataclass
 class State:
-    """How far a run is: steps done, losses and their number since the last row, seconds, the log's rows."""
+    """How far a run is: steps done, losses and their number since the last row, seconds, the log's
+    rows.
+    """
 
     step: int = 0
     total: float = 0.0
@@ -50,17 +57,22 @@ class State:
 
 
 class Forward:
-    """The network's output in float32 for inputs (B, 3, P, P), in the precision and compiled as configured.
+    """The network's output in float32 for inputs (B, 3, P, P), in the precision and compiled as
+    configured.
 
-    `steps` is the length of the training: one too short to earn the compilation back is not compiled (`auto`).
+    `steps` is the length of the training: one too short to earn the compilation back is not
+    compiled (`auto`).
     """
 
-    def __init__(self, network: nn.Module, place: torch.device, precision: str, compute: Compute, steps: int) -> None:
+    def __init__(
+        self, network: nn.Module, place: torch.device, precision: str, compute: Compute, steps: int
+    ) -> None:
         self._network, self._type, self._bf16 = network, place.type, precision == "bf16"
         pays = place.type == "cuda" and steps >= COMPILED_STEPS
         compiled = compute.compile == "always" or (compute.compile == "auto" and pays)
         if compiled and not compute.deterministic:
-            # On a GPU the compiled graphs are replayed as CUDA graphs: one launch instead of dozens a step.
+            # On a GPU the compiled graphs are replayed as CUDA graphs: one launch instead of dozens
+            # a step.
             mode = "reduce-overhead" if place.type == "cuda" else None
             self._network = torch.compile(network, mode=mode, dynamic=False)  # type: ignore[assignment]
 
@@ -73,19 +85,33 @@ class Forward:
 
 
 class Losses:
-    """Losses that stay on the device until they are read together: a GPU would wait for each that is read alone."""
+    """Losses that stay on the device until they are read together: a GPU would wait for each that
+    is read alone.
+    """
 
-    def __init__(self, run: TrainingRun, state: State, data: Patches, stop: Stop, unread: int) -> None:
-        self._run, self._state, self._data, self._stop, self._unread = run, state, data, stop, unread
+    def __init__(
+        self, run: TrainingRun, state: State, data: Patches, stop: Stop, unread: int
+    ) -> None:
+        self._run, self._state, self._data, self._stop, self._unread = (
+            run,
+            state,
+            data,
+            stop,
+            unread,
+        )
         self._kept: list[tuple[Tensor, Tensor]] = []
         self.stopping = False
-        """Whether one process had been asked to stop at the last reading: the same step in all of them."""
+        """Whether one process had been asked to stop at the last reading: the same step in all of
+        them.
+        """
         self._before, self._started = state.seconds, time.monotonic()
 
     def add(self, rows: Tensor, loss: Tensor, whole: Tensor, *, read: bool) -> int:
-        """Keep a step's losses, of this process's part; the number of steps that were read, after which all are.
+        """Keep a step's losses, of this process's part; the number of steps that were read, after
+        which all are.
 
-        Reading adds up the losses of all processes, and lets all know that one is to stop. Raises TrainingError.
+        Reading adds up the losses of all processes, and lets all know that one is to stop. Raises
+        TrainingError.
         """
         self._kept.append((rows, torch.stack([loss.detach(), whole.detach()])))
         if not read and len(self._kept) < self._unread:
@@ -99,7 +125,9 @@ class Losses:
             value, with_penalty = read_values[2 * i : 2 * i + 2]
             if not math.isfinite(with_penalty):
                 step = self._state.step - count + 1 + i
-                raise TrainingError(_lost(self._run, step, with_penalty, self._data.describe(slices)))
+                raise TrainingError(
+                    _lost(self._run, step, with_penalty, self._data.describe(slices))
+                )
             self._state.total += value
         self._state.count += count
         self._state.seconds = self._before + time.monotonic() - self._started
@@ -108,7 +136,9 @@ class Losses:
 
 
 class Stop:
-    """Notes SIGTERM (which schedulers send before the end of the wall time) instead of dying of it."""
+    """Notes SIGTERM (which schedulers send before the end of the wall time) instead of dying of
+    it.
+    """
 
     def __init__(self) -> None:
         self.asked = False

@@ -9,11 +9,13 @@ FORGETTING_ALLOWED = 0.5  # of what plain fine-tuning forgets: what a chosen str
 
 
 def chosen(tried: Sequence[Mapping[str, float]], base_loss: float, plain_loss: float) -> int:
-    """Index of the best trade: the least `new_loss` among those that forget at most half of what plain training does.
+    """Index of the best trade: the least `new_loss` among those that forget at most half of what
+    plain training does.
 
-    What one forgets is its `old_loss` less the base's; `plain_loss` is the `old_loss` of plain training (that of the
-    weakest strength tried, say). Where plain training forgets nothing, nothing may be forgotten; where none stays
-    within, the least `old_loss` is taken. The first of equals.
+    What one forgets is its `old_loss` less the base's; `plain_loss` is the `old_loss` of plain
+    training (that of the weakest strength tried, say). Where plain training forgets nothing,
+    nothing may be forgotten; where none stays within, the least `old_loss` is taken. The first of
+    equals.
     """
     limit = allowed(base_loss, plain_loss)
     kept = [i for i, t in enumerate(tried) if t["old_loss"] <= limit]

@@ -29,5 +29,7 @@ def compile_all() -> list[str]:
     pair = projector_cpu.Projector(device, grid)
     image = sensitivity.sensitivity(pair, body.mu_per_cm)
     additive = additive_term.additive(pair, events, body.mu_per_cm, noise)
-    osem.reconstruct(pair, events, additive, image, scan.effective_s, ReconProtocol([8.0] * 3, 1, 1))
+    osem.reconstruct(
+        pair, events, additive, image, scan.effective_s, ReconProtocol([8.0] * 3, 1, 1)
+    )
     return ["simulate", "subsample", "corrections", "reconstruct"]

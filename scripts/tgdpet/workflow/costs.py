@@ -1,6 +1,7 @@
 """What a configuration will cost, before anything runs: jobs, core hours, GPU hours, disk.
 
-Written formulas times a few rates that were measured once; good to about a factor of two on another machine.
+Written formulas times a few rates that were measured once; good to about a factor of two on another
+machine.
 """
 
 from __future__ import annotations
@@ -38,14 +39,22 @@ def estimate(config: Config, studies: Sequence[Study]) -> list[Cost]:
     image_gb = voxels * 4 * rates.GZIP_SHARE / 1e9
     events = events_per_study(config)
     studies = [s for s in studies if roles.protocols(s.role, config)]
-    images = sum(len(roles.fractions(s.role, config)) * len(roles.protocols(s.role, config)) for s in studies)
+    images = sum(
+        len(roles.fractions(s.role, config)) * len(roles.protocols(s.role, config)) for s in studies
+    )
     tests = [s for s in studies if s.role in roles.TESTS]
     n, kept_gb = len(studies), len(studies) * 2 * image_gb  # kept: true activity and attenuation
     core_h = n * (events / rates.SIMULATE_EVENTS_PER_CORE_S + rates.START_S) / 3600
-    measured_h = (len(tests) * rates.START_S + _denoised(config, tests) * voxels * rates.EVALUATE_S_PER_VOXEL) / 3600
+    measured_h = (
+        len(tests) * rates.START_S + _denoised(config, tests) * voxels * rates.EVALUATE_S_PER_VOXEL
+    ) / 3600
     return [
-        Cost("simulate", n, core_h, kept_gb=kept_gb, temporary_gb=n * events * EVENT.itemsize / 1e9),
-        Cost("subsample", n, n * (events / rates.SUBSAMPLE_EVENTS_PER_CORE_S + rates.START_S) / 3600),
+        Cost(
+            "simulate", n, core_h, kept_gb=kept_gb, temporary_gb=n * events * EVENT.itemsize / 1e9
+        ),
+        Cost(
+            "subsample", n, n * (events / rates.SUBSAMPLE_EVENTS_PER_CORE_S + rates.START_S) / 3600
+        ),
         _reconstruct(config, studies, images * image_gb),
         _dataset(config, studies),
         *_networks(config, studies),
@@ -62,11 +71,23 @@ def times(rows: Sequence[Cost], runs: int) -> list[Cost]:
 
 
 def events_per_study(config: Config) -> float:
-    """Expected events of a whole scan: with the detection efficiency squared and the accepted ring pairs' area."""
+    """Expected events of a whole scan: with the detection efficiency squared and the accepted ring
+    pairs' area.
+    """
     scanner, demo = from_choice(config.scanner), from_choice(type(config.scanner)())
-    area = scanner.n_ring_pairs * scanner.ring_pitch_mm**2 / (demo.n_ring_pairs * demo.ring_pitch_mm**2)
+    area = (
+        scanner.n_ring_pairs
+        * scanner.ring_pitch_mm**2
+        / (demo.n_ring_pairs * demo.ring_pitch_mm**2)
+    )
     dose = config.simulation.dose_mbq_per_kg / type(config.simulation)().dose_mbq_per_kg
-    return rates.EVENTS_PER_S * area * (scanner.efficiency / demo.efficiency) ** 2 * dose * config.simulation.scan_s
+    return (
+        rates.EVENTS_PER_S
+        * area
+        * (scanner.efficiency / demo.efficiency) ** 2
+        * dose
+        * config.simulation.scan_s
+    )
 
 
 def sensitivity_core_s(config: Config) -> float:
@@ -81,34 +102,54 @@ def additive_core_s(config: Config) -> float:
 
 
 def recon_core_s(config: Config, protocol: str, shares: Sequence[float]) -> float:
-    """Core seconds of the images of one study and protocol that are made from these shares of its events."""
+    """Core seconds of the images of one study and protocol that are made from these shares of its
+    events.
+    """
     p, voxels = config.protocols[protocol], math.prod(config.grid.shape)
     projections = (
-        sum(shares) * events_per_study(config) * p.iterations * _detail(config) / rates.RECON_EVENTS_PER_CORE_S
+        sum(shares)
+        * events_per_study(config)
+        * p.iterations
+        * _detail(config)
+        / rates.RECON_EVENTS_PER_CORE_S
     )
-    return projections + len(shares) * p.iterations * p.subsets * voxels / rates.RECON_VOXELS_PER_CORE_S
+    return (
+        projections
+        + len(shares) * p.iterations * p.subsets * voxels / rates.RECON_VOXELS_PER_CORE_S
+    )
 
 
-def training_s(config: Config, studies: Sequence[Study], name: str, threads: int, gpus: int) -> float:
+def training_s(
+    config: Config, studies: Sequence[Study], name: str, threads: int, gpus: int
+) -> float:
     """Seconds of one training of the network `name` on so many GPUs, or (0) threads."""
     if gpus:
         return rates.START_S + _training_gpu_s(config, studies, name, gpus)
-    return rates.START_S + training_flop(config, studies, name) / (threads * rates.TRAIN_FLOP_PER_CORE_S)
+    return rates.START_S + training_flop(config, studies, name) / (
+        threads * rates.TRAIN_FLOP_PER_CORE_S
+    )
 
 
 def denoising_s(config: Config, images: int, threads: int, gpus: int) -> float:
     """Seconds of so many images through a network on so many GPUs, or (0) threads."""
     rate = gpus * rates.DENOISE_FLOP_PER_GPU_S if gpus else threads * rates.TRAIN_FLOP_PER_CORE_S
-    return rates.START_S + images * math.prod(config.grid.shape) * 2 * _macs_per_pixel(config.network.width) / rate
+    return (
+        rates.START_S
+        + images * math.prod(config.grid.shape) * 2 * _macs_per_pixel(config.network.width) / rate
+    )
 
 
 def scoring_core_s(config: Config) -> float:
-    """Core seconds of the KSE of one network: distances of kernels grow with the cube of the width."""
+    """Core seconds of the KSE of one network: distances of kernels grow with the cube of the
+    width.
+    """
     return rates.START_S + rates.SCORE_CORE_S * config.network.width**3
 
 
 def sweep_s(config: Config, threads: int, gpus: int) -> float:
-    """Seconds of the measures of a sweep: its networks on patches of both tasks, and one image for each phi."""
+    """Seconds of the measures of a sweep: its networks on patches of both tasks, and one image for
+    each phi.
+    """
     pixels = 2 * (len(sweep.networks(config)) + 1) * JUDGED_PATCHES * config.adapt.patch**2
     rate = gpus * rates.DENOISE_FLOP_PER_GPU_S if gpus else threads * rates.TRAIN_FLOP_PER_CORE_S
     judged = pixels * 2 * _macs_per_pixel(config.network.width) / rate
@@ -126,12 +167,16 @@ def weights_mb(config: Config) -> float:
 
 
 def activations_mb(config: Config, training: Training) -> float:
-    """What a training step keeps of a batch, MB: each layer's output, normalised, rectified, and its gradient."""
+    """What a training step keeps of a batch, MB: each layer's output, normalised, rectified, and
+    its gradient.
+    """
     return 16 * training.batch * training.patch**2 * sum(CHANNELS) * config.network.width / 1e6
 
 
 def training_slices(config: Config, studies: Sequence[Study], data: str) -> int:
-    """Noisy input slices of a training task, validation included (n2n: of one study, both directions)."""
+    """Noisy input slices of a training task, validation included (n2n: of one study, both
+    directions).
+    """
     if data == "n2n":
         return 2 * config.grid.shape[2]
     role = roles.role_of_dataset(data)
@@ -142,7 +187,11 @@ def bill_text(rows: Sequence[Cost]) -> str:
     """The bill as a table of one screen."""
     lines = ["stage        jobs   core h    GPU h   kept GB   temporary GB"]
     total = Cost(
-        "total", *(sum(getattr(r, n) for r in rows) for n in ("jobs", "core_h", "gpu_h", "kept_gb", "temporary_gb"))
+        "total",
+        *(
+            sum(getattr(r, n) for r in rows)
+            for n in ("jobs", "core_h", "gpu_h", "kept_gb", "temporary_gb")
+        ),
     )
     for row in [*rows, total]:
         lines.append(
@@ -225,13 +274,18 @@ def _denoise(config: Config, tests: Sequence[Study], image_gb: float) -> Cost:
     images = _denoised(config, tests)
     flop = images * math.prod(config.grid.shape) * 2 * _macs_per_pixel(config.network.width)
     core_h = (flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S) / 3600
-    return Cost("denoise", jobs, core_h, flop / rates.DENOISE_FLOP_PER_GPU_S / 3600, images * image_gb)
+    return Cost(
+        "denoise", jobs, core_h, flop / rates.DENOISE_FLOP_PER_GPU_S / 3600, images * image_gb
+    )
 
 
 def _denoised(config: Config, tests: Sequence[Study]) -> int:
     """Number of denoised images: the noisy image, or every realisation, of each protocol."""
     population = sum(e.data != "n2n" for e in config.networks.values())
-    inputs = {s.study: roles.n_noisy_images(s.role, config) * len(roles.protocols(s.role, config)) for s in tests}
+    inputs = {
+        s.study: roles.n_noisy_images(s.role, config) * len(roles.protocols(s.role, config))
+        for s in tests
+    }
     own = sum(inputs[s.study] for s in _online(tests))
     return population * sum(inputs.values()) + (len(config.networks) - population) * own
 
@@ -241,8 +295,12 @@ def _online(studies: Sequence[Study]) -> list[Study]:
 
 
 def training_flop(config: Config, studies: Sequence[Study], name: str) -> float:
-    """Floating-point operations of one training of the network `name`: forward 2 a weight, backward 4."""
-    each = 8 if sweep.entries(config)[name].penalty == "lwf" else 6  # the base's own forward for its outputs
+    """Floating-point operations of one training of the network `name`: forward 2 a weight, backward
+    4.
+    """
+    each = (
+        8 if sweep.entries(config)[name].penalty == "lwf" else 6
+    )  # the base's own forward for its outputs
     training, patches = _patches(config, studies, name)
     return patches * training.patch**2 * each * _macs_per_pixel(config.network.width)
 
@@ -254,10 +312,18 @@ def _training_gpu_s(config: Config, studies: Sequence[Study], name: str, gpus: i
 
 
 def _patches(config: Config, studies: Sequence[Study], name: str) -> tuple[Training, float]:
-    """The settings of a network's training and how many patches it reads, all strengths that are tried included."""
+    """The settings of a network's training and how many patches it reads, all strengths that are
+    tried included.
+    """
     networks = sweep.entries(config)
     entry = networks[name]
-    training = config.online if entry.data == "n2n" else config.adapt if entry.data == "adapt" else config.train
+    training = (
+        config.online
+        if entry.data == "n2n"
+        else config.adapt
+        if entry.data == "adapt"
+        else config.train
+    )
     slices = float(training_slices(config, studies, entry.data))
     if entry.replay > 0:
         slices += entry.replay * training_slices(config, studies, old_task(name, networks))

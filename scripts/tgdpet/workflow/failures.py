@@ -1,4 +1,6 @@
-"""What went wrong in a run, one line a failed job, from Snakemake's own words and the jobs' logs."""
+"""What went wrong in a run, one line a failed job, from Snakemake's own words and the jobs'
+logs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ HEADER = re.compile(r"^(\s*)(?:Error in rule|Error in group|rule) ([\w-]+)(?:, j
 
 
 def summary(text: str) -> list[str]:
-    """One line for each job that `text` (Snakemake's log) reports as failed: rule, what it worked on, cause, log."""
+    """One line for each job that `text` (Snakemake's log) reports as failed: rule, what it worked
+    on, cause, log.
+    """
     lines: dict[Path, str] = {}  # of a job that was tried again, the last
     for block in re.split(r"^(?=Error in (?:rule|group) )", text, flags=re.M)[1:]:
         rule, status = "", ""
@@ -52,4 +56,6 @@ def _cause(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    return next((line.strip().removeprefix("error: ") for line in lines if CAUSE.match(line.strip())), "")
+    return next(
+        (line.strip().removeprefix("error: ") for line in lines if CAUSE.match(line.strip())), ""
+    )

@@ -1,4 +1,6 @@
-"""The folders that a run works in: who holds Snakemake's lock, whether results can be written and have room."""
+"""The folders that a run works in: who holds Snakemake's lock, whether results can be written and
+have room.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,15 @@ UNLOCK = "nobody runs here any more: `snakemake --unlock` with the same options,
 
 
 def hold(work: Path, results: Sequence[str]) -> None:
-    """Note that this process holds Snakemake's lock of the folders `results`, in the working folder `work`."""
-    content = {"pid": os.getpid(), "host": platform.node(), "user": _user(), "since": time.strftime("%Y-%m-%d %H:%M")}
+    """Note that this process holds Snakemake's lock of the folders `results`, in the working folder
+    `work`.
+    """
+    content = {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "user": _user(),
+        "since": time.strftime("%Y-%m-%d %H:%M"),
+    }
     folders = sorted(str((work / path).absolute()) for path in results)
     note = work / HOLDERS / f"{hashlib.sha256(chr(0).join(folders).encode()).hexdigest()[:12]}.json"
     note.parent.mkdir(parents=True, exist_ok=True)
@@ -30,14 +39,19 @@ def hold(work: Path, results: Sequence[str]) -> None:
 def holder(work: Path, results: Sequence[str] | None = None) -> str | None:
     """Who holds a lock of one of the folders `results`, or any lock of `work`, and what to do.
 
-    None where nothing is locked or it is not known by whom. Runs into other folders do not disturb each other.
+    None where nothing is locked or it is not known by whom. Runs into other folders do not disturb
+    each other.
     """
     locked = [(work / name).absolute() for name in _locked_files(work)]
     wanted = None if results is None else [(work / path).absolute() for path in results]
     for note in sorted((work / HOLDERS).glob("*.json")):
         try:
             who = json.loads(note.read_text(encoding="utf-8"))
-            pid, host, folders = int(who["pid"]), str(who["host"]), [Path(path) for path in who["results"]]
+            pid, host, folders = (
+                int(who["pid"]),
+                str(who["host"]),
+                [Path(path) for path in who["results"]],
+            )
             words = f"process {pid} of {who['user']} on {host}, since {who['since']}"
         except (OSError, ValueError, KeyError, TypeError):
             continue
@@ -69,10 +83,14 @@ def _told(work: Path, pid: int, host: str, words: str) -> str | None:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this number runs on this machine and is Snakemake (numbers are used again)."""
+    """Whether a process of this number runs on this machine and is Snakemake (numbers are used
+    again).
+    """
     try:
         return (
-            b"snakemake" in Path(f"/proc/{pid}/cmdline").read_bytes() if os.path.isdir("/proc/self") else _signal(pid)
+            b"snakemake" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            if os.path.isdir("/proc/self")
+            else _signal(pid)
         )
     except OSError:
         return False

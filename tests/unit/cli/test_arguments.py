@@ -1,4 +1,6 @@
-"""Options are made from the configuration's dataclasses and give them back; errors are one line and exit code 1."""
+"""Options are made from the configuration's dataclasses and give them back; errors are one line and
+exit code 1.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def test_options_give_the_section_back_exactly(section: object) -> None:
     assert arguments.from_options(parse(type(section), text), type(section)) == section
 
 
-@pytest.mark.parametrize("section", [Grid, ScannerChoice, Simulation, Sampling, ReconProtocol, Training])
+@pytest.mark.parametrize(
+    "section", [Grid, ScannerChoice, Simulation, Sampling, ReconProtocol, Training]
+)
 def test_no_options_mean_the_defaults(section: type) -> None:
     assert arguments.from_options(parse(section, ""), section) == section()
 
@@ -95,15 +99,20 @@ def test_options_are_checked_like_the_configuration() -> None:
 
 
 def test_keys_can_be_left_out_of_the_options() -> None:
-    entry, skip = NetworkEntry(method="finetune", base="x", data="adapt", blocks=8), ("base", "data")
-    assert "--base" not in arguments.to_options(entry, skip=skip) and "--blocks 8" in arguments.to_options(
-        entry, skip=skip
+    entry, skip = (
+        NetworkEntry(method="finetune", base="x", data="adapt", blocks=8),
+        ("base", "data"),
     )
+    assert "--base" not in arguments.to_options(
+        entry, skip=skip
+    ) and "--blocks 8" in arguments.to_options(entry, skip=skip)
     parser = arguments.parser("a script")
     arguments.add_options(parser, NetworkEntry, skip=skip)
     args = parser.parse_args(shlex.split(arguments.to_options(entry, skip=skip)))
     assert "base" not in vars(args)
-    assert arguments.from_options(args, NetworkEntry, skip=skip) == NetworkEntry(method="finetune", blocks=8)
+    assert arguments.from_options(args, NetworkEntry, skip=skip) == NetworkEntry(
+        method="finetune", blocks=8
+    )
 
 
 def test_words_with_spaces_survive_a_shell() -> None:
@@ -126,9 +135,13 @@ def test_settings_fit_into_a_sidecar() -> None:
     assert settings["psf_fwhm_mm"] == ["8.0", "8.0", "8.0"]
 
 
-@pytest.mark.parametrize("error", [ValueError("a.json: bad"), OSError("a.json: bad"), ConfigError("a.json: bad")])
+@pytest.mark.parametrize(
+    "error", [ValueError("a.json: bad"), OSError("a.json: bad"), ConfigError("a.json: bad")]
+)
 @pytest.mark.usefixtures("restore_sigterm")
-def test_wrong_input_is_one_line_and_exit_code_1(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_input_is_one_line_and_exit_code_1(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
     def main() -> None:
         raise error
 
@@ -163,7 +176,10 @@ def test_a_stopped_script_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_section_of_the_configuration_can_be_an_option_group() -> None:
     for section in (sections.Network, sections.Score, sections.Resources):
-        assert arguments.from_options(parse(section, arguments.to_options(section())), section) == section()
+        assert (
+            arguments.from_options(parse(section, arguments.to_options(section())), section)
+            == section()
+        )
 
 
 @pytest.mark.usefixtures("restore_sigterm")
@@ -181,8 +197,14 @@ def test_an_error_of_several_lines_becomes_one(capsys: pytest.CaptureFixture[str
     [
         (MemoryError(), "no more could be had"),
         (MemoryError("Unable to allocate 8 GiB"), "Unable to allocate 8 GiB"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "DefaultCPUAllocator: can't allocate"),
-        (RuntimeError("CUDA out of memory. Tried to\n allocate 2 GiB"), "CUDA out of memory. Tried to allocate 2 GiB"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            "DefaultCPUAllocator: can't allocate",
+        ),
+        (
+            RuntimeError("CUDA out of memory. Tried to\n allocate 2 GiB"),
+            "CUDA out of memory. Tried to allocate 2 GiB",
+        ),
     ],
 )
 def test_out_of_memory_is_one_line(capsys, error, told) -> None:  # type: ignore[no-untyped-def]
@@ -204,9 +226,25 @@ def test_other_errors_of_torch_keep_their_trace() -> None:
 
 
 def test_an_adaptation_with_a_key_of_another_method_is_one_line(root) -> None:  # type: ignore[no-untyped-def]
-    words = ["--dataset", "x", "--name", "n", "--base", "b", "--out", "o", "--method", "tgd", "--blocks", "8"]
+    words = [
+        "--dataset",
+        "x",
+        "--name",
+        "n",
+        "--base",
+        "b",
+        "--out",
+        "o",
+        "--method",
+        "tgd",
+        "--blocks",
+        "8",
+    ]
     done = subprocess.run(
-        [sys.executable, root / "scripts/07_adapt.py", *words], capture_output=True, text=True, check=False
+        [sys.executable, root / "scripts/07_adapt.py", *words],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     expected = "error: command line: blocks: 8 is not allowed for method 'tgd'; it belongs to finetune: remove it\n"
     assert (done.returncode, done.stderr) == (1, expected)

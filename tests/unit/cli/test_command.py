@@ -1,4 +1,6 @@
-"""The command by hand: what it writes, and one line and exit code 1 for everything that it refuses."""
+"""The command by hand: what it writes, and one line and exit code 1 for everything that it
+refuses.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,16 @@ def save(name: str, data: np.ndarray, affine: np.ndarray | None = AFFINE) -> Non
 
 @pytest.fixture(autouse=True)
 def folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """A folder with an image, its sidecar and a network, as a user has them; the signal handler as before."""
+    """A folder with an image, its sidecar and a network, as a user has them; the signal handler as
+    before.
+    """
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.chdir(tmp_path)
     shutil.copy(root / "tests/data/network-0.1.safetensors", MODEL)
     save("in.nii.gz", noisy())
-    Path("in.json").write_text(json.dumps({"Units": "Bq/mL", "Tracer": "FDG", "provenance": "earlier"}))
+    Path("in.json").write_text(
+        json.dumps({"Units": "Bq/mL", "Tracer": "FDG", "provenance": "earlier"})
+    )
     yield tmp_path
     signal.signal(signal.SIGTERM, before)
 
@@ -56,7 +62,9 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert exit_.value.code == 1
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("error: ") and err.count("\n") == 1, err
-    assert before == {p.name: p.read_bytes() for p in Path().iterdir() if p.is_file()}, "something was written"
+    assert before == {p.name: p.read_bytes() for p in Path().iterdir() if p.is_file()}, (
+        "something was written"
+    )
     return err
 
 
@@ -67,18 +75,30 @@ def test_grid_and_sidecar_are_carried_over(capsys: pytest.CaptureFixture[str]) -
     assert np.array_equal(out.data, denoise(model, noisy(), card.intensity_scale_bqml))
     assert np.array_equal(nib.load("out.nii.gz").affine, nib.load("in.nii.gz").affine)
     assert nib.load("out.nii.gz").header.get_xyzt_units()[0] == "mm"
-    assert (out.sidecar["Tracer"], out.sidecar["Network"], out.sidecar["Units"]) == ("FDG", "old-net", "Bq/mL")
+    assert (out.sidecar["Tracer"], out.sidecar["Network"], out.sidecar["Units"]) == (
+        "FDG",
+        "old-net",
+        "Bq/mL",
+    )
     provenance = out.sidecar["provenance"]
-    assert set(provenance["inputs"]) == {"in.nii.gz", MODEL} and provenance["settings"]["threads"] == "1"
+    assert (
+        set(provenance["inputs"]) == {"in.nii.gz", MODEL}
+        and provenance["settings"]["threads"] == "1"
+    )
     said = capsys.readouterr().out
-    assert said.startswith("out.nii.gz: 11 x 9 x 7 voxels in Bq/mL, by old-net, ") and said.count("\n") == 1
+    assert (
+        said.startswith("out.nii.gz: 11 x 9 x 7 voxels in Bq/mL, by old-net, ")
+        and said.count("\n") == 1
+    )
 
 
 def test_kilobecquerel_come_out_as_becquerel() -> None:
     run("in.nii.gz", "bq.nii.gz")
     save("k.nii.gz", noisy() / 1000)
     run("k.nii.gz", "kbq.nii", "--units", "kBq/mL")
-    np.testing.assert_allclose(nifti.read_image("kbq.nii").data, nifti.read_image("bq.nii.gz").data, rtol=1e-4)
+    np.testing.assert_allclose(
+        nifti.read_image("kbq.nii").data, nifti.read_image("bq.nii.gz").data, rtol=1e-4
+    )
     assert nifti.read_image("kbq.nii").sidecar["Units"] == "Bq/mL"
     Path("in.json").write_text(json.dumps({"Units": "kBq/mL"}))
     save("in.nii.gz", noisy() / 1000)
@@ -96,7 +116,9 @@ def test_kilobecquerel_come_out_as_becquerel() -> None:
         ({"Units": "Bq/mL"}, ["--units", "kBq/mL"], "one of them is wrong"),
     ],
 )
-def test_units(capsys: pytest.CaptureFixture[str], sidecar: object, words: list[str], cause: str) -> None:
+def test_units(
+    capsys: pytest.CaptureFixture[str], sidecar: object, words: list[str], cause: str
+) -> None:
     Path("in.json").unlink()
     if sidecar is not None:
         Path("in.json").write_text(json.dumps(sidecar))
@@ -120,19 +142,27 @@ def test_images_that_cannot_be_taken(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_networks_that_cannot_be_taken(capsys: pytest.CaptureFixture[str]) -> None:
     Path(MODEL).write_bytes(Path(MODEL).read_bytes()[:-100])
-    assert "net.safetensors: not a readable safetensors file" in refused(capsys, "in.nii.gz", "out.nii.gz")
+    assert "net.safetensors: not a readable safetensors file" in refused(
+        capsys, "in.nii.gz", "out.nii.gz"
+    )
     Path(MODEL).unlink()
     assert "net.safetensors: no such network" in refused(capsys, "in.nii.gz", "out.nii.gz")
 
 
 def test_what_is_read_is_never_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "in.nii.gz: is the input in.nii.gz" in refused(capsys, "in.nii.gz", "in.nii.gz", "--overwrite")
+    assert "in.nii.gz: is the input in.nii.gz" in refused(
+        capsys, "in.nii.gz", "in.nii.gz", "--overwrite"
+    )
     os.symlink("in.nii.gz", "link.nii.gz")
-    assert "link.nii.gz: is the input in.nii.gz" in refused(capsys, "in.nii.gz", "link.nii.gz", "--overwrite")
+    assert "link.nii.gz: is the input in.nii.gz" in refused(
+        capsys, "in.nii.gz", "link.nii.gz", "--overwrite"
+    )
     # in.nii would have the sidecar of in.nii.gz, and net.nii that of the network
     assert "in.json: is the input in.json" in refused(capsys, "in.nii.gz", "in.nii", "--overwrite")
     Path("net.json").write_text("{}")
-    assert "net.json: is the input net.json" in refused(capsys, "in.nii.gz", "net.nii", "--overwrite")
+    assert "net.json: is the input net.json" in refused(
+        capsys, "in.nii.gz", "net.nii", "--overwrite"
+    )
     shutil.copy(MODEL, "net.onnx")
     with pytest.raises(SystemExit):
         command.main(["export", "--model", "net.onnx", "net.onnx", "--overwrite"])
@@ -140,14 +170,18 @@ def test_what_is_read_is_never_overwritten(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("there", ["out.nii.gz", "out.json"])
-def test_what_exists_is_replaced_on_request_only(capsys: pytest.CaptureFixture[str], there: str) -> None:
+def test_what_exists_is_replaced_on_request_only(
+    capsys: pytest.CaptureFixture[str], there: str
+) -> None:
     Path(there).write_text("precious")
     assert f"{there}: exists; give --overwrite" in refused(capsys, "in.nii.gz", "out.nii.gz")
     run("in.nii.gz", "out.nii.gz", "--overwrite")
     assert nifti.read_image("out.nii.gz").sidecar["Network"] == "old-net"
 
 
-def test_places_that_cannot_be_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_that_cannot_be_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "expected an output named *.nii or *.nii.gz" in refused(capsys, "in.nii.gz", "out.mha")
     assert "the folder nowhere does not exist" in refused(capsys, "in.nii.gz", "nowhere/out.nii.gz")
     Path("out.json").mkdir()
@@ -156,7 +190,9 @@ def test_places_that_cannot_be_written(capsys: pytest.CaptureFixture[str], monke
     assert "the folder . cannot be written to" in refused(capsys, "in.nii.gz", "other.nii.gz")
 
 
-def test_export_writes_the_network_and_refuses_as_denoise_does(capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_writes_the_network_and_refuses_as_denoise_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     onnx = pytest.importorskip("onnx", reason="onnx is in the extra 'dev'")
     words = ["export", "--model", MODEL, "net.onnx"]
     command.main(words)
@@ -172,7 +208,9 @@ def test_export_writes_the_network_and_refuses_as_denoise_does(capsys: pytest.Ca
 @pytest.mark.parametrize("words", [["--help"], ["denoise", "--help"], ["export", "--help"]])
 def test_help_says_what_matters_and_starts_at_once(root: Path, words: list[str]) -> None:
     code = f"import sys, tgdpet.cli.command as c\ntry:\n c.main({words})\nfinally:\n assert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root / "scripts")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root / "scripts"
+    )
     assert done.returncode == 0, done.stderr
     assert "not for diagnosis" in done.stdout
     if "denoise" in words:

@@ -1,4 +1,6 @@
-"""Configurations: what ships is valid, what is wrong is named in one line, and the documents agree with the code."""
+"""Configurations: what ships is valid, what is wrong is named in one line, and the documents agree
+with the code.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ NETWORKS = {
 }
 
 
-def tgd(data: str, base: str, accumulate: bool = False, **more: dict[str, str]) -> dict[str, dict[str, object]]:
+def tgd(
+    data: str, base: str, accumulate: bool = False, **more: dict[str, str]
+) -> dict[str, dict[str, object]]:
     entry = {"method": "tgd", "data": data, "base": base, "accumulate": accumulate}
     return {"networks": {**NETWORKS, "n": entry, **more}}
 
@@ -124,7 +128,10 @@ def test_shipped_configurations_are_valid(raw_config, name):
 
 
 def test_the_baselines_are_added_to_the_default_networks(raw_config):
-    default, loaded = load_config(raw_config()).networks, load_config(raw_config("baselines"), "baselines").networks
+    default, loaded = (
+        load_config(raw_config()).networks,
+        load_config(raw_config("baselines"), "baselines").networks,
+    )
     assert dict(list(loaded.items())[: len(default)]) == default
     added = {n: e for n, e in loaded.items() if n not in default}
     for keys in [
@@ -142,7 +149,11 @@ def test_the_baselines_are_added_to_the_default_networks(raw_config):
 def test_the_old_task_is_what_the_chain_starts_from():
     networks = load_config({"networks": {**NETWORKS, "v2-net": {"data": "v2"},
                                   "n": {"method": "finetune", "data": "n2n", "base": "v2-net"}}}).networks  # fmt: skip
-    assert [sections.old_task(n, networks) for n in ("TGD-N2N", "n", "v1-net")] == ["v1", "v2", "v1"]
+    assert [sections.old_task(n, networks) for n in ("TGD-N2N", "n", "v1-net")] == [
+        "v1",
+        "v2",
+        "v1",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -217,8 +228,14 @@ def reference_rows(cls: type, prefix: str = "") -> list[str]:
         elif typing.get_origin(hint) is dict:
             rows += reference_rows(typing.get_args(hint)[1], f"{key}.NAME.")
         else:
-            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            shown = "" if default is None else str(default).lower() if hint is bool else str(default)
+            default = (
+                field.default
+                if field.default_factory is dataclasses.MISSING
+                else field.default_factory()
+            )
+            shown = (
+                "" if default is None else str(default).lower() if hint is bool else str(default)
+            )
             allowed = "true or false" if hint is bool else _range_text(field.metadata)
             rows.append(f"| `{key}` | {shown} | {allowed} | {field.metadata['help']} |")
     return rows

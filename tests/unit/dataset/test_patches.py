@@ -1,4 +1,6 @@
-"""Patches: right voxels, right neighbours, little air, and draws that depend on the seed and the step alone."""
+"""Patches: right voxels, right neighbours, little air, and draws that depend on the seed and the
+step alone.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def index(tmp_path):
 
 def load(index, air=0.05, scale=1.0, patch=P, seed=3):
     device = torch.device("cpu")
-    return PatchData(index, "train", scale=scale, patch=patch, air_fraction=air, seed=seed, device=device)
+    return PatchData(
+        index, "train", scale=scale, patch=patch, air_fraction=air, seed=seed, device=device
+    )
 
 
 def test_three_neighbouring_slices_clamped_at_the_ends(index):
@@ -83,7 +87,9 @@ def test_at_most_the_given_share_is_centred_on_air(tmp_path):
     )
     frame.to_csv(tmp_path / "index.tsv", sep="\t", index=False)
     for air in (0.0, 0.1):
-        batch = load(tmp_path / "index.tsv", air).batch(torch.zeros(2000, dtype=torch.long), 0, augment=False)
+        batch = load(tmp_path / "index.tsv", air).batch(
+            torch.zeros(2000, dtype=torch.long), 0, augment=False
+        )
         share = float((batch.target[:, 1, P // 2, P // 2] == 0).float().mean())
         assert share <= air + 3 * (air * (1 - air) / 2000) ** 0.5 + 1e-9
 

@@ -67,12 +67,18 @@ def test_a_mixed_batch_holds_what_its_rows_say(new, old):
     batch = mixed.batch(rows, 4)
     fresh = data.batch(torch.tensor([0, 3, 7]), 4)
     replayed = past.batch(mixed.kept[[12 - 8, 20 - 8]], 4)
-    assert torch.equal(batch.noisy[[1, 2, 4]], fresh.noisy) and torch.equal(batch.target[[1, 2, 4]], fresh.target)
-    assert torch.equal(batch.noisy[[0, 3]], replayed.noisy) and torch.equal(batch.target[[0, 3]], replayed.target)
+    assert torch.equal(batch.noisy[[1, 2, 4]], fresh.noisy) and torch.equal(
+        batch.target[[1, 2, 4]], fresh.target
+    )
+    assert torch.equal(batch.noisy[[0, 3]], replayed.noisy) and torch.equal(
+        batch.target[[0, 3]], replayed.target
+    )
     assert torch.equal(batch.rows, rows)
     text = mixed.describe(rows)
     assert text.startswith("a 60s z=0") and "; old: a " in text
-    assert torch.equal(mixed.batch(torch.tensor([9]), 1).noisy, past.batch(mixed.kept[[1]], 1).noisy)
+    assert torch.equal(
+        mixed.batch(torch.tensor([9]), 1).noisy, past.batch(mixed.kept[[1]], 1).noisy
+    )
     assert mixed.describe(torch.tensor([9])).startswith("old: ")
 
 
@@ -92,7 +98,9 @@ def test_a_share_is_more_than_nothing_and_at_most_all(new, old, share):
 def test_old_data_of_another_grid_or_none_are_refused(new, old):
     data, past = parts(new)[0], parts(old)[0]
     past.shape = (8, 30, 24)
-    with pytest.raises(ValueError, match=r"old volumes of shape \(8, 30, 24\), new ones of \(8, 24, 24\)"):
+    with pytest.raises(
+        ValueError, match=r"old volumes of shape \(8, 30, 24\), new ones of \(8, 24, 24\)"
+    ):
         Mixed(data, past, 0.5, 1)
     past.table = past.table[:0]
     with pytest.raises(ValueError, match="no training slices"):
@@ -106,7 +114,9 @@ def test_a_stopped_run_with_replay_ends_in_the_same_bits(new, old, tmp_path):
             stop_at(data, stop)
         run = TrainingRun("net", tmp_path / f"{name}.csv", tmp_path / f"{name}.safetensors", "same")
         past = Old(*parts(old, seed=2))
-        return model, adapt.adapt(model, REPLAY, None, data, held_out, SETTINGS, run, old=past, seed=3)
+        return model, adapt.adapt(
+            model, REPLAY, None, data, held_out, SETTINGS, run, old=past, seed=3
+        )
 
     whole, done = go("whole")
     with pytest.raises(SystemExit):
@@ -117,25 +127,38 @@ def test_a_stopped_run_with_replay_ends_in_the_same_bits(new, old, tmp_path):
     assert done.numbers["old_slices"] == 16 and done.numbers["new_slices"] == 8
     assert done.rows[-1]["step"] == 6 * 6  # 24 slices in batches of 4
     plain = network()
-    adapt.adapt(plain, replace(REPLAY, replay=0.0), None, *parts(new), SETTINGS, TrainingRun("n", tmp_path / "p.csv"))
+    adapt.adapt(
+        plain,
+        replace(REPLAY, replay=0.0),
+        None,
+        *parts(new),
+        SETTINGS,
+        TrainingRun("n", tmp_path / "p.csv"),
+    )
     assert not same(state(whole), state(plain))
 
 
 @pytest.fixture
 def scored():
     components = tgd.score_components(network(), torch.zeros(1, 3, 16, 16))
-    return tuple({n: getattr(c, key).numpy() for n, c in components.items()} for key in ("kse", "sparsity"))
+    return tuple(
+        {n: getattr(c, key).numpy() for n, c in components.items()} for key in ("kse", "sparsity")
+    )
 
 
 def test_random_masks_have_the_counts_of_kse_and_differ_by_seed(scored):
     kse = choose_kernels(*scored, TGD, 1)
     masks = [choose_kernels(*scored, replace(TGD, mask="random"), seed) for seed in (1, 1, 2)]
     for mask in masks:
-        assert {n: int(m.sum()) for n, m in mask.items()} == {n: int(m.sum()) for n, m in kse.items()}
+        assert {n: int(m.sum()) for n, m in mask.items()} == {
+            n: int(m.sum()) for n, m in kse.items()
+        }
     first, again, other = ([m.tolist() for m in mask.values()] for mask in masks)
     assert first == again != other
     assert first != [m.tolist() for m in kse.values()]
-    twins = choose_kernels({n: np.arange(32) / 32 for n in "ab"}, None, replace(TGD, mask="random"), 1)
+    twins = choose_kernels(
+        {n: np.arange(32) / 32 for n in "ab"}, None, replace(TGD, mask="random"), 1
+    )
     assert not torch.equal(twins["a"], twins["b"])  # every module draws its own
 
 
@@ -174,7 +197,9 @@ def test_jobs_read_old_data_and_sparsity_and_say_so(new, old, tmp_path, scored):
     entry = replace(REPLAY, replay=0.5, penalty="ewc")
     jobs.adapt(job(tmp_path, "EWC", new, checkpoint), settings, entry, start, None, old)
     card = json.loads((tmp_path / "EWC.json").read_text())
-    assert card["penalty"] == "ewc" and card["old_slices"] == 16 and len(card["strengths_tried"]) == 4
+    assert (
+        card["penalty"] == "ewc" and card["old_slices"] == 16 and len(card["strengths_tried"]) == 4
+    )
     assert any("old/index.tsv" in path for path in card["provenance"]["inputs"])
     assert not list(checkpoint.parent.iterdir())
     jobs.adapt(job(tmp_path, "L1", new), settings, replace(TGD, mask="l1"), start, table)
@@ -195,11 +220,19 @@ def test_accumulated_masks_keep_open_what_the_base_retrained(new, tmp_path):
     for name, entry in [("plain", second), ("both", replace(second, accumulate=True))]:
         jobs.adapt(job(tmp_path, name, new), settings, entry, tmp_path / "one.safetensors", table)
     for name in ("one", "plain", "both"):
-        masks[name] = {(n, c) for n, m in weights.load(tmp_path / f"{name}.safetensors")[1].mask.items() for c in m}
-    # the random channels of a second round depend on its name, so only what "both" adds to "one" is its own
+        masks[name] = {
+            (n, c)
+            for n, m in weights.load(tmp_path / f"{name}.safetensors")[1].mask.items()
+            for c in m
+        }
+    # the random channels of a second round depend on its name, so only what "both" adds to "one" is
+    # its own
     assert masks["one"] < masks["both"] and not masks["one"] <= masks["plain"]
     assert len(masks["both"]) <= len(masks["one"]) + len(masks["plain"])
-    said = [json.loads((tmp_path / f"{name}.json").read_text())["accumulate"] for name in ("one", "plain", "both")]
+    said = [
+        json.loads((tmp_path / f"{name}.json").read_text())["accumulate"]
+        for name in ("one", "plain", "both")
+    ]
     assert said == [False, False, True]
 
 
@@ -212,8 +245,12 @@ def test_the_first_round_has_no_mask_to_accumulate(new, tmp_path, scored):
 
 
 def test_a_card_whose_mask_names_a_channel_too_many_is_refused():
-    card = weights.Card("net", 0.0625, 1000.0, mask={"blocks.0.conv": [0, 4], "blocks.7.conv": [99]})
-    with pytest.raises(ValueError, match=r"net: mask of blocks\.0\.conv: expected channels from 0 to 3"):
+    card = weights.Card(
+        "net", 0.0625, 1000.0, mask={"blocks.0.conv": [0, 4], "blocks.7.conv": [99]}
+    )
+    with pytest.raises(
+        ValueError, match=r"net: mask of blocks\.0\.conv: expected channels from 0 to 3"
+    ):
         weights.masks(network(), card)
 
 
@@ -240,7 +277,9 @@ def test_a_checkpoint_with_other_old_data_is_left_aside(new, old, tmp_path):
 def test_online_learning_from_scratch_sees_the_halves_only(tmp_path, monkeypatch):
     index = write_index(tmp_path / "n2n", samples=("half1", "half2"))
     volumes = np.load(index.parent / "a.npy")
-    np.save(index.parent / "a.npy", np.concatenate([volumes[:2], np.full_like(volumes[:1], np.nan)]))
+    np.save(
+        index.parent / "a.npy", np.concatenate([volumes[:2], np.full_like(volumes[:1], np.nan)])
+    )
     text = index.read_text().splitlines()
     rows = [line.split("\t") for line in text[1:] if line.startswith("a\t")]
     for row in rows:

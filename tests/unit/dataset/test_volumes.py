@@ -1,4 +1,6 @@
-"""Where volumes lie: what is taken is the same from memory and from the disk, and the choice is said."""
+"""Where volumes lie: what is taken is the same from memory and from the disk, and the choice is
+said.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def arrays(tmp_path):
 
 def test_mapped_and_resident_volumes_give_the_same_bits(arrays):
     resident, mapped = volumes.Resident(arrays, 7.0, CPU), volumes.MappedVolumes(arrays, 7.0, CPU)
-    starts = torch.tensor([0, 230, 240, 590, 17])  # the last values of the first array, the first of the second
+    starts = torch.tensor(
+        [0, 230, 240, 590, 17]
+    )  # the last values of the first array, the first of the second
     index = starts[:, None, None] + torch.tensor([[0, 3], [5, 9]])
     wanted = torch.from_numpy(np.concatenate([a.reshape(-1) for a in arrays]))[index] / 7.0
     for kind in (resident, mapped):
@@ -53,7 +57,16 @@ def test_training_on_mapped_volumes_ends_in_the_same_bits(tmp_path):
     ends = []
     for where in ("memory", "mapped"):
         model = network()
-        data = PatchData(index, "train", scale=1000.0, patch=16, air_fraction=0.05, seed=1, device=CPU, volumes=where)
+        data = PatchData(
+            index,
+            "train",
+            scale=1000.0,
+            patch=16,
+            air_fraction=0.05,
+            seed=1,
+            device=CPU,
+            volumes=where,
+        )
         fit(model, data, parts(index)[1], SETTINGS, TrainingRun(where, tmp_path / f"{where}.csv"))
         ends.append(state(model))
     assert same(*ends)
@@ -62,7 +75,9 @@ def test_training_on_mapped_volumes_ends_in_the_same_bits(tmp_path):
 def test_mapped_volumes_are_not_read_whole(tmp_path, monkeypatch):
     index = write_index(tmp_path)
     monkeypatch.setattr(
-        patches, "place", lambda arrays, *_, **__: kept.extend(arrays) or volumes.MappedVolumes(arrays, 1, CPU)
+        patches,
+        "place",
+        lambda arrays, *_, **__: kept.extend(arrays) or volumes.MappedVolumes(arrays, 1, CPU),
     )
     kept: list[np.ndarray] = []
     PatchData(index, "train", scale=1.0, patch=16, air_fraction=0.0, seed=1, device=CPU)

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy.special import gamma
 
-from tgdpet.evaluation.bootstrap import RESAMPLES, Seed, cov_values, expanded_tail, interval, repeats
+from tgdpet.evaluation.bootstrap import (
+    RESAMPLES,
+    Seed,
+    cov_values,
+    expanded_tail,
+    interval,
+    repeats,
+)
 from tgdpet.evaluation.measures import ensemble_cov
 from tgdpet.evaluation.paper_claims import change, difference
 
@@ -51,7 +58,9 @@ def test_seeds_and_realisations_together_cover_at_least_as_often_as_said() -> No
 def test_pairing_narrows_the_interval() -> None:
     generator = np.random.default_rng(4)
     common = generator.normal(0, 5, 10)
-    paired = np.stack([common + generator.normal(1, 0.3, 10), common + generator.normal(0, 0.3, 10)], axis=1)
+    paired = np.stack(
+        [common + generator.normal(1, 0.3, 10), common + generator.normal(0, 0.3, 10)], axis=1
+    )
     unpaired = np.stack([paired[:, 0], np.roll(paired[:, 1], 5)], axis=1)
     one, two = (interval([[[v]]], difference, np.random.default_rng(0)) for v in (paired, unpaired))
     assert one.effect == pytest.approx(two.effect)
@@ -66,11 +75,15 @@ def test_the_same_generator_gives_the_same_interval() -> None:
 
 
 def test_means_are_taken_level_by_level_and_the_statistic_of_a_seeds_means() -> None:
-    """A study with one image weighs as much as one with ten; a ratio is that of the means, not a mean of ratios."""
+    """A study with one image weighs as much as one with ten; a ratio is that of the means, not a
+    mean of ratios.
+    """
     many, single = np.array([[2.0, 1.0]] * 9 + [[12.0, 1.0]]), np.array([[5.0, 3.0]])
     found = interval([[[many], [single]], [[many], [single]]], change, np.random.default_rng(0), 50)
     assert found.effect == pytest.approx(100 * ((3 + 5) / (1 + 3) - 1))
-    assert interval([[[many, single]]], difference, np.random.default_rng(0), 50).effect == pytest.approx(2)
+    assert interval(
+        [[[many, single]]], difference, np.random.default_rng(0), 50
+    ).effect == pytest.approx(2)
 
 
 def test_a_few_seeds_with_the_same_effect_have_no_spread_but_that_of_their_realisations() -> None:
@@ -96,7 +109,12 @@ def test_an_interval_rests_on_what_was_repeated(seeds: list[Seed], n: int) -> No
 
 def test_tails_are_wider_for_few_values_and_plain_for_many() -> None:
     assert expanded_tail(10) == pytest.approx(0.00855, abs=1e-5)
-    assert expanded_tail(5) < expanded_tail(10) < expanded_tail(10_000) == pytest.approx(0.025, abs=1e-4)
+    assert (
+        expanded_tail(5)
+        < expanded_tail(10)
+        < expanded_tail(10_000)
+        == pytest.approx(0.025, abs=1e-4)
+    )
 
 
 def test_cov_values_average_to_the_measure_and_their_spread_to_its_error() -> None:

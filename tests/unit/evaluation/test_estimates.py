@@ -31,7 +31,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def results(made: Path) -> Results:
-    return Results(made, read_config(made / "config.yaml"), read_studies(made.parent / "studies.tsv"))
+    return Results(
+        made, read_config(made / "config.yaml"), read_studies(made.parent / "studies.tsv")
+    )
 
 
 def again(made: Path, folder: Path, seed: int) -> Path:
@@ -49,11 +51,16 @@ def test_values_are_those_of_the_metrics(made: Path, results: Results) -> None:
     for measure in TABLE1:
         for network in ("input", "v1-net", "TGD-net"):
             row = got.loc[(network, measure)]
-            assert row.value == pytest.approx(results.measured(measure, "test_lesion", network), rel=1e-5)
+            assert row.value == pytest.approx(
+                results.measured(measure, "test_lesion", network), rel=1e-5
+            )
             assert row.low < row.value < row.high and (row.seeds, row.images) == (1, 4)
     for row in retention(results).itertuples():
         for measure in ("rmse_v1", "rmse_v2", *(("gain", "forgotten") if row.base else ())):
-            assert got.loc[(row.network, measure)].value == pytest.approx(getattr(row, measure)), (row, measure)
+            assert got.loc[(row.network, measure)].value == pytest.approx(getattr(row, measure)), (
+                row,
+                measure,
+            )
     for row in online(results).itertuples():
         assert got.loc[(row.network, "bladder_error")].value == pytest.approx(row.bladder_error)
     once = got.loc[("TGD-N2N", "bladder_error")]
@@ -85,11 +92,16 @@ def test_too_few_realisations_leave_a_number_without_interval(made: Path, tmp_pa
         "v1": values.protocols["v1"],
         "v2": voi_values.ProtocolValues(samples, v2.liver, v2.lesion, v2.networks),
     }
-    voi_values.write(root / "metrics" / "lesion_voi.npz", voi_values.StudyValues("lesion", "test_lesion", protocols))
+    voi_values.write(
+        root / "metrics" / "lesion_voi.npz",
+        voi_values.StudyValues("lesion", "test_lesion", protocols),
+    )
     table = estimates(load_runs([root]))[0].set_index(["network", "measure"])
     full = estimates(load_runs([made]))[0].set_index(["network", "measure"])
     row = table.loc[("v2-net", "liver_cov")]
-    assert row.value == pytest.approx(full.value[("v2-net", "liver_cov")], rel=1e-5) and np.isnan(row.low)
+    assert row.value == pytest.approx(full.value[("v2-net", "liver_cov")], rel=1e-5) and np.isnan(
+        row.low
+    )
     metrics = pd.read_csv(root / "metrics" / "metrics.csv")
     write_csv(root / "metrics" / "metrics.csv", metrics[metrics.measure != "liver_cov"])
     table, gaps = estimates(load_runs([root]))

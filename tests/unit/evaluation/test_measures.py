@@ -52,7 +52,9 @@ def test_grain_of_filtered_white_noise_is_sqrt2_times_the_filter() -> None:
     along = m.autocorrelation(noise, voi, axis=0)
     across = m.autocorrelation(noise, voi, axis=1)
     assert along[0] == pytest.approx(1)
-    assert m.grain_fwhm(along, spacing_mm) == pytest.approx(np.sqrt(2) * fwhm_voxels * spacing_mm, rel=0.05)
+    assert m.grain_fwhm(along, spacing_mm) == pytest.approx(
+        np.sqrt(2) * fwhm_voxels * spacing_mm, rel=0.05
+    )
     assert abs(across[1]) < 0.05
 
 
@@ -67,9 +69,13 @@ def test_liver_voi_keeps_two_voxels_from_liver_edge_and_lesion() -> None:
 
 def test_liver_voi_leaves_out_the_axial_ends() -> None:
     labels = np.full((20, 20, 40), ORGANS["liver"])
-    assert np.flatnonzero(m.liver_voi(labels, ORGANS).any(axis=(0, 1))).tolist() == list(range(5, 35))
+    assert np.flatnonzero(m.liver_voi(labels, ORGANS).any(axis=(0, 1))).tolist() == list(
+        range(5, 35)
+    )
     labels[:, :, 5:] = ORGANS["body"]
-    with pytest.raises(m.MeasureError, match="liver without the lesion's margin and the axial ends"):
+    with pytest.raises(
+        m.MeasureError, match="liver without the lesion's margin and the axial ends"
+    ):
         m.liver_voi(labels, ORGANS)
 
 

@@ -9,7 +9,13 @@ from tgdpet.evaluation.measures import MeasureError
 
 VOXEL_MM = (2.0, 2.0, 5.0)
 SD = 3.0
-BALL = np.sum(np.square(np.mgrid[-24:24, -24:24, -6:6] / np.array([20, 16, 6])[:, None, None, None]), axis=0) < 1
+BALL = (
+    np.sum(
+        np.square(np.mgrid[-24:24, -24:24, -6:6] / np.array([20, 16, 6])[:, None, None, None]),
+        axis=0,
+    )
+    < 1
+)
 
 
 def white(n: int, seed: int = 0) -> np.ndarray:
@@ -20,7 +26,9 @@ def test_white_noise_is_flat_at_its_variance_times_the_pixels_area() -> None:
     frequency, power = noise_power.radial_power(white(40), BALL, VOXEL_MM)
     assert np.all(np.abs(power.mean(axis=0) / (SD**2 * 4) - 1) < 0.06)
     assert frequency[0] > 0 and frequency[-1] < 0.25
-    assert noise_power.mean_frequency(frequency, power.mean(axis=0)) == pytest.approx(0.125, rel=0.02)
+    assert noise_power.mean_frequency(frequency, power.mean(axis=0)) == pytest.approx(
+        0.125, rel=0.02
+    )
 
 
 @pytest.mark.parametrize("voxel_mm", [VOXEL_MM, (2.0, 3.0, 5.0)])

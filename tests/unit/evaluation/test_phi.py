@@ -1,4 +1,6 @@
-"""The sweep over phi: which networks it takes, what is measured, and that the recommended phi obeys the rule."""
+"""The sweep over phi: which networks it takes, what is measured, and that the recommended phi obeys
+the rule.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +40,19 @@ def swept(raw, *values, name="TGD-net"):
 
 
 def table(forgetting, gain, values=None):
-    """A table MEASURED whose networks forget and gain so many %; the base comes first, plain fine-tuning last."""
+    """A table MEASURED whose networks forget and gain so many %; the base comes first, plain
+    fine-tuning last.
+    """
     values = values or [round(0.1 * (i + 1), 1) for i in range(len(gain) - 1)]
     old, new = (0.02 * (1 + np.array([0, *x]) / 100) for x in (forgetting, [-g for g in gain]))
     rows = pd.DataFrame({"phi": [0.0, *values, PLAIN], "old_loss": old, "new_loss": new})
-    fixed = {"network": "n", "kernels_below": 5, "kernels_total": 50, "parameters_below": 7, "parameters_total": 100}
+    fixed = {
+        "network": "n",
+        "kernels_below": 5,
+        "kernels_total": 50,
+        "parameters_below": 7,
+        "parameters_total": 100,
+    }
     fixed |= {"old_held_out": True, "new_held_out": True, "relative_change": 0.1}
     return rows.assign(**fixed)[MEASURED]
 
@@ -59,13 +69,24 @@ def test_without_phi_there_is_no_sweep(raw_config):
 
 def test_each_phi_has_a_network_made_like_the_named_one(raw_config):
     config = swept(raw_config(), 0.6, 0.25)
-    assert sweep.networks(config) == {0.25: "TGD-net@0.25", 0.6: "TGD-net@0.6", PLAIN: "TGD-net@all"}
+    assert sweep.networks(config) == {
+        0.25: "TGD-net@0.25",
+        0.6: "TGD-net@0.6",
+        PLAIN: "TGD-net@all",
+    }
     made, entry = sweep.entries(config), config.networks["TGD-net"]
     assert made["TGD-net@0.6"] == replace(entry, phi=0.6)
     plain = made["TGD-net@all"]
-    assert (plain.method, plain.blocks, plain.base, plain.data) == ("finetune", 8, entry.base, entry.data)
+    assert (plain.method, plain.blocks, plain.base, plain.data) == (
+        "finetune",
+        8,
+        entry.base,
+        entry.data,
+    )
     assert (plain.penalty, plain.replay, plain.batchnorm) == ("none", 0, entry.batchnorm)
-    assert not any(NAME.fullmatch(name) for name in made if name not in config.networks)  # none can be configured so
+    assert not any(
+        NAME.fullmatch(name) for name in made if name not in config.networks
+    )  # none can be configured so
     of_share = replace(entry, fraction=0.2, batchnorm="per_channel")
     config = replace(config, networks={**config.networks, "TGD-net": of_share})
     assert sweep.entries(config)["TGD-net@0.6"].fraction is None
@@ -84,7 +105,11 @@ def test_the_bill_counts_the_sweep(root, raw_config):
     plain, more = swept(raw_config()), swept(raw_config(), 0.2, 0.3, 0.4)
     studies = read_studies(root / plain.studies)
     rows = [{row.stage: row for row in costs.estimate(c, studies)} for c in (plain, more)]
-    added = {stage: rows[1][stage].jobs - row.jobs for stage, row in rows[0].items() if rows[1][stage].jobs != row.jobs}
+    added = {
+        stage: rows[1][stage].jobs - row.jobs
+        for stage, row in rows[0].items()
+        if rows[1][stage].jobs != row.jobs
+    }
     assert added == {"score": 1, "adapt": 3, "evaluate": 1, "figures": 1}
     one = costs.training_s(plain, studies, "TGD-net", 1, 0)
     assert rows[1]["adapt"].core_h - rows[0]["adapt"].core_h == pytest.approx(3 * one / 3600)
@@ -93,13 +118,25 @@ def test_the_bill_counts_the_sweep(root, raw_config):
 @pytest.mark.parametrize(
     ("forgetting", "gain", "wanted"),
     [
-        ([0.1, 0.9, 0.99, 1.01, 2.0], [1, 2, 4, 8, 9], 0.3),  # half is allowed; the most gain of those
+        (
+            [0.1, 0.9, 0.99, 1.01, 2.0],
+            [1, 2, 4, 8, 9],
+            0.3,
+        ),  # half is allowed; the most gain of those
         ([0.1, 0.2, 0.3, 0.4, 2.0], [1, 5, 4, 3, 9], 0.2),
-        ([0.3, 0.2, 0.4, 0.5, 0.1], [1, 2, 3, 4, 5], PLAIN),  # none stays within: the one that forgets least
+        (
+            [0.3, 0.2, 0.4, 0.5, 0.1],
+            [1, 2, 3, 4, 5],
+            PLAIN,
+        ),  # none stays within: the one that forgets least
         ([1.3, 1.2, 1.4, 1.5, 2.0], [1, 2, 3, 4, 5], 0.2),
         ([0.1, -0.2, 0.1, 0.2, -1.0], [1, 2, 3, 4, 5], PLAIN),  # plain fine-tuning forgets nothing
         ([-0.1, -0.1, 0.1, 0.2, 0.0], [1, 3, 4, 5, 2], 0.2),
-        ([0.1, 0.1, 0.1, 0.1, 2.0], [-1, -2, -3, -3, 5], 0.1),  # the base itself is no phi to recommend
+        (
+            [0.1, 0.1, 0.1, 0.1, 2.0],
+            [-1, -2, -3, -3, 5],
+            0.1,
+        ),  # the base itself is no phi to recommend
     ],
 )
 def test_the_recommended_phi_obeys_the_rule(forgetting, gain, wanted):
@@ -116,13 +153,17 @@ def test_several_seeds_are_judged_by_their_means_with_intervals():
     gains = [[1, 5, 6, 9], [1, 5, 2, 9], [1, 6, 2, 9]]
     tables = [table([0.1, 0.2, 0.3, 2.0], gain) for gain in gains]
     choice = phi.choose(tables, 1).set_index("phi")
-    assert choice.gain[0.2] == pytest.approx(np.mean([5, 5, 6])) and best(choice.reset_index()) == [0.2]
+    assert choice.gain[0.2] == pytest.approx(np.mean([5, 5, 6])) and best(choice.reset_index()) == [
+        0.2
+    ]
     assert choice.best_of_seeds.tolist() == [0, 0, 2, 1, 0]
     assert choice.gain_low[0.3] < choice.gain[0.3] < choice.gain_high[0.3]
     assert choice.kernels[0.2] == pytest.approx(10) and choice.change[0.2] == pytest.approx(10)
     mixed = [tables[0], tables[1].assign(new_held_out=False)]
     assert set(phi.choose(mixed, 1).held_out) == {"no"} and set(choice.held_out) == {"yes"}
-    with pytest.raises(ValueError, match=r"sweep: phi \[0.0, 0.5, 0.6, 0.7, inf\] differs from \[0.0, 0.1, 0.2"):
+    with pytest.raises(
+        ValueError, match=r"sweep: phi \[0.0, 0.5, 0.6, 0.7, inf\] differs from \[0.0, 0.1, 0.2"
+    ):
         phi.choose([tables[0], table([1, 2, 3, 4], [1, 2, 3, 4], [0.5, 0.6, 0.7])], 1)
 
 
@@ -148,13 +189,18 @@ def test_a_damaged_table_is_refused_with_its_name(tmp_path, change, words):
 
 def test_measured_are_held_out_losses_and_what_tgd_would_retrain(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "JUDGED_PATCHES", 32)
-    indices = {"old": write_index(tmp_path / "old"), "new": write_index(tmp_path / "new", seed=10, grain=3)}
+    indices = {
+        "old": write_index(tmp_path / "old"),
+        "new": write_index(tmp_path / "new", seed=10, grain=3),
+    }
     old, new = (judge.judge(index, SETTINGS, 1000.0, 7, CPU) for index in indices.values())
     models = [network(seed) for seed in range(3)]
     scores = {n: s.numpy() for n, s in score_kernels(models[0], torch.zeros(1, 3, 16, 16)).items()}
     image = np.random.default_rng(1).gamma(2, 300, (16, 16, 6)).astype(np.float32)
     drops, _ = drop_kernels.experiment(models[0], scores, image, image, [0.4], 1000.0, CPU)
-    found = dict(zip((0.0, 0.4, PLAIN), zip(("base", "TGD", "all"), models, strict=True), strict=True))
+    found = dict(
+        zip((0.0, 0.4, PLAIN), zip(("base", "TGD", "all"), models, strict=True), strict=True)
+    )
     rows = judge.measured(found, drops, old, new, SETTINGS).set_index("phi")
     for value, (_, model) in found.items():
         for what, index in indices.items():
@@ -166,7 +212,9 @@ def test_measured_are_held_out_losses_and_what_tgd_would_retrain(tmp_path, monke
     assert rows.kernels_below[0.4] == counts["kernels_retrained"] > 0 == rows.kernels_below[0.0]
     assert rows.parameters_below[0.4] == counts["parameters_retrained"]
     assert rows.kernels_below[PLAIN] == rows.kernels_total[PLAIN] == counts["kernels_total"]
-    assert rows.relative_change[0.4] == drops[1]["relative_change"] > 0 and np.isnan(rows.relative_change[PLAIN])
+    assert rows.relative_change[0.4] == drops[1]["relative_change"] > 0 and np.isnan(
+        rows.relative_change[PLAIN]
+    )
     assert rows.old_held_out.all() and rows.new_held_out.all()
 
 
@@ -189,20 +237,32 @@ def test_the_recommendation_is_in_words(tmp_path, raw_config):
     choice = phi.choose(seeds, 1)
     wanted = choice[choice.recommended == "yes"].iloc[0]
     text = figure.recommendation(results(tmp_path, raw_config, choice).root)
-    assert text.startswith(f"Recommended: φ = {wanted.phi:g}. It retrains {wanted.kernels:.0f} % of the kernels, gains")
-    assert f"forgets {wanted.forgetting:.1f} %" in text and f"{wanted.best_of_seeds} of 3 seeds" in text
+    assert text.startswith(
+        f"Recommended: φ = {wanted.phi:g}. It retrains {wanted.kernels:.0f} % of the kernels, gains"
+    )
+    assert (
+        f"forgets {wanted.forgetting:.1f} %" in text
+        and f"{wanted.best_of_seeds} of 3 seeds" in text
+    )
     assert "training patches" not in text and "forgets least" not in text
     least = phi.choose([table([1.3, 1.2, 2.0], [1, 2, 3]).assign(new_held_out=False)], 1)
     text = figure.recommendation(results(tmp_path, raw_config, least).root)
-    assert "this one forgets least" in text and "no study is held out" in text and "seeds" not in text
+    assert (
+        "this one forgets least" in text and "no study is held out" in text and "seeds" not in text
+    )
     nothing = phi.choose([table([0.1, 0.2, -1.0], [1, 2, 3])], 1)
-    assert "Recommended: plain fine-tuning." in figure.recommendation(results(tmp_path, raw_config, nothing).root)
+    assert "Recommended: plain fine-tuning." in figure.recommendation(
+        results(tmp_path, raw_config, nothing).root
+    )
 
 
 def test_a_choice_without_one_recommendation_is_refused(tmp_path):
     choice = phi.choose([fabricate.sweep()], 1)
     for change, words in (
-        (choice.assign(recommended="no"), "column 'recommended': expected yes once, got it 0 times"),
+        (
+            choice.assign(recommended="no"),
+            "column 'recommended': expected yes once, got it 0 times",
+        ),
         (choice.drop(columns="gain_low"), "column 'gain_low' is missing"),
         (choice.assign(gain=np.nan), "column 'gain', row 2: no value"),
     ):
@@ -212,7 +272,21 @@ def test_a_choice_without_one_recommendation_is_refused(tmp_path):
 
 
 def test_the_scripts_refuse_what_does_not_belong_together(root, tmp_path):
-    words = ["--base", "b", "--scores", "s", "--phi", "0.3", "inf", "--networks", "n", "--old", "o", "--new", "w"]
+    words = [
+        "--base",
+        "b",
+        "--scores",
+        "s",
+        "--phi",
+        "0.3",
+        "inf",
+        "--networks",
+        "n",
+        "--old",
+        "o",
+        "--new",
+        "w",
+    ]
     words += ["--image", "i", "--reference", "r", "--out", tmp_path / "out.csv"]
     command = [sys.executable, root / "scripts/07_sweep.py", *words]
     failed = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
@@ -223,9 +297,18 @@ def test_the_scripts_refuse_what_does_not_belong_together(root, tmp_path):
     for folder in folders:
         write_csv(folder / "kse" / "sweep.csv", fabricate.sweep())
         (folder / "config.yaml").write_text("seed: 3\n")
-    command = [sys.executable, root / "scripts/09_phi.py", "--results", *folders, "--out", tmp_path / "phi.csv"]
+    command = [
+        sys.executable,
+        root / "scripts/09_phi.py",
+        "--results",
+        *folders,
+        "--out",
+        tmp_path / "phi.csv",
+    ]
     failed = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
-    assert failed.returncode == 1 and f"{folders[1]}: seed 3 is that of {folders[0]}" in failed.stderr
+    assert (
+        failed.returncode == 1 and f"{folders[1]}: seed 3 is that of {folders[0]}" in failed.stderr
+    )
     (folders[1] / "config.yaml").write_text("seed: 4\n")
     subprocess.run(command, cwd=root, check=True)
     assert set(figure.read(tmp_path / "phi.csv").seeds) == {2}

@@ -1,4 +1,6 @@
-"""The reference: a right run passes nineteen times in twenty, a wrong one does not, and what is missing is named."""
+"""The reference: a right run passes nineteen times in twenty, a wrong one does not, and what is
+missing is named.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def change(path: Path, alter: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     write_csv(path, alter(pd.read_csv(path)))
 
 
-def sample(generator: np.random.Generator, rows: int, seeds: int, spread: float = 1.0) -> pd.DataFrame:
+def sample(
+    generator: np.random.Generator, rows: int, seeds: int, spread: float = 1.0
+) -> pd.DataFrame:
     """What a study of normal values finds: means of `seeds` values, with their standard errors."""
     values = generator.normal(0, spread, (rows, seeds))
     se = values.std(axis=1, ddof=1) / np.sqrt(seeds) if seeds > 1 else np.full(rows, 0.1 * spread)
@@ -59,14 +63,20 @@ def sample(generator: np.random.Generator, rows: int, seeds: int, spread: float 
 
 @pytest.mark.parametrize(("new", "old"), [(5, 5), (8, 5), (1, 5), (5, 1)])
 def test_a_right_run_passes_in_95_of_100_cases(new: int, old: int) -> None:
-    """All rows together; a single seed's own interval, of noise only, is far too narrow and must not count."""
+    """All rows together; a single seed's own interval, of noise only, is far too narrow and must
+    not count.
+    """
     generator = np.random.default_rng(4)
-    times = [passed(compare(sample(generator, 12, new), sample(generator, 12, old))) for _ in range(400)]
+    times = [
+        passed(compare(sample(generator, 12, new), sample(generator, 12, old))) for _ in range(400)
+    ]
     assert np.mean(times) > 0.95 - 2.5 * np.sqrt(0.05 * 0.95 / 400)
 
 
 def test_the_test_is_not_blind() -> None:
-    """With known errors it fails a right run about as often as it says, and finds a row that is off."""
+    """With known errors it fails a right run about as often as it says, and finds a row that is
+    off.
+    """
     generator = np.random.default_rng(5)
 
     def exact() -> pd.DataFrame:
@@ -109,7 +119,10 @@ def test_what_differs_or_is_missing_is_named(kept: Path, copy: Path) -> None:
     change(copy / "metrics" / "estimates.csv", worse)
     new, old = read(copy), read(kept)
     rows = compare(new, old).set_index("what")
-    assert rows.verdict["TGD-net: liver_cov"] == "differs" and rows.verdict["FT-net: gain"] == "missing"
+    assert (
+        rows.verdict["TGD-net: liver_cov"] == "differs"
+        and rows.verdict["FT-net: gain"] == "missing"
+    )
     assert set(rows.verdict) == {"OK", "no interval", "machine's", "differs", "missing"}
     assert "FT-net: gain" in text(rows.reset_index(), new, old)
     assert "not in the reference" in text(compare(old, new), old, new)
@@ -117,19 +130,36 @@ def test_what_differs_or_is_missing_is_named(kept: Path, copy: Path) -> None:
 
 def test_a_reference_says_how_it_was_made(made: Path, kept: Path) -> None:
     told = read_json(kept / "provenance.json")["provenance"]
-    assert (told["command"], told["seeds"], told["device"], told["commit"]) == ("snakemake", [2021], ["cpu"], ["abc"])
+    assert (told["command"], told["seeds"], told["device"], told["commit"]) == (
+        "snakemake",
+        [2021],
+        ["cpu"],
+        ["abc"],
+    )
     names = {str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()}
-    assert {"metrics/findings.csv", "metrics/estimates.csv", "metrics/gain.csv", "figures/fig5.png"} < names
+    assert {
+        "metrics/findings.csv",
+        "metrics/estimates.csv",
+        "metrics/gain.csv",
+        "figures/fig5.png",
+    } < names
     assert set(told["files"]) | {"config.yaml", "provenance.json", "README.md"} == names
     (kept / "figures" / "old.png").write_bytes(b"")
     reference_folder.write(made, kept, "again")
-    assert not (kept / "figures" / "old.png").exists() and "| command | again |" in (kept / "README.md").read_text()
+    assert (
+        not (kept / "figures" / "old.png").exists()
+        and "| command | again |" in (kept / "README.md").read_text()
+    )
 
 
-def test_what_is_too_large_or_unfinished_leaves_the_reference_as_it_was(made: Path, kept: Path, copy: Path) -> None:
+def test_what_is_too_large_or_unfinished_leaves_the_reference_as_it_was(
+    made: Path, kept: Path, copy: Path
+) -> None:
     before = (kept / "provenance.json").read_bytes()
     (copy / "figures" / "fig5.png").write_bytes(bytes(6_000_000))
-    with pytest.raises(ValueError, match=r"6\.\d MB to keep, at most 5 are allowed; largest: figures/fig5\.png"):
+    with pytest.raises(
+        ValueError, match=r"6\.\d MB to keep, at most 5 are allowed; largest: figures/fig5\.png"
+    ):
         reference_folder.write(copy, kept, "x")
     (copy / "metrics" / "findings.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"findings\.csv: no such file"):
@@ -144,7 +174,9 @@ def test_another_configuration_is_refused(kept: Path, copy: Path) -> None:
     (copy / "config.yaml").write_text(yaml.safe_dump({**raw, "seed": 5, "device": "cuda"}))
     reference_folder.check_same(copy, kept)  # another seed on another device is a repetition
     (copy / "config.yaml").write_text(yaml.safe_dump({**raw, "train": {"epochs": 3}}))
-    with pytest.raises(ValueError, match=r"not the reference's configuration .*train\.epochs: 3 here, \d+ there"):
+    with pytest.raises(
+        ValueError, match=r"not the reference's configuration .*train\.epochs: 3 here, \d+ there"
+    ):
         reference_folder.check_same(copy, kept)
     (copy / "config.yaml").write_text(yaml.safe_dump(raw))
     studies = pd.read_csv(kept / "studies.tsv", sep="\t")
@@ -173,10 +205,14 @@ def test_damaged_tables_are_named(
         read(copy)
 
 
-def test_the_script_fails_when_something_differs_or_nothing_was_compared(copy: Path, kept: Path) -> None:
+def test_the_script_fails_when_something_differs_or_nothing_was_compared(
+    copy: Path, kept: Path
+) -> None:
     def call() -> subprocess.CompletedProcess[str]:
         words = ["scripts/11_check_reference.py", "--results", str(copy), "--reference", str(kept)]
-        return subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
 
     same = call()
     assert same.returncode == 0 and " OK" in same.stdout, same.stderr
@@ -185,7 +221,11 @@ def test_the_script_fails_when_something_differs_or_nothing_was_compared(copy: P
     assert other.returncode == 1 and "missing" in other.stdout
     shutil.rmtree(kept)
     none = call()
-    assert none.returncode == 1 and none.stderr.startswith("error: ") and "provenance.json" in none.stderr
+    assert (
+        none.returncode == 1
+        and none.stderr.startswith("error: ")
+        and "provenance.json" in none.stderr
+    )
 
 
 def test_nothing_compared_is_no_pass(made: Path) -> None:
@@ -196,19 +236,33 @@ def test_nothing_compared_is_no_pass(made: Path) -> None:
 
 def test_make_clean_keeps_the_reference(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
-    for name in ("scripts", "tests", "benchmarks", "results/reference/metrics", "results/models", ".venv"):
+    for name in (
+        "scripts",
+        "tests",
+        "benchmarks",
+        "results/reference/metrics",
+        "results/models",
+        ".venv",
+    ):
         (tmp_path / name).mkdir(parents=True)
     for name in ("results/report.html", "results/reference/metrics/findings.csv"):
         (tmp_path / name).write_text("kept?")
     subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
     left = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "results").rglob("*"))
-    assert left == ["results/reference", "results/reference/metrics", "results/reference/metrics/findings.csv"]
+    assert left == [
+        "results/reference",
+        "results/reference/metrics",
+        "results/reference/metrics/findings.csv",
+    ]
     assert not (tmp_path / ".venv").exists()
 
 
 def test_git_keeps_the_reference_and_no_other_results() -> None:
     def ignored(path: str) -> bool:
-        return subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False).returncode == 0
+        return (
+            subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False).returncode
+            == 0
+        )
 
     assert ignored("results/report.html") and ignored("results/metrics/findings.csv")
     assert not ignored("results/reference/metrics/findings.csv")

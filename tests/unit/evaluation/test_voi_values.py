@@ -15,13 +15,17 @@ def values(n: int = 3, n_voxels: int = 4) -> StudyValues:
 
     def network() -> NetworkValues:
         liver, lesion = generator.random((n, n_voxels), np.float32), generator.random(n)
-        return NetworkValues(liver, lesion, {"rmse": generator.random(n), "liver_rmse": generator.random(n)})
+        return NetworkValues(
+            liver, lesion, {"rmse": generator.random(n), "liver_rmse": generator.random(n)}
+        )
 
     networks = {name: network() for name in ("input", "v1-net", "TGD2-N2N")}
     samples = tuple(f"real{i:02d}" for i in range(1, n + 1))
     v2 = ProtocolValues(samples, generator.random(n_voxels, np.float32), 2.5, networks)
     bare = {"input": NetworkValues(None, None, {"bladder_error": generator.random(1)})}
-    return StudyValues("lesion", "test_lesion", {"v1": ProtocolValues(("120s",), None, None, bare), "v2": v2})
+    return StudyValues(
+        "lesion", "test_lesion", {"v1": ProtocolValues(("120s",), None, None, bare), "v2": v2}
+    )
 
 
 @pytest.fixture
@@ -46,7 +50,9 @@ def test_what_is_written_is_read_back(path: Path) -> None:
         other = theirs.protocols[name]
         assert other.samples == protocol.samples and other.lesion == protocol.lesion
         assert list(other.networks) == list(protocol.networks)
-        for (key, one), (same, two) in zip(voi_values._arrays(protocol), voi_values._arrays(other), strict=True):
+        for (key, one), (same, two) in zip(
+            voi_values._arrays(protocol), voi_values._arrays(other), strict=True
+        ):
             assert key == same and one.dtype == two.dtype
             np.testing.assert_array_equal(one, two)
 
@@ -64,11 +70,19 @@ def test_realisations_are_told_from_other_samples() -> None:
 
 def test_damage_is_named(path: Path, tmp_path: Path) -> None:
     whole = path.read_bytes()
-    for bad in (whole[:-200], whole[: len(whole) // 2], b"", b"nothing of this kind", whole[:400] + b"x" + whole[401:]):
+    for bad in (
+        whole[:-200],
+        whole[: len(whole) // 2],
+        b"",
+        b"nothing of this kind",
+        whole[:400] + b"x" + whole[401:],
+    ):
         path.write_bytes(bad)
         with pytest.raises(ValueError, match=r"lesion_voi\.npz: "):
             voi_values.read(path)
-    with pytest.raises(FileNotFoundError, match=r"none_voi\.npz: no such file; 09_evaluate\.py writes it"):
+    with pytest.raises(
+        FileNotFoundError, match=r"none_voi\.npz: no such file; 09_evaluate\.py writes it"
+    ):
         voi_values.read(tmp_path / "none_voi.npz")
     np.save(tmp_path / "array.npy", np.zeros(3))
     with pytest.raises(ValueError, match="array.npy: not a readable npz file"):
@@ -91,9 +105,21 @@ def test_pickled_objects_are_not_loaded(path: Path) -> None:
         ("study", None, "'study' is missing"),
         ("v2/network/v1-net/liver", np.zeros((2, 4)), r"expected the shape \(3, 4\), got \(2, 4\)"),
         ("v2/reference/liver", np.zeros(5), r"expected the shape \(3, 5\), got \(3, 4\)"),
-        ("v2/network/v1-net/error/rmse", np.zeros(4), r"error/rmse: expected the shape \(3,\), got \(4,\)"),
-        ("v2/network/v1-net/lesion", np.array([1, np.nan, 2]), "v1-net/lesion: a value is not a finite number"),
-        ("v2/network/v1-net/lesion", np.array(["1", "2", "3"]), "v1-net/lesion: a value is not a finite number"),
+        (
+            "v2/network/v1-net/error/rmse",
+            np.zeros(4),
+            r"error/rmse: expected the shape \(3,\), got \(4,\)",
+        ),
+        (
+            "v2/network/v1-net/lesion",
+            np.array([1, np.nan, 2]),
+            "v1-net/lesion: a value is not a finite number",
+        ),
+        (
+            "v2/network/v1-net/lesion",
+            np.array(["1", "2", "3"]),
+            "v1-net/lesion: a value is not a finite number",
+        ),
         ("v2/samples", np.array(["real01", "real02", "real02"]), "expected names, each once"),
         ("v1/network/input/error/bladder_error", None, "v1/network/NAME/error/MEASURE' is missing"),
     ],
@@ -114,7 +140,10 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
         voi_values.write(tmp_path / "out.npz", replace(ours, protocols={"v2": protocol}))
 
     for bad, words in (
-        (replace(network, liver=None), "v1-net/liver: expected in the network and in the reference, found in one"),
+        (
+            replace(network, liver=None),
+            "v1-net/liver: expected in the network and in the reference, found in one",
+        ),
         (replace(network, errors={}), "v1-net: it has no error"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -1,4 +1,6 @@
-"""Every figure is drawn from a made-up, smoke-size results tree, with the table of what it shows."""
+"""Every figure is drawn from a made-up, smoke-size results tree, with the table of what it
+shows.
+"""
 
 import shutil
 from dataclasses import replace
@@ -23,7 +25,9 @@ from tgdpet.figures.style import coronal, styled
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     root = fabricate.fabricate(tmp_path_factory.mktemp("made_up"), (40, 40, 16), (9, 9, 20))
-    return Results(root, read_config(root / "config.yaml"), read_studies(root.parent / "studies.tsv"))
+    return Results(
+        root, read_config(root / "config.yaml"), read_studies(root.parent / "studies.tsv")
+    )
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -51,7 +55,11 @@ def test_table1_holds_the_papers_numbers_and_ours(results: Results) -> None:
     assert list(table.index) == ["input", "v1-net", "v2-net", "FT-net", "TGD-net"]
     assert tuple(table.loc["TGD-net", ["paper_lesion_bias", "paper_liver_cov"]]) == (-3.77, 6.46)
     metrics = results.metrics
-    ours = metrics[(metrics.measure == "liver_cov") & (metrics.protocol == "v2") & (metrics.network == "TGD-net")]
+    ours = metrics[
+        (metrics.measure == "liver_cov")
+        & (metrics.protocol == "v2")
+        & (metrics.network == "TGD-net")
+    ]
     assert table.loc["TGD-net", "liver_cov"] == pytest.approx(ours.value.mean())
 
 
@@ -91,9 +99,14 @@ def test_names_lie_beside_their_points_and_cover_nothing(spread: float) -> None:
         figure.canvas.draw()
         for ax in figure.axes:
             written = [
-                t for t in ax.texts if isinstance(t, Annotation) and t.get_text().startswith(("network", "v1-net"))
+                t
+                for t in ax.texts
+                if isinstance(t, Annotation) and t.get_text().startswith(("network", "v1-net"))
             ]
-            boxes = [t.get_window_extent() if t.arrow_patch is None else Text.get_window_extent(t) for t in written]
+            boxes = [
+                t.get_window_extent() if t.arrow_patch is None else Text.get_window_extent(t)
+                for t in written
+            ]
             assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
         named = {t.get_text() for ax in figure.axes for t in ax.texts if isinstance(t, Annotation)}
         plt.close(figure)
@@ -109,7 +122,9 @@ def test_a_network_far_off_is_named_and_does_not_squeeze_the_others() -> None:
     assert "beyond: network-3 (+30 %, +45 %)" in texts and limits[1] < 5
 
 
-def test_within_reach_of_the_others_intervals_a_network_is_shown_and_no_second_panel_repeats_the_first() -> None:
+def test_within_reach_of_the_others_intervals_a_network_is_shown_and_no_second_panel_repeats_the_first() -> (
+    None
+):
     table = standing([0, -0.5, 0.5, 0.2, -4], [0, -5, -8, -7, -10])
     for column in ("old", "new"):
         table[f"{column}_low"], table[f"{column}_high"] = table[column] - 3, table[column] + 3
@@ -120,9 +135,15 @@ def test_within_reach_of_the_others_intervals_a_network_is_shown_and_no_second_p
     assert "network-3" in texts and "beyond" not in texts and len(figure.axes) == 1
 
 
-def test_the_forest_points_at_what_lies_beyond_and_says_how_clear_a_claim_is(results: Results) -> None:
+def test_the_forest_points_at_what_lies_beyond_and_says_how_clear_a_claim_is(
+    results: Results,
+) -> None:
     table = pd.read_csv(results.root / "metrics" / "findings.csv")
-    sixth = table[table.finding == 6].iloc[[0] * 5].assign(effect=[1, -1, 0.5, 2, 90.0], low=[0, -2, 0, 1, 80])
+    sixth = (
+        table[table.finding == 6]
+        .iloc[[0] * 5]
+        .assign(effect=[1, -1, 0.5, 2, 90.0], low=[0, -2, 0, 1, 80])
+    )
     sixth = sixth.assign(high=[2, 0, 1, 3, 99], holds=["unclear", "unclear", "unclear", "no", "no"])
     with styled():
         figure = findings.forest(pd.concat([table[table.finding != 6], sixth]))
@@ -141,10 +162,14 @@ def test_effects_are_written_with_their_unit_and_interval() -> None:
 def test_missing_benchmarks_leave_a_figure_that_says_so(results: Results, tmp_path: Path) -> None:
     empty = Results(tmp_path, results.config, results.studies)
     make("timing", empty, tmp_path / "figures" / "timing")
-    assert (pd.read_csv(tmp_path / "figures" / "timing.csv").query("source == 'measured'").files == 0).all()
+    assert (
+        pd.read_csv(tmp_path / "figures" / "timing.csv").query("source == 'measured'").files == 0
+    ).all()
 
 
-def test_an_interrupted_training_took_the_time_of_all_its_parts(results: Results, tmp_path: Path) -> None:
+def test_an_interrupted_training_took_the_time_of_all_its_parts(
+    results: Results, tmp_path: Path
+) -> None:
     shutil.copytree(results.root, tmp_path, dirs_exist_ok=True)
     cut = Results(tmp_path, results.config, results.studies)
     last = tmp_path / "benchmarks/train/v2-net.tsv"
@@ -154,7 +179,9 @@ def test_an_interrupted_training_took_the_time_of_all_its_parts(results: Results
     pd.DataFrame({"step": [100, 300], "pixels_per_s": [0, pixels / 500]}).to_csv(log, index=False)
 
     def seconds() -> float:
-        return float(times(cut).query("way == 'from scratch' and step == 'training'").wall_s.iloc[0])
+        return float(
+            times(cut).query("way == 'from scratch' and step == 'training'").wall_s.iloc[0]
+        )
 
     assert seconds() == pytest.approx(500)
     last.write_text("s\n600.0\n")
@@ -168,7 +195,9 @@ def test_no_time_is_saved_against_a_network_that_was_not_trained_here(results: R
     networks = results.config.networks
     given = {**networks, "v2-net": replace(networks["v2-net"], weights="v2-net.safetensors")}
     taken = Results(results.root, replace(results.config, networks=given), results.studies)
-    assert np.isfinite(saved(times(results), "measured")) and np.isnan(saved(times(taken), "measured"))
+    assert np.isfinite(saved(times(results), "measured")) and np.isnan(
+        saved(times(taken), "measured")
+    )
     assert "1 of" in timing._headline(times(taken))
 
 

@@ -1,4 +1,6 @@
-"""Planes, projections, differences, profiles and spectra in figures, against what is known of made-up images."""
+"""Planes, projections, differences, profiles and spectra in figures, against what is known of
+made-up images.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,9 @@ EVERYWHERE = (slice(None), slice(None), slice(None))
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     root = fabricate.fabricate(tmp_path_factory.mktemp("made_up"), (40, 40, 16), (9, 9, 20))
-    return Results(root, read_config(root / "config.yaml"), read_studies(root.parent / "studies.tsv"))
+    return Results(
+        root, read_config(root / "config.yaml"), read_studies(root.parent / "studies.tsv")
+    )
 
 
 def test_projections_show_the_head_up_and_right_or_front_on_the_left() -> None:
@@ -45,18 +49,29 @@ def test_rows_of_one_scale_share_a_bar_and_differences_have_their_own() -> None:
         plt.close(figure)
     assert below.panels[0].plane is None and below.limit == 1.0
     assert labels == ["SUV", "ΔSUV"]
-    assert list(table.panel.unique()) == ["x", "y"] and (table[table.row_name == "error"].suv == 1).all()
-    assert table[(table.row_name == "a") & (table.panel == "x")].suv.tolist() == plane.ravel().tolist()
+    assert (
+        list(table.panel.unique()) == ["x", "y"]
+        and (table[table.row_name == "error"].suv == 1).all()
+    )
+    assert (
+        table[(table.row_name == "a") & (table.panel == "x")].suv.tolist() == plane.ravel().tolist()
+    )
 
 
 def test_fig6_shows_the_papers_networks_and_points_at_the_artefact(results: Results) -> None:
-    entries = {**results.config.networks, "N2N-FT": NetworkEntry(method="finetune", base="v2-net", data="n2n")}
+    entries = {
+        **results.config.networks,
+        "N2N-FT": NetworkEntry(method="finetune", base="v2-net", data="n2n"),
+    }
     more = Results(results.root, replace(results.config, networks=entries), results.studies)
     row, error = fig6.online_rows(more, "test_bladder", "bladder", "bladder_error")
     names = [p.title.split("\n")[0] for p in row.panels]
     assert names == ["input, 120 s", "v2-net", "TGD-net", "TGD-N2N", "TGD2-N2N", "600 s"]
     assert error.panels[-1].plane is None and error.limit > 0
-    (tip, _, direction), window = row.panels[0].arrows[0], fig6.view(more, "test_bladder", "bladder").window
+    (tip, _, direction), window = (
+        row.panels[0].arrows[0],
+        fig6.view(more, "test_bladder", "bladder").window,
+    )
     bladder = fabricate.labels((40, 40, 16), 23, False) == fabricate.ORGANS["bladder"]
     centre = common.on_plane(common.middle(bladder), window, results.voxel_mm("bladder"))
     # The made-up artefact lies towards high x, which is on the left of the picture.
@@ -74,12 +89,17 @@ def test_differences_are_what_networks_take_out_and_get_wrong(results: Results) 
         for words in ("\N{MINUS SIGN} input", f"{mean}\N{MINUS SIGN} 600 s")
     ]
     view = difference.view(results, "test_lesion")
-    taken = table[(table.row_name == "low BMI \N{MINUS SIGN} input") & (table.panel == "v1-net")].suv
+    taken = table[
+        (table.row_name == "low BMI \N{MINUS SIGN} input") & (table.panel == "v1-net")
+    ].suv
     ours, noisy = (
-        results.suv("lesion", "v2", "real01", n)[view.window[0], view.y, view.window[2]] for n in ("v1-net", INPUT)
+        results.suv("lesion", "v2", "real01", n)[view.window[0], view.y, view.window[2]]
+        for n in ("v1-net", INPUT)
     )
     assert sorted(taken) == pytest.approx(sorted((ours - noisy).ravel()), abs=1e-4)
-    wrong = table[(table.row_name == "low BMI mean \N{MINUS SIGN} 600 s") & (table.panel == "v2-net")].suv
+    wrong = table[
+        (table.row_name == "low BMI mean \N{MINUS SIGN} 600 s") & (table.panel == "v2-net")
+    ].suv
     assert wrong.std() < taken.std()
 
 
@@ -96,11 +116,20 @@ def test_profiles_are_means_over_the_realisations_through_the_lesion(results: Re
     inside = table[(table.network == "600s") & table.inside].x_mm
     assert len(inside) == lesion[:, y, z].sum() and table.truth.isna().all()
     bladder = profiles.profiles(results, "bladder")
-    assert list(bladder.network.unique()) == ["600s", INPUT, "v2-net", "TGD-net", "TGD-N2N", "TGD2-N2N"]
+    assert list(bladder.network.unique()) == [
+        "600s",
+        INPUT,
+        "v2-net",
+        "TGD-net",
+        "TGD-N2N",
+        "TGD2-N2N",
+    ]
     assert bladder.sd.isna().all()
 
 
-def test_profiles_show_the_true_activity_where_it_is_known(results: Results, tmp_path: Path) -> None:
+def test_profiles_show_the_true_activity_where_it_is_known(
+    results: Results, tmp_path: Path
+) -> None:
     image = results.image("lesion", "v2", "600s")
     truth = fabricate.truth(fabricate.labels((40, 40, 16), 22, False))
     path = results.root / "listmode" / "lesion" / "truth.nii.gz"
@@ -119,7 +148,10 @@ def test_spectra_tell_the_coarse_grain_and_how_much_each_network_smooths(results
         figure, table = nps.draw(results)
         plt.close(figure)
     at = table.drop_duplicates(["protocol", "network"]).set_index(["protocol", "network"])
-    assert at.index.tolist() == [("v1", INPUT), *(("v2", n) for n in (INPUT, "v1-net", "v2-net", "FT-net", "TGD-net"))]
+    assert at.index.tolist() == [
+        ("v1", INPUT),
+        *(("v2", n) for n in (INPUT, "v1-net", "v2-net", "FT-net", "TGD-net")),
+    ]
     frequency, sd = at.mean_frequency_per_mm, at.noise_sd_bqml
     assert frequency["v1", INPUT] < frequency["v2", INPUT]
     assert frequency["v2", "v1-net"] < frequency["v2", "v2-net"] < frequency["v2", INPUT]
@@ -138,7 +170,9 @@ def test_only_the_last_few_images_are_held(results: Results) -> None:
     assert len(results._images) == KEPT
 
 
-def test_runs_without_online_learning_or_with_other_networks_are_drawn_too(results: Results) -> None:
+def test_runs_without_online_learning_or_with_other_networks_are_drawn_too(
+    results: Results,
+) -> None:
     entries = {"plain": results.config.networks["v1-net"]}
     studies = [s for s in results.studies if s.role not in ("test_bladder", "test_catheter")]
     few = Results(results.root, replace(results.config, networks=entries), studies)
@@ -154,7 +188,9 @@ def test_runs_without_online_learning_or_with_other_networks_are_drawn_too(resul
     assert "bladder" not in profiles.draw(few)[1].study.unique()
 
 
-def test_projections_leave_out_the_ends_that_few_lines_cross(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_projections_leave_out_the_ends_that_few_lines_cross(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Results, "labels", lambda *_: np.ones((40, 32, 56), np.int16))
     assert mip._window(results, ["lesion"]) == (slice(0, 40), slice(0, 40), slice(7, 49))
 

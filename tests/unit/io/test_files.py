@@ -1,4 +1,6 @@
-"""Files appear whole or not at all, errors name the file, and a sidecar tells where a result came from."""
+"""Files appear whole or not at all, errors name the file, and a sidecar tells where a result came
+from.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def test_atomic_writes_the_file_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_a_failed_write_keeps_the_old_file_and_leaves_no_half_one(tmp_path: Path, error: type[BaseException]) -> None:
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_half_one(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(error), files.atomic(path) as temporary:
@@ -66,7 +70,9 @@ def test_tables_are_separated_as_their_name_says(tmp_path: Path, name: str, sepa
     table = pd.DataFrame({"study": ["x", "y"], "value": [0.1234567891, 1e-7]})
     files.write_csv(tmp_path / name, table)
     assert (tmp_path / name).read_text().splitlines()[0] == separator.join(["study", "value"])
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / name, sep=separator), table, check_exact=False, rtol=1e-9)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / name, sep=separator), table, check_exact=False, rtol=1e-9
+    )
 
 
 def test_sidecar_tells_where_a_result_came_from(tmp_path: Path) -> None:
@@ -75,8 +81,16 @@ def test_sidecar_tells_where_a_result_came_from(tmp_path: Path) -> None:
     started = time.time() - 5
     content = json.loads(json.dumps(files.sidecar([source], {"iterations": 3}, 7, "cpu", started)))
     assert content["inputs"] == {str(source): hashlib.sha256(b"events").hexdigest()}
-    assert content["settings"] == {"iterations": 3} and content["seed"] == 7 and content["device"] == "cpu"
-    assert content["software"]["tgdpet"] and content["software"]["numpy"] and content["software"]["commit"]
+    assert (
+        content["settings"] == {"iterations": 3}
+        and content["seed"] == 7
+        and content["device"] == "cpu"
+    )
+    assert (
+        content["software"]["tgdpet"]
+        and content["software"]["numpy"]
+        and content["software"]["commit"]
+    )
     assert 5 <= content["wall_s"] < 60
     assert 10 < content["peak_memory_mib"] < 1e6
 
@@ -87,9 +101,15 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_names_the_file_and_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"a\.txt: cannot be written: No space left"), files.atomic(tmp_path / "a.txt"):
+    with (
+        pytest.raises(OSError, match=r"a\.txt: cannot be written: No space left"),
+        files.atomic(tmp_path / "a.txt"),
+    ):
         raise OSError(28, "No space left on device")
-    with pytest.raises(OSError, match=r"b\.npy: .* 9 requested and 3 written"), files.atomic(tmp_path / "b.npy"):
+    with (
+        pytest.raises(OSError, match=r"b\.npy: .* 9 requested and 3 written"),
+        files.atomic(tmp_path / "b.npy"),
+    ):
         raise OSError("9 requested and 3 written")  # as numpy puts it
     assert not list(tmp_path.iterdir())
 

@@ -1,4 +1,6 @@
-"""NIfTI images keep position, orientation and unit; whatever is wrong with one is said with its name."""
+"""NIfTI images keep position, orientation and unit; whatever is wrong with one is said with its
+name.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from tgdpet.io import nifti
 
 # right-handed and oblique: x to the left, a turn of 30 degrees about x, three voxel sizes
 COS, SIN = 0.8660254, 0.5
-AFFINE = np.array([[-2.0, 0, 0, 31.5], [0, 3 * COS, -4 * SIN, -12], [0, 3 * SIN, 4 * COS, 7.25], [0, 0, 0, 1]])
+AFFINE = np.array(
+    [[-2.0, 0, 0, 31.5], [0, 3 * COS, -4 * SIN, -12], [0, 3 * SIN, 4 * COS, 7.25], [0, 0, 0, 1]]
+)
 
 
 def asymmetric() -> np.ndarray:
@@ -146,8 +150,15 @@ def test_a_damaged_byte_never_gives_other_voxels(written: Path) -> None:
 
 
 def test_suv_follows_from_dose_weight_and_decay() -> None:
-    sidecar = {"InjectedRadioactivity": 280.0, "BodyWeight": 70.0, "ScanStart": 6586.2, "TracerHalfLife": 6586.2}
-    assert nifti.suv_factor(sidecar) == pytest.approx(2000.0)  # 280 MBq in 70 kg: 4000 Bq/mL, after a half-life 2000
+    sidecar = {
+        "InjectedRadioactivity": 280.0,
+        "BodyWeight": 70.0,
+        "ScanStart": 6586.2,
+        "TracerHalfLife": 6586.2,
+    }
+    assert nifti.suv_factor(sidecar) == pytest.approx(
+        2000.0
+    )  # 280 MBq in 70 kg: 4000 Bq/mL, after a half-life 2000
     for key in sidecar:
         with pytest.raises(ValueError, match=key):
             nifti.suv_factor({k: v for k, v in sidecar.items() if k != key})

@@ -1,4 +1,6 @@
-"""Images of other programs: units from the sidecar or the user, always Bq/mL afterwards; headers that mean no mm."""
+"""Images of other programs: units from the sidecar or the user, always Bq/mL afterwards; headers
+that mean no mm.
+"""
 
 from __future__ import annotations
 
@@ -37,17 +39,29 @@ def beside(path: Path, **content: object) -> None:
         (None, "Bq/mL", 1), (None, "kBq/mL", 1000),
     ],
 )  # fmt: skip
-def test_units_come_from_the_sidecar_or_the_user(foreign: Path, said: str | None, units: str | None, factor: float):
-    for content in ({"Units": said, "Tracer": "FDG"}, {"Tracer": "FDG"}) if said is None else ({"Units": said},):
+def test_units_come_from_the_sidecar_or_the_user(
+    foreign: Path, said: str | None, units: str | None, factor: float
+):
+    for content in (
+        ({"Units": said, "Tracer": "FDG"}, {"Tracer": "FDG"})
+        if said is None
+        else ({"Units": said},)
+    ):
         beside(foreign, **content)
         image = nifti.read_converted(foreign, units)
-        assert np.array_equal(image.data, data() * np.float32(factor)) and image.data.dtype == np.float32
+        assert (
+            np.array_equal(image.data, data() * np.float32(factor))
+            and image.data.dtype == np.float32
+        )
         assert image.sidecar == {**content, "Units": "Bq/mL"}
 
 
 def test_the_user_stands_in_for_a_missing_sidecar(foreign: Path) -> None:
     assert nifti.read_converted(foreign, "kBq/mL").data.max() == pytest.approx(23e3 / 8)
-    with pytest.raises(ValueError, match=r"in\.nii\.gz: no sidecar in\.json says the units; give them: --units Bq/mL"):
+    with pytest.raises(
+        ValueError,
+        match=r"in\.nii\.gz: no sidecar in\.json says the units; give them: --units Bq/mL",
+    ):
         nifti.read_converted(foreign)
 
 
@@ -62,10 +76,16 @@ def test_the_user_stands_in_for_a_missing_sidecar(foreign: Path) -> None:
         ("counts", None, r"in\.json: Units: expected Bq/mL or kBq/mL, got 'counts'"),
         (None, "MBq/mL", r"in\.nii\.gz: Units: expected Bq/mL or kBq/mL, got 'MBq/mL'"),
         (7, None, r"in\.json: Units: expected Bq/mL or kBq/mL, got 7"),
-        ("Bq/mL", "kBq/mL", r"in\.json: Units: the sidecar says 'Bq/mL', --units 'kBq/mL'; one of them is wrong"),
+        (
+            "Bq/mL",
+            "kBq/mL",
+            r"in\.json: Units: the sidecar says 'Bq/mL', --units 'kBq/mL'; one of them is wrong",
+        ),
     ],
 )
-def test_units_that_cannot_be_taken_are_refused(foreign: Path, said: object, units: str | None, cause: str) -> None:
+def test_units_that_cannot_be_taken_are_refused(
+    foreign: Path, said: object, units: str | None, cause: str
+) -> None:
     if said is not None:
         beside(foreign, Units=said)
     with pytest.raises(ValueError, match=cause):
@@ -84,7 +104,11 @@ def test_a_grid_in_other_units_than_mm_is_refused(foreign: Path, unit: str, word
     image = nib.load(foreign)
     image.header.set_xyzt_units(unit, "sec")
     nib.save(image, foreign)
-    for read in (nifti.read_plain, nifti.read_image, lambda path: nifti.read_converted(path, "Bq/mL")):
+    for read in (
+        nifti.read_plain,
+        nifti.read_image,
+        lambda path: nifti.read_converted(path, "Bq/mL"),
+    ):
         with pytest.raises(ValueError, match=rf"in\.nii\.gz: xyzt_units: expected mm, got {word}"):
             read(foreign)
 
@@ -104,7 +128,9 @@ def test_frames_are_counted_and_not_read(foreign: Path, monkeypatch: pytest.Monk
         raise AssertionError("a dynamic study of gigabytes was read to be refused")
 
     monkeypatch.setattr(nib.arrayproxy.ArrayProxy, "__array__", read)
-    with pytest.raises(ValueError, match=r"expected a 3-D image, got shape .*: 6 frame\(s\); take out a single one"):
+    with pytest.raises(
+        ValueError, match=r"expected a 3-D image, got shape .*: 6 frame\(s\); take out a single one"
+    ):
         nifti.read_converted(foreign, "Bq/mL")
 
 
@@ -114,7 +140,9 @@ def test_other_formats_are_refused(tmp_path: Path) -> None:
         nifti.read_converted(tmp_path / "in.img", "Bq/mL")
 
 
-@pytest.mark.parametrize("affine", [np.diag([2.0, 0, 4, 1]), np.diag([2.0, np.nan, 4, 1]), np.diag([np.inf, 1, 1, 1])])
+@pytest.mark.parametrize(
+    "affine", [np.diag([2.0, 0, 4, 1]), np.diag([2.0, np.nan, 4, 1]), np.diag([np.inf, 1, 1, 1])]
+)
 def test_an_affine_without_three_axes_is_refused(foreign: Path, affine: np.ndarray) -> None:
     image = nib.Nifti1Image(data(), AFFINE)
     image.header["sform_code"] = 1

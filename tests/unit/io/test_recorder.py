@@ -32,7 +32,11 @@ arguments.run(main)
 def step(folder, out, *words):
     (folder / "step.py").write_text(STEP)
     return subprocess.run(
-        [sys.executable, "step.py", out, *words], cwd=folder, text=True, capture_output=True, check=False
+        [sys.executable, "step.py", out, *words],
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        check=False,
     )
 
 
@@ -86,7 +90,8 @@ def test_what_was_shown_is_not_shown_again(chain, monkeypatch):
 
 def test_results_with_a_sidecar_get_no_record(tmp_path):
     text = STEP.replace(
-        'files.write_text(sys.argv[2], text + "!")', 'files.write_json(sys.argv[2], {"provenance": {}})'
+        'files.write_text(sys.argv[2], text + "!")',
+        'files.write_json(sys.argv[2], {"provenance": {}})',
     )
     (tmp_path / "step.py").write_text(text)
     subprocess.run([sys.executable, "step.py", "a.json"], cwd=tmp_path, check=True)

@@ -36,7 +36,9 @@ def test_an_event_takes_twelve_bytes() -> None:
 def test_round_trip_in_parts(path: Path, sizes: list[int]) -> None:
     events = some_events(sum(sizes))
     bounds = np.cumsum([0, *sizes])
-    assert write_events(path, (events[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True))) == len(events)
+    assert write_events(
+        path, (events[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+    ) == len(events)
     back = open_events(path, SCANNER)
     assert np.array_equal(back, events) and back.dtype == EVENT
     assert isinstance(back, np.memmap)
@@ -58,7 +60,9 @@ def test_truncated_at_any_place_is_an_error_with_the_name(path: Path) -> None:
     content = path.read_bytes()
     for length in range(len(content)):
         path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match=r"events\.npy: not a readable list mode \(truncated\?\)"):
+        with pytest.raises(
+            ValueError, match=r"events\.npy: not a readable list mode \(truncated\?\)"
+        ):
             open_events(path)
 
 
@@ -83,7 +87,11 @@ def test_a_missing_file_is_named(path: Path) -> None:
 
 
 def test_another_array_is_no_list_mode(path: Path) -> None:
-    for array in (np.zeros((5, 3), np.int32), np.zeros((2, 5), EVENT), np.zeros(3, [("det0", "<u4"), ("det1", "<u4")])):
+    for array in (
+        np.zeros((5, 3), np.int32),
+        np.zeros((2, 5), EVENT),
+        np.zeros(3, [("det0", "<u4"), ("det1", "<u4")]),
+    ):
         np.save(path, array)
         with pytest.raises(ValueError, match=r"events\.npy: expected a list of"):
             open_events(path)
@@ -107,7 +115,9 @@ def test_ids_out_of_range_are_named_with_their_event(
     events = some_events(1000)
     events[key][[737, 801]] = value
     write_events(path, [events])
-    with pytest.raises(ValueError, match=rf"events\.npy: event 737 = .*{value}.*below {SCANNER.n_detectors}"):
+    with pytest.raises(
+        ValueError, match=rf"events\.npy: event 737 = .*{value}.*below {SCANNER.n_detectors}"
+    ):
         open_events(path, SCANNER)
     assert len(open_events(path)) == 1000, "without a scanner there is nothing to check against"
 

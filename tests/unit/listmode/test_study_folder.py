@@ -81,7 +81,9 @@ def test_the_truth_is_suv_times_dose_per_weight(made: Path) -> None:
     organs, _ = nifti.read_labels(made / "organs.nii.gz")
     suv = truth.data / nifti.suv_factor(truth.sidecar)
     assert 1.5 < np.median(suv[organs == ORGANS["liver"]]) < 3
-    assert truth.sidecar["InjectedRadioactivity"] == pytest.approx(3.7 * truth.sidecar["BodyWeight"])
+    assert truth.sidecar["InjectedRadioactivity"] == pytest.approx(
+        3.7 * truth.sidecar["BodyWeight"]
+    )
     assert truth.sidecar["FrameDuration"] == [60.0]
 
 
@@ -96,7 +98,9 @@ def test_events_do_not_depend_on_threads_but_on_the_studys_seed(made: Path, tmp_
 def test_fewer_events_than_promised_are_refused(study: Path) -> None:
     events = np.load(study / "events.npy")
     write_events(study / "events.npy", [events[:-1]])
-    with pytest.raises(ValueError, match=rf"events\.npy: expected {len(events)} events.*got {len(events) - 1}"):
+    with pytest.raises(
+        ValueError, match=rf"events\.npy: expected {len(events)} events.*got {len(events) - 1}"
+    ):
         study_folder.read(study)
 
 
@@ -131,7 +135,9 @@ def test_the_additive_term_belongs_to_the_events(study: Path) -> None:
         with pytest.raises(ValueError, match=r"additive\.npy"):
             study_folder.read_additive(read)
     np.save(study / "additive.npy", values[:-1])
-    with pytest.raises(ValueError, match=rf"additive\.npy: expected {len(values)} values.*{len(values) - 1}"):
+    with pytest.raises(
+        ValueError, match=rf"additive\.npy: expected {len(values)} values.*{len(values) - 1}"
+    ):
         study_folder.read_additive(read)
 
 
@@ -139,7 +145,11 @@ def test_an_images_sidecar_tells_how_it_was_made(made: Path) -> None:
     meta = study_folder.read(made).meta
     half = Sample("half1", 0.2, 0, 2)
     sidecar = json.loads(
-        json.dumps(study_folder.recon_sidecar(meta, half, "v1", ReconProtocol([14.0, 10.0, 10.0], 6, 4), (2, 13)))
+        json.dumps(
+            study_folder.recon_sidecar(
+                meta, half, "v1", ReconProtocol([14.0, 10.0, 10.0], 6, 4), (2, 13)
+            )
+        )
     )
     assert sidecar["FrameDuration"] == [pytest.approx(6.0)], "a tenth of the scan's counts"
     assert (sidecar["Study"], sidecar["Protocol"], sidecar["Sample"]) == ("a", "v1", "half1")
@@ -153,10 +163,19 @@ def test_an_images_sidecar_says_what_was_corrected(made: Path) -> None:
     meta = read_json(made / "listmode.json")
 
     def corrected(**change: object) -> list[str]:
-        beside = study_folder.recon_sidecar({**meta, **change}, Sample("60s", 1.0), "v2", ReconProtocol(), (0, 1))
-        return [beside[k] for k in ("AttenuationCorrection", "ScatterCorrectionMethod", "RandomsCorrectionMethod")]
+        beside = study_folder.recon_sidecar(
+            {**meta, **change}, Sample("60s", 1.0), "v2", ReconProtocol(), (0, 1)
+        )
+        return [
+            beside[k]
+            for k in ("AttenuationCorrection", "ScatterCorrectionMethod", "RandomsCorrectionMethod")
+        ]
 
-    assert corrected() == ["attenuation map", "Gaussian source", "rate and singles of the background model"]
+    assert corrected() == [
+        "attenuation map",
+        "Gaussian source",
+        "rate and singles of the background model",
+    ]
     assert corrected(attenuation=False)[0] == "none"
     nothing = {**meta["background"], "scatter_bq": 0.0, "randoms_per_s": 0.0}
     assert corrected(background=nothing)[1:] == ["none", "none"]

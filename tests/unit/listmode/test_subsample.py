@@ -1,4 +1,6 @@
-"""Subsampling: binomial counts, exact partitions, halves of the very sample, the same in any chunking."""
+"""Subsampling: binomial counts, exact partitions, halves of the very sample, the same in any
+chunking.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def test_the_whole_scan_is_every_event() -> None:
 
 
 def test_realisations_lose_and_repeat_no_event() -> None:
-    parts = np.array([drawn(s) for name, s in of_role("test_lesion").items() if name.startswith("real")])
+    parts = np.array(
+        [drawn(s) for name, s in of_role("test_lesion").items() if name.startswith("real")]
+    )
     assert len(parts) == 10 and (parts.sum(axis=0) == 1).all()
 
 
@@ -107,7 +111,9 @@ def test_chunking_changes_nothing(chunk: int) -> None:
     numbers = [np.arange(n), np.linspace(0, 1, n)]
     for sample in samples:
         taken = subsample.take(sample, numbers, 1, "a", chunk)
-        assert all(np.array_equal(t, a[drawn(sample, n)]) for t, a in zip(taken, numbers, strict=True))
+        assert all(
+            np.array_equal(t, a[drawn(sample, n)]) for t, a in zip(taken, numbers, strict=True)
+        )
 
 
 def test_taken_arrays_have_one_length() -> None:
@@ -123,7 +129,9 @@ def test_an_event_keeps_its_fate_in_a_longer_list() -> None:
 
 
 def splitmix64(key: int, index: int) -> float:
-    """The reference generator (Steele, Lea, Flood 2014) in Python's unlimited integers, as a number in [0, 1)."""
+    """The reference generator (Steele, Lea, Flood 2014) in Python's unlimited integers, as a number
+    in [0, 1).
+    """
     mask = 2**64 - 1
     z = (key + (index + 1) * 0x9E3779B97F4A7C15) & mask
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
@@ -133,10 +141,18 @@ def splitmix64(key: int, index: int) -> float:
 
 @pytest.mark.parametrize("start", [0, 2**33])
 def test_who_is_drawn_never_changes(start: int) -> None:
-    thin, split = derive(2021, "subsample", "x", "thin", "0.200000000"), derive(2021, "subsample", "x", "split", 2)
-    expected = [splitmix64(thin, i) < 0.2 and int(2 * splitmix64(split, i)) == 1 for i in range(start, start + 500)]
+    thin, split = (
+        derive(2021, "subsample", "x", "thin", "0.200000000"),
+        derive(2021, "subsample", "x", "split", 2),
+    )
+    expected = [
+        splitmix64(thin, i) < 0.2 and int(2 * splitmix64(split, i)) == 1
+        for i in range(start, start + 500)
+    ]
     assert keep(of_role("test_bladder")["half2"], start, 500, 2021, "x").tolist() == expected
-    assert np.flatnonzero(drawn(of_role("adapt")["30s"], 100, seed=2021, study="lesion"))[:5].tolist() == [
+    assert np.flatnonzero(drawn(of_role("adapt")["30s"], 100, seed=2021, study="lesion"))[
+        :5
+    ].tolist() == [
         4,
         11,
         32,
@@ -164,5 +180,7 @@ def test_the_recipe_round_trips(tmp_path: Path) -> None:
 
 def test_a_scan_has_the_expected_duration_within_a_percent() -> None:
     assert nominal_s(601.2, 600.0, "x") == 600.0 and nominal_s(601.2, None, "x") == 601.2
-    with pytest.raises(ValueError, match=r"x: the scan lasts 480 s; expected simulation.scan_s = 600 s"):
+    with pytest.raises(
+        ValueError, match=r"x: the scan lasts 480 s; expected simulation.scan_s = 600 s"
+    ):
         nominal_s(480.0, 600.0, "x")

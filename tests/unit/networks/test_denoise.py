@@ -52,16 +52,22 @@ def test_nothing_dropped_is_the_network_itself(model):
 
 def test_what_dropping_everything_removes(model):
     everything = {
-        n: torch.ones_like(s, dtype=torch.bool) for n, s in tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)).items()
+        n: torch.ones_like(s, dtype=torch.bool)
+        for n, s in tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)).items()
     }
     kernels, parameters = drop_kernels.count(model, everything)
     last = sum(p.numel() for p in model.blocks[-1].parameters())
-    assert (kernels, parameters) == (model.kernels - 3, sum(p.numel() for p in model.parameters()) - last)
+    assert (kernels, parameters) == (
+        model.kernels - 3,
+        sum(p.numel() for p in model.parameters()) - last,
+    )
 
 
 def test_the_experiment_reports_more_dropped_at_higher_thresholds(model):
     scores = {n: s.numpy() for n, s in tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)).items()}
-    rows, images = drop_kernels.experiment(model, scores, image(), image(), [0.3, 0.6], 1000.0, torch.device("cpu"))
+    rows, images = drop_kernels.experiment(
+        model, scores, image(), image(), [0.3, 0.6], 1000.0, torch.device("cpu")
+    )
     assert [r["phi"] for r in rows] == [0.0, 0.3, 0.6]
     assert rows[0]["kernels_dropped"] == 0 and rows[0]["rmse_to_undropped_bqml"] == 0
     assert rows[1]["kernels_dropped"] < rows[2]["kernels_dropped"] < rows[2]["kernels_total"]
@@ -73,4 +79,6 @@ def test_the_experiment_reports_more_dropped_at_higher_thresholds(model):
 def test_the_experiment_needs_something_to_compare_with(model):
     scores = {n: s.numpy() for n, s in tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)).items()}
     with pytest.raises(ValueError, match="reference image is empty"):
-        drop_kernels.experiment(model, scores, image(), 0 * image(), [0.3], 1000.0, torch.device("cpu"))
+        drop_kernels.experiment(
+            model, scores, image(), 0 * image(), [0.3], 1000.0, torch.device("cpu")
+        )

@@ -1,4 +1,6 @@
-"""A volume denoised a few slices at a time is the volume denoised at once; what is written says where it is from."""
+"""A volume denoised a few slices at a time is the volume denoised at once; what is written says
+where it is from.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,9 @@ def test_memory_is_bounded_by_pixels_whatever_the_depth(few):
     assert spy.shapes == [(4, 3, 12, 14)] * 2 and steps == [4, 4]
     assert [list(r) for r in volume.asked] == [[0, 1, 2, 3, 4], [3, 4, 5, 6, 7]]
     wide = Spy()
-    denoise(wide, image(2, 60, 60), SCALE)  # a slice larger than the limit still goes through, alone
+    denoise(
+        wide, image(2, 60, 60), SCALE
+    )  # a slice larger than the limit still goes through, alone
     assert wide.shapes == [(1, 3, 60, 60)] * 2
 
 
@@ -108,7 +112,9 @@ def test_files_are_read_through_nibabel_or_a_memory_map(model, few, tmp_path, or
     nib.save(nib.Nifti1Image(noisy, np.eye(4)), tmp_path / "a.nii")
     assert np.array_equal(denoise(model, nib.load(tmp_path / "a.nii").dataobj, SCALE), expected)
     np.save(tmp_path / "a.npy", noisy)
-    assert np.array_equal(denoise(model, np.load(tmp_path / "a.npy", mmap_mode="r"), SCALE), expected)
+    assert np.array_equal(
+        denoise(model, np.load(tmp_path / "a.npy", mmap_mode="r"), SCALE), expected
+    )
 
 
 def test_convolutions_are_plain_float32_and_the_setting_is_put_back(few):
@@ -125,7 +131,9 @@ def test_convolutions_are_plain_float32_and_the_setting_is_put_back(few):
 def test_a_gpu_gives_the_same(model, few):
     few(3)
     expected = denoise(model, image(20), SCALE)
-    np.testing.assert_allclose(denoise(model, image(20), SCALE, "cuda"), expected, atol=1e-5 * SCALE)
+    np.testing.assert_allclose(
+        denoise(model, image(20), SCALE, "cuda"), expected, atol=1e-5 * SCALE
+    )
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4, 2), (4, 4, 0)])
@@ -146,12 +154,19 @@ def test_what_is_written_has_the_grid_the_sidecar_and_the_provenance(model, tmp_
     np.testing.assert_allclose(written.affine, affine, atol=1e-6)
     assert (written.sidecar["Study"], written.sidecar["Network"]) == ("a", "net")
     provenance = json.loads((tmp_path / "out.json").read_text())["provenance"]
-    assert list(provenance["inputs"]) == [str(source)] and provenance["settings"] == {"threads": "1"}
+    assert list(provenance["inputs"]) == [str(source)] and provenance["settings"] == {
+        "threads": "1"
+    }
 
 
 def test_an_output_that_is_no_number_is_not_written(model, tmp_path):
     noisy = nifti.Image(np.full((6, 6, 3), 3e38, np.float32), np.eye(4), {"Units": "Bq/mL"})
     nn.init.constant_(model.blocks[-1].conv.weight, 1e6)
-    with pytest.raises(ValueError, match=r"out\.nii: net gives NaN or infinite values; the input's largest is 3e\+38"):
-        write_denoised(tmp_path / "out.nii", noisy, (model, weights.Card("net", 0.125, 1.0)), CPU, [], {})
+    with pytest.raises(
+        ValueError,
+        match=r"out\.nii: net gives NaN or infinite values; the input's largest is 3e\+38",
+    ):
+        write_denoised(
+            tmp_path / "out.nii", noisy, (model, weights.Card("net", 0.125, 1.0)), CPU, [], {}
+        )
     assert not list(tmp_path.iterdir())

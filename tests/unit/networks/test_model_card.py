@@ -1,4 +1,6 @@
-"""The page beside a network's weights: its numbers are those of the run, and the same run writes the same page."""
+"""The page beside a network's weights: its numbers are those of the run, and the same run writes
+the same page.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def one_epoch():
 
 
 def train(folder, index, settings, name="my-net"):
-    jobs.train(Job(name, index, folder / f"{name}.safetensors", 1, "cpu", 1, None), settings, 0.0625)
+    jobs.train(
+        Job(name, index, folder / f"{name}.safetensors", 1, "cpu", 1, None), settings, 0.0625
+    )
     return (folder / f"{name}.md").read_text()
 
 
@@ -50,7 +54,9 @@ def test_a_trained_network_has_its_page(tmp_path, index, one_epoch):
     assert "`v1/index.tsv`" in page and f"divided by {card.intensity_scale_bqml:.6g} Bq/mL" in page
     assert cell(page, "trained on") == "a | 8" and cell(page, "held out for validation") == "b | 8"
     assert cell(page, "last training loss") == f"{numbers['final_loss']:.6g}"
-    assert cell(page, "last PSNR on held-out studies, dB") == f"{numbers['final_validation_psnr']:.6g}"
+    assert (
+        cell(page, "last PSNR on held-out studies, dB") == f"{numbers['final_validation_psnr']:.6g}"
+    )
     total = numbers["kernels_total"]
     assert cell(page, "kernels retrained") == f"{total} of {total}"
     assert cell(page, "learning_rate") == "0.003" and cell(page, "seed") == "1"
@@ -75,15 +81,27 @@ def test_an_adapted_network_names_its_chain_and_what_was_retrained(tmp_path, ind
     page = (tmp_path / "child.md").read_text()
     numbers = json.loads((tmp_path / "child.json").read_text())
     assert cell(page, "made by") == "tgd" and cell(page, "parents") == "base -> child"
-    assert cell(page, "kernels retrained") == f"{numbers['kernels_retrained']} of {numbers['kernels_total']}"
+    assert (
+        cell(page, "kernels retrained")
+        == f"{numbers['kernels_retrained']} of {numbers['kernels_total']}"
+    )
     assert 0 < numbers["kernels_retrained"] < numbers["kernels_total"]
-    assert cell(page, "all other kernels bit for bit as before") == "yes" and cell(page, "fraction") == "0.3"
+    assert (
+        cell(page, "all other kernels bit for bit as before") == "yes"
+        and cell(page, "fraction") == "0.3"
+    )
 
 
 def test_a_number_that_is_missing_has_no_row(index):
     numbers = {"final_loss": 0.5, "final_validation_psnr": None}
-    page = model_card.text(weights.Card("n", 1.0, 1.0), numbers, read_index(index), "v1/index.tsv", "n.safetensors")
-    assert cell(page, "last training loss") == "0.5" and "PSNR on" not in page and "retrained |" not in page
+    page = model_card.text(
+        weights.Card("n", 1.0, 1.0), numbers, read_index(index), "v1/index.tsv", "n.safetensors"
+    )
+    assert (
+        cell(page, "last training loss") == "0.5"
+        and "PSNR on" not in page
+        and "retrained |" not in page
+    )
 
 
 def test_the_header_is_yaml_and_text_cannot_break_a_table(index):

@@ -1,4 +1,6 @@
-"""A network as ONNX gives what torch gives, says how to use it, and holds nothing of the machine that wrote it."""
+"""A network as ONNX gives what torch gives, says how to use it, and holds nothing of the machine
+that wrote it.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,11 @@ def test_scale_channels_and_units_are_in_the_metadata(network, written):
     found = session.get_modelmeta().custom_metadata_map
     assert found == onnx_export.metadata(network[1])
     assert float(found["intensity_scale_bqml"]) == 4321.0
-    assert "Bq/mL" in found["units"] and "z-1, z, z+1" in found["input_channels"] and "diagnosis" in found["use"]
+    assert (
+        "Bq/mL" in found["units"]
+        and "z-1, z, z+1" in found["input_channels"]
+        and "diagnosis" in found["use"]
+    )
 
 
 def test_the_same_network_gives_the_same_bytes_without_paths(network, written, tmp_path):
@@ -67,14 +73,22 @@ def test_the_same_network_gives_the_same_bytes_without_paths(network, written, t
 def test_the_exporters_noise_is_kept_off_the_screen(root, tmp_path):
     words = ["export", "--model", root / "tests/data/network-0.1.safetensors", tmp_path / "a.onnx"]
     done = subprocess.run(  # a process of its own, as the exporter warns once
-        [sys.executable, "-m", "tgdpet", *words], cwd=root / "scripts", capture_output=True, text=True
+        [sys.executable, "-m", "tgdpet", *words],
+        cwd=root / "scripts",
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript"])
-def test_a_missing_package_is_one_line_that_says_what_to_install(network, tmp_path, monkeypatch, package):
+def test_a_missing_package_is_one_line_that_says_what_to_install(
+    network, tmp_path, monkeypatch, package
+):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ValueError, match=rf"a\.onnx: ONNX needs the package {package}: pip install 'tgdpet\[onnx\]'"):
+    with pytest.raises(
+        ValueError,
+        match=rf"a\.onnx: ONNX needs the package {package}: pip install 'tgdpet\[onnx\]'",
+    ):
         onnx_export.write_onnx(tmp_path / "a.onnx", *network)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,6 @@
-"""The table of kernel scores: read back in channel order, and refused where it is damaged or of another network."""
+"""The table of kernel scores: read back in channel order, and refused where it is damaged or of
+another network.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,14 @@ def test_the_sparsity_of_a_kernel_that_nothing_reads_is_infinite(table, tmp_path
         (lambda t: t[1:], r"blocks\.0\.conv: expected channels 0\.\.2, each once"),
         (lambda t: t[:-1], r"another network: blocks\.6\.conv: expected 16 kernels, got 15"),
         (lambda t: t[:0], r"another network: blocks\.0\.conv: expected 4 kernels, got 0"),
-        (lambda t: t.replace("blocks.6.conv", "blocks.9.conv"), r"blocks\.6\.conv: expected 16 kernels, got 0"),
-        (lambda t: jobs.score_table(DnCNN(0.125), 5, 1.0), r"blocks\.0\.conv: expected 4 kernels, got 8"),
+        (
+            lambda t: t.replace("blocks.6.conv", "blocks.9.conv"),
+            r"blocks\.6\.conv: expected 16 kernels, got 0",
+        ),
+        (
+            lambda t: jobs.score_table(DnCNN(0.125), 5, 1.0),
+            r"blocks\.0\.conv: expected 4 kernels, got 8",
+        ),
     ],
 )
 def test_other_tables_are_refused(table, tmp_path, spoil, cause):

@@ -1,4 +1,6 @@
-"""Networks on disk: what is written is read, the same network is the same bytes, and damage is named."""
+"""Networks on disk: what is written is read, the same network is the same bytes, and damage is
+named.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,17 @@ from tgdpet.networks.dncnn import DnCNN
 
 def test_round_trip(tmp_path):
     model = DnCNN(0.125, torch.Generator().manual_seed(1)).to(memory_format=torch.channels_last)
-    card = weights.Card("net", 0.125, 4321.0, ["base"], {"blocks.0.conv": [1, 3]}, {"l2": 1e-4}, {"seed": 1})
+    card = weights.Card(
+        "net", 0.125, 4321.0, ["base"], {"blocks.0.conv": [1, 3]}, {"l2": 1e-4}, {"seed": 1}
+    )
     weights.save(tmp_path / "net.safetensors", model, card)
     again, found = weights.load(tmp_path / "net.safetensors")
     assert found == card
     assert not again.training
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True)
+    )
 
 
 def test_same_network_same_bytes(tmp_path):
@@ -50,7 +57,10 @@ def test_damage_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        ({"intensity_scale_bqml": float("nan")}, r"intensity_scale_bqml: expected a number > 0, got nan"),
+        (
+            {"intensity_scale_bqml": float("nan")},
+            r"intensity_scale_bqml: expected a number > 0, got nan",
+        ),
         ({"intensity_scale_bqml": 0}, r"intensity_scale_bqml: expected a number > 0, got 0"),
         ({"width": "wide"}, r"width: expected a number > 0, got 'wide'"),
     ],
@@ -90,15 +100,22 @@ def test_a_full_disk_is_an_os_error_that_names_the_file(tmp_path, monkeypatch):
 def test_what_is_written_can_be_read_by_whom_the_umask_allows(tmp_path):
     before = os.umask(0o027)
     try:
-        weights.save(tmp_path / "net.safetensors", DnCNN(0.0625), weights.Card("net", 0.0625, 1000.0))
+        weights.save(
+            tmp_path / "net.safetensors", DnCNN(0.0625), weights.Card("net", 0.0625, 1000.0)
+        )
     finally:
         os.umask(before)
     assert (tmp_path / "net.safetensors").stat().st_mode & 0o777 == 0o640
 
 
 def test_the_cards_mask_becomes_booleans_of_the_scored_modules():
-    model, last = DnCNN(0.0625), "blocks.7.conv"  # the last is read by nothing: never scored, so in no mask
-    card = weights.Card("net", 0.0625, 1.0, mask={"blocks.0.conv": [3, 1], "blocks.3.conv": [], last: [0, 2]})
+    model, last = (
+        DnCNN(0.0625),
+        "blocks.7.conv",
+    )  # the last is read by nothing: never scored, so in no mask
+    card = weights.Card(
+        "net", 0.0625, 1.0, mask={"blocks.0.conv": [3, 1], "blocks.3.conv": [], last: [0, 2]}
+    )
     found = weights.masks(model, card)
     assert last in dict(model.named_modules()) and list(found) == ["blocks.0.conv", "blocks.3.conv"]
     assert found["blocks.0.conv"].tolist() == [False, True, False, True]
@@ -108,5 +125,7 @@ def test_the_cards_mask_becomes_booleans_of_the_scored_modules():
 @pytest.mark.parametrize("channel", [4, -1, 0.5, "1", None])
 def test_a_mask_of_channels_that_the_network_lacks_is_refused(channel):
     card = weights.Card("net", 0.0625, 1.0, mask={"blocks.0.conv": [0, channel]})
-    with pytest.raises(ValueError, match=r"net: mask of blocks\.0\.conv: expected channels from 0 to 3"):
+    with pytest.raises(
+        ValueError, match=r"net: mask of blocks\.0\.conv: expected channels from 0 to 3"
+    ):
         weights.masks(DnCNN(0.0625), card)

@@ -1,4 +1,6 @@
-"""Networks of earlier versions stay readable and say the same; those of later ones are refused with a sentence."""
+"""Networks of earlier versions stay readable and say the same; those of later ones are refused with
+a sentence.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from safetensors import safe_open
 from tgdpet.networks import weights
 from tgdpet.networks.dncnn import DnCNN
 
-# By the code that wrote it (the first commit with weights), in float64: every fourth row and third column of channel 1.
+# By the code that wrote it (the first commit with weights), in float64: every fourth row and third
+# column of channel 1.
 FIRST_OUTPUT = [
     1.918843795, 1.212988184, 0.163360312, 1.790409912, 1.813832147, 0.165261483,
     1.048477093, 1.763610895, 0.819044992, 0.378299346, 1.897541749, 0.775301828,
@@ -33,7 +36,13 @@ def test_the_first_version_is_read_and_gives_the_same_output(first):
     assert first.stat().st_size < 60_000 and "format" not in card_of(first)
     model, card = weights.load(first)
     assert card == weights.Card(
-        "old-net", 0.0625, 4321.0, ["base-net"], {"blocks.0.conv": [1, 3]}, {"l2": 1e-4}, {"seed": 7}
+        "old-net",
+        0.0625,
+        4321.0,
+        ["base-net"],
+        {"blocks.0.conv": [1, 3]},
+        {"l2": 1e-4},
+        {"seed": 7},
     )
     y, x = torch.meshgrid(torch.arange(12.0), torch.arange(10.0), indexing="ij")
     stack = torch.stack([1 + torch.sin(0.7 * x.double() + 0.3 * y + c) for c in range(3)])[None]
@@ -52,7 +61,10 @@ def test_what_is_written_names_its_format(tmp_path):
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        ({"format": 2}, r"format 2 is newer than what tgdpet [\d.]+ reads \(up to 1\): update tgdpet"),
+        (
+            {"format": 2},
+            r"format 2 is newer than what tgdpet [\d.]+ reads \(up to 1\): update tgdpet",
+        ),
         ({"format": 2, "width": None}, r"format 2 is newer"),  # whatever else a newer card may hold
         ({"format": 0}, r"format: expected a whole number >= 1, got 0"),
         ({"format": "1"}, r"format: expected a whole number >= 1, got '1'"),

@@ -1,4 +1,6 @@
-"""Damaged PETSIRD files: an error that names file and byte, or events whose ids all exist; never anything else."""
+"""Damaged PETSIRD files: an error that names file and byte, or events whose ids all exist; never
+anything else.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +14,27 @@ import pytest
 
 petsird = pytest.importorskip("petsird")
 
-from petsird_files import GRID, TINY, block, header, read_all, study, write  # noqa: E402
-from tgdpet.petsird.read import import_study  # noqa: E402
-from tgdpet.petsird.stream import read_header  # noqa: E402
-from tgdpet.petsird.write import varint  # noqa: E402
-from tgdpet.scanner.cylinder import Scanner  # noqa: E402
+from petsird_files import GRID, TINY, block, header, read_all, study, write
+from tgdpet.petsird.read import import_study
+from tgdpet.petsird.stream import read_header
+from tgdpet.petsird.write import varint
+from tgdpet.scanner.cylinder import Scanner
 
 LIMIT_S = 1.0
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """(content, where the header's fields begin, where the blocks begin) of a file with blocks of every kind."""
+    """(content, where the header's fields begin, where the blocks begin) of a file with blocks of
+    every kind.
+    """
     folder = tmp_path_factory.mktemp("damage")
     interval, whole = (petsird.TimeInterval(start=0, stop=ms) for ms in (10, 2000))
     alive = petsird.AliveTimeFractions(singles_alive_time_fractions=[np.ones(24, np.float32)])
     still = petsird.RigidTransformation(matrix=np.eye(4, dtype=np.float32)[:3])
-    many = [(int(a), int(b), int(t)) for a, b, t in np.random.default_rng(0).integers(0, 5, (20, 3))]
+    many = [
+        (int(a), int(b), int(t)) for a, b, t in np.random.default_rng(0).integers(0, 5, (20, 3))
+    ]
     single = [[petsird.SingleEvent(detection_bin=3, time_offset_in_time_block=70_000)]]
     path = write(folder / "x.petsird", with_tables(header()), [
         block(0, 1000, *many, single_events=single),
@@ -50,7 +56,9 @@ def small(tmp_path_factory):
         block(1000, 2000, *many, delayed_events=block(0, 1, *many[:5]).value.prompt_events),
     ])  # fmt: skip
     content = path.read_bytes()
-    fields = content.index(petsird.BinaryPETSIRDWriter.schema.encode()) + len(petsird.BinaryPETSIRDWriter.schema)
+    fields = content.index(petsird.BinaryPETSIRDWriter.schema.encode()) + len(
+        petsird.BinaryPETSIRDWriter.schema
+    )
     assert len(read_all(path)[0]) == 40
     return content, fields, read_header(path, np.frombuffer(content, np.uint8))[1]
 
@@ -69,7 +77,9 @@ def with_tables(head):
 
 
 def attempt(path, content):
-    """Read it: True when it reads with ids in range, False when it is refused by name; anything else fails."""
+    """Read it: True when it reads with ids in range, False when it is refused by name; anything
+    else fails.
+    """
     path.write_bytes(content)
     start = time.process_time()
     try:
@@ -95,7 +105,9 @@ def test_a_file_cut_at_any_byte_is_refused(small, tmp_path):
 def test_bytes_behind_the_end_are_refused(small, tmp_path):
     path = tmp_path / "more.petsird"
     path.write_bytes(small[0] + b"\0")
-    with pytest.raises(ValueError, match=r"expected the end of the file behind the last time block, got 1 more"):
+    with pytest.raises(
+        ValueError, match=r"expected the end of the file behind the last time block, got 1 more"
+    ):
         read_all(path)
 
 
@@ -108,7 +120,9 @@ def test_changed_bytes_are_refused_or_read_in_range(small, tmp_path, part):
     for trial in range(1000):
         changed = bytearray(content)
         at = int(rng.integers(low, high))
-        changed[at] = int(rng.integers(256)) if trial % 2 else changed[at] ^ (1 << int(rng.integers(8)))
+        changed[at] = (
+            int(rng.integers(256)) if trial % 2 else changed[at] ^ (1 << int(rng.integers(8)))
+        )
         read += attempt(tmp_path / "changed.petsird", bytes(changed))
     assert 0 < read < 1000
 
@@ -123,23 +137,36 @@ def test_changed_bytes_never_break_an_import(small, tmp_path):
         changed[int(rng.integers(fields, len(content)))] ^= 1 << int(rng.integers(8))
         path.write_bytes(changed)
         try:
-            imported += import_study(path, tmp_path / "i", "s", GRID, attenuation=False)["events"] > 0
+            imported += (
+                import_study(path, tmp_path / "i", "s", GRID, attenuation=False)["events"] > 0
+            )
         except ValueError as error:
             assert str(error).startswith(f"{path}: ")
     assert imported > 0
 
 
 def events_of(tail):
-    """Blocks: one list of prompts whose bytes are `tail`, and what closes the block and the stream."""
+    """Blocks: one list of prompts whose bytes are `tail`, and what closes the block and the
+    stream.
+    """
     return b"\1\0\0\1\0\1\1" + tail + b"\0\0\0\0"
 
 
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        (events_of(b"\1\5\1\x80\x80\x80\x80\x80\x01"), "integer below 2.32 in at most five bytes, got a longer one"),
-        (events_of(b"\1\xff\xff\xff\xff\x1f\1\1"), "integer below 2.32 in at most five bytes, got a longer one"),
-        (events_of(b"\xff\xff\xff\xff\x0f\1\1\1"), r"count of at most \d+ prompt events.*got 4294967295"),
+        (
+            events_of(b"\1\5\1\x80\x80\x80\x80\x80\x01"),
+            "integer below 2.32 in at most five bytes, got a longer one",
+        ),
+        (
+            events_of(b"\1\xff\xff\xff\xff\x1f\1\1"),
+            "integer below 2.32 in at most five bytes, got a longer one",
+        ),
+        (
+            events_of(b"\xff\xff\xff\xff\x0f\1\1\1"),
+            r"count of at most \d+ prompt events.*got 4294967295",
+        ),
         (events_of(b"\4\1\1\1"), r"count of at most 2 prompt events.*got 4"),
         (events_of(b"\1\x18\0\0"), "detection bin below 24 in prompt events, got 24"),
         (events_of(b"\1\0\x18\0"), "detection bin below 24 in prompt events, got 24"),
@@ -172,14 +199,19 @@ def test_an_id_out_of_range_is_named_where_it_stands(tmp_path):
     path = write(tmp_path / "x.petsird", header(), [block(0, 1, *events)])
     at = path.read_bytes().index(b"\x18\1\0")
     for size in (1, 64, 1 << 16):
-        with pytest.raises(ValueError, match=rf"byte {at}: expected a detection bin below 24 in prompt events, got 24"):
+        with pytest.raises(
+            ValueError,
+            match=rf"byte {at}: expected a detection bin below 24 in prompt events, got 24",
+        ):
             read_all(path, size)
 
 
 def test_header_with_a_huge_count_is_refused_at_once(tmp_path):
     path = write(tmp_path / "x.petsird", header(), [block(0, 1, (5, 1, 0))])
     content = path.read_bytes()
-    at = content.index(b"\x04ring") + 5 + 1  # number of module types, then the first vector of corners
+    at = (
+        content.index(b"\x04ring") + 5 + 1
+    )  # number of module types, then the first vector of corners
     path.write_bytes(content[: at - 1] + varint(1 << 62) + content[at:])
     with pytest.raises(ValueError, match=rf"byte {at - 1}: expected a count of at most \d+ items"):
         read_all(path)
@@ -188,7 +220,9 @@ def test_header_with_a_huge_count_is_refused_at_once(tmp_path):
 def test_another_schema_is_refused_with_what_to_do(tmp_path):
     path = write(tmp_path / "x.petsird", header(), [])
     path.write_bytes(path.read_bytes().replace(b'"AliveTimeFractions"', b'"AliveTimeFractionz"'))
-    with pytest.raises(ValueError, match=r"byte 9: expected the schema of petsird 0\.12.*write it again with 0\.12"):
+    with pytest.raises(
+        ValueError, match=r"byte 9: expected the schema of petsird 0\.12.*write it again with 0\.12"
+    ):
         read_all(path)
     path.write_bytes(b"yardl\2\0\0\0" + path.read_bytes()[9:])
     with pytest.raises(ValueError, match="byte 5: expected version 1 of the binary format, got 2"):
@@ -219,4 +253,6 @@ def test_memory_does_not_grow_with_the_file(root, tmp_path):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     _, few, many = map(int, done.stdout.split())
     assert (tmp_path / "many.petsird").stat().st_size > 70 << 20
-    assert many - few < 70  # MiB, for 70 MiB more of PETSIRD and 140 MiB more of events; 130 when pages are kept
+    assert (
+        many - few < 70
+    )  # MiB, for 70 MiB more of PETSIRD and 140 MiB more of events; 130 when pages are kept

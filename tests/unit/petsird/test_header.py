@@ -1,4 +1,6 @@
-"""The scanner in a PETSIRD header: the package's own demo read as the package reads it, or refused for its reason."""
+"""The scanner in a PETSIRD header: the package's own demo read as the package reads it, or refused
+for its reason.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +12,21 @@ import pytest
 
 petsird = pytest.importorskip("petsird")
 
-from petsird.helpers import expand_detection_bin as expand  # noqa: E402
-from petsird.helpers import (  # noqa: E402
+from petsird.helpers import expand_detection_bin as expand
+from petsird.helpers import (
     generator,
     get_detection_efficiency,
     get_num_detection_bins,
 )
-from petsird.helpers.geometry import get_detecting_box  # noqa: E402
+from petsird.helpers.geometry import get_detecting_box
 
-from petsird_files import GRID, block, header, read_all, replicated, write  # noqa: E402
-from tgdpet.petsird import scanner, stream  # noqa: E402
-from tgdpet.petsird.read import import_study  # noqa: E402
-from tgdpet.scanner import cylinder  # noqa: E402
+from petsird_files import GRID, block, header, read_all, replicated, write
+from tgdpet.petsird import scanner, stream
+from tgdpet.petsird.read import import_study
+from tgdpet.scanner import cylinder
 
-# the demo's two kinds of module (three energy windows and one), fewer of them, as the package is slow
+# the demo's two kinds of module (three energy windows and one), fewer of them, as the package is
+# slow
 FIRST = replace(generator.mtype0_def, num_crystals_per_module=(2, 2, 3), num_modules_along_ring=8)
 SECOND = replace(generator.mtype1_def, num_crystals_per_module=(1, 2, 4), num_modules_along_ring=6)
 
@@ -34,7 +37,9 @@ def demo(*definitions):
     rng = np.random.default_rng(1)
     for t in range(len(definitions)):
         n = get_num_detection_bins(info, t)
-        info.detection_efficiencies.detection_bin_efficiencies[t] = rng.uniform(0.5, 1.5, n).astype(np.float32).tolist()
+        info.detection_efficiencies.detection_bin_efficiencies[t] = (
+            rng.uniform(0.5, 1.5, n).astype(np.float32).tolist()
+        )
     return petsird.Header(scanner=info)
 
 
@@ -48,7 +53,9 @@ def same_tof(head):
 
 def test_demo_is_refused_as_its_tof_bins_differ_between_types(tmp_path):
     path = write(tmp_path / "x.petsird", demo(FIRST, SECOND), [])
-    with pytest.raises(ValueError, match=r"tof_bin_edges\[1\]\[0\]: only TOF bins that are the same for all pairs"):
+    with pytest.raises(
+        ValueError, match=r"tof_bin_edges\[1\]\[0\]: only TOF bins that are the same for all pairs"
+    ):
         read_all(path)
 
 
@@ -69,7 +76,9 @@ def test_demo_has_the_packages_positions_and_efficiencies(tmp_path, types):
             first, second = limits.offsets[a] + i, limits.offsets[b] + j
             np.testing.assert_allclose(device.detector_mm()[first], centre, atol=1e-3)
             expected = get_detection_efficiency(head.scanner, [a, b], i, j)
-            np.testing.assert_allclose(device.lor_weights([first, second], [second, first]), expected, rtol=1e-6)
+            np.testing.assert_allclose(
+                device.lor_weights([first, second], [second, first]), expected, rtol=1e-6
+            )
             coincident += expected > 0
     assert coincident > 30
     assert device.ring_ids() is None  # three energy windows
@@ -77,11 +86,16 @@ def test_demo_has_the_packages_positions_and_efficiencies(tmp_path, types):
 
 def test_demo_with_one_module_type_is_read(tmp_path, monkeypatch):
     head = same_tof(demo(FIRST))
-    events = [(e.detection_bins[0], e.detection_bins[1], e.tof_idx) for e in generator.get_events(head, [0, 0], 100)]
+    events = [
+        (e.detection_bins[0], e.detection_bins[1], e.tof_idx)
+        for e in generator.get_events(head, [0, 0], 100)
+    ]
     path = write(tmp_path / "x.petsird", head, [block(0, 1000, *events)])
     meta = import_study(path, tmp_path / "i", "s", GRID, attenuation=False)
     assert (meta["events"], meta["not_used"]) == (100, {})
-    assert meta["petsird"]["energy_windows_kev"] == [pytest.approx([450, 516.67, 583.33, 650], abs=0.01)]
+    assert meta["petsird"]["energy_windows_kev"] == [
+        pytest.approx([450, 516.67, 583.33, 650], abs=0.01)
+    ]
     found = read_all(path)[0]
     np.testing.assert_array_equal(found, np.array(events) - [0, 0, 5])
 
@@ -126,7 +140,11 @@ def test_rings_are_found_and_the_axial_middle_is_0(tmp_path):
 
 def test_a_file_without_efficiencies_weighs_all_pairs_alike(tmp_path):
     device = scanner.scanner_of(tmp_path, header(windows=2).scanner)
-    assert device.lor_weights([6, 6, 6], [0, 6, 7]).tolist() == [1, 0, 0]  # 6 and 7 are windows of one crystal
+    assert device.lor_weights([6, 6, 6], [0, 6, 7]).tolist() == [
+        1,
+        0,
+        0,
+    ]  # 6 and 7 are windows of one crystal
 
 
 def edges(*values):
@@ -145,25 +163,51 @@ PAIR = petsird.ModulePairEfficiencies
     ("field", "value", "message"),
     [
         ("tof_bin_edges", edges(-3, -1, 2, 3), "only equal widths are read, got 1 to 3 mm"),
-        ("tof_bin_edges", edges(-2, 0, 2, 4), "only bins symmetric about 0 are read, got -2 to 4 mm"),
+        (
+            "tof_bin_edges",
+            edges(-2, 0, 2, 4),
+            "only bins symmetric about 0 are read, got -2 to 4 mm",
+        ),
         ("tof_bin_edges", edges(1), "at least two rising edges"),
         ("tof_bin_edges", edges(1, -1), "at least two rising edges"),
         ("tof_bin_edges", [], "expected an entry for module type 0, got 0"),
         ("tof_resolution", [[0.0]], "one FWHM above 0 mm"),
         ("event_energy_bin_edges", [petsird.BinEdges()], "expected rising keV"),
-        ("scanner_geometry", petsird.ScannerGeometry(), "at least one module type, got none|1 to 16777216"),
-        ("detection_efficiencies", efficiencies(calibration_factor=np.nan), "calibration_factor: expected above 0"),
+        (
+            "scanner_geometry",
+            petsird.ScannerGeometry(),
+            "at least one module type, got none|1 to 16777216",
+        ),
+        (
+            "detection_efficiencies",
+            efficiencies(calibration_factor=np.nan),
+            "calibration_factor: expected above 0",
+        ),
         (
             "detection_efficiencies",
             efficiencies(calibration_factor=0.0, detection_bin_efficiencies=[[1.0] * 24]),
             "calibration_factor: expected above 0",
         ),
-        ("detection_efficiencies", efficiencies(detection_bin_efficiencies=[[1.0]]), r"expected \[24\].*got \[1\]"),
-        ("detection_efficiencies", efficiencies(detection_bin_efficiencies=[[-1.0] * 24]), "at least 0, got -1"),
-        ("detection_efficiencies", efficiencies(module_pair_sgidlut=[[[[0]]]]), "expected 8 rows, one a module, got 1"),
         (
             "detection_efficiencies",
-            efficiencies(module_pair_sgidlut=LUT, module_pair_efficiencies_vectors=[[[PAIR(values=[[1.0]])]]]),
+            efficiencies(detection_bin_efficiencies=[[1.0]]),
+            r"expected \[24\].*got \[1\]",
+        ),
+        (
+            "detection_efficiencies",
+            efficiencies(detection_bin_efficiencies=[[-1.0] * 24]),
+            "at least 0, got -1",
+        ),
+        (
+            "detection_efficiencies",
+            efficiencies(module_pair_sgidlut=[[[[0]]]]),
+            "expected 8 rows, one a module, got 1",
+        ),
+        (
+            "detection_efficiencies",
+            efficiencies(
+                module_pair_sgidlut=LUT, module_pair_efficiencies_vectors=[[[PAIR(values=[[1.0]])]]]
+            ),
             "sgid 0 and 3 rows of 3 values, got sgid 0 and 1 rows",
         ),
         (
@@ -199,8 +243,13 @@ def test_headers_that_cannot_be_read_are_refused_by_field(tmp_path, field, value
 
 def test_a_transform_that_is_no_motion_is_refused(tmp_path):
     head = header()
-    head.scanner.scanner_geometry.replicated_modules[0].transforms[3] = petsird.RigidTransformation()
-    with pytest.raises(ValueError, match=r"replicated_modules\[0\]\.transforms\[3\]: expected a rotation and a shift"):
+    head.scanner.scanner_geometry.replicated_modules[0].transforms[3] = (
+        petsird.RigidTransformation()
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"replicated_modules\[0\]\.transforms\[3\]: expected a rotation and a shift",
+    ):
         read_all(write(tmp_path / "x.petsird", head, []))
 
 

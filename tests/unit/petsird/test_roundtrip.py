@@ -1,4 +1,6 @@
-"""Studies written as PETSIRD: the package reads what we wrote, byte for byte as it would write it, and so do we."""
+"""Studies written as PETSIRD: the package reads what we wrote, byte for byte as it would write it,
+and so do we.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +14,27 @@ import pytest
 
 petsird = pytest.importorskip("petsird")
 
-from petsird_files import GIVEN, GRID, TINY, block, header, read_all, study, write  # noqa: E402
+from petsird_files import GIVEN, GRID, TINY, block, header, read_all, study, write
 from tgdpet.io import nifti
-from tgdpet.io.files import write_json  # noqa: E402
+from tgdpet.io.files import write_json
 from tgdpet.listmode import events as listmode
 from tgdpet.listmode import study_folder
-from tgdpet.petsird import tiling  # noqa: E402
-from tgdpet.petsird.read import import_study  # noqa: E402
-from tgdpet.petsird.write import export_study  # noqa: E402
-from tgdpet.scanner import cylinder  # noqa: E402
+from tgdpet.petsird import tiling
+from tgdpet.petsird.read import import_study
+from tgdpet.petsird.write import export_study
+from tgdpet.scanner import cylinder
 
 
 def as_stored(events, device=TINY):
-    """(first bin, second bin, TOF) as PETSIRD wants them: the larger bin first, TOF turned with it."""
+    """(first bin, second bin, TOF) as PETSIRD wants them: the larger bin first, TOF turned with
+    it.
+    """
     ids = tiling.tile(device).ids().astype(np.int64)
     a, b = ids[events["det0"]], ids[events["det1"]]
     swap = a < b
-    return np.stack([np.where(swap, b, a), np.where(swap, a, b), np.where(swap, -1, 1) * events["tof"]], axis=1)
+    return np.stack(
+        [np.where(swap, b, a), np.where(swap, a, b), np.where(swap, -1, 1) * events["tof"]], axis=1
+    )
 
 
 @pytest.fixture
@@ -48,7 +54,11 @@ def package_blocks(path):
 def test_package_reads_exactly_our_events(exported):
     events, path = exported
     _, blocks = package_blocks(path)
-    found = [(*e.detection_bins, e.tof_idx - TINY.tof_half_bins) for b in blocks for e in b.value.prompt_events[0][0]]
+    found = [
+        (*e.detection_bins, e.tof_idx - TINY.tof_half_bins)
+        for b in blocks
+        for e in b.value.prompt_events[0][0]
+    ]
     np.testing.assert_array_equal(found, as_stored(events))
     assert [(b.value.time_interval.start, b.value.time_interval.stop) for b in blocks] == [
         (1000 * i, 1000 * (i + 1)) for i in range(5)
@@ -88,7 +98,12 @@ def test_import_gives_the_study_back(exported, tmp_path):
         np.testing.assert_array_equal(after.events[name], stored[:, column])
     assert {k: meta[k] for k in GIVEN} == GIVEN
     assert meta["background"] == before.meta["background"]
-    assert (meta["scan_s"], meta["bmi"], meta["source"], meta["not_used"]) == (5.0, 25.0, "petsird", {})
+    assert (meta["scan_s"], meta["bmi"], meta["source"], meta["not_used"]) == (
+        5.0,
+        25.0,
+        "petsird",
+        {},
+    )
     np.testing.assert_array_equal(after.mu_per_cm, before.mu_per_cm)
     organs = [nifti.read_labels(tmp_path / folder / "organs.nii.gz")[0] for folder in ("s", "i")]
     np.testing.assert_array_equal(*organs)
@@ -101,7 +116,9 @@ def test_scanner_comes_back(exported, tmp_path):
     ids = tiling.tile(TINY).ids()
     np.testing.assert_allclose(device.detector_mm()[ids], TINY.detector_mm(), atol=1e-3)
     i, j = (v.ravel() for v in np.meshgrid(*[np.arange(TINY.n_detectors)] * 2))
-    np.testing.assert_allclose(device.lor_weights(ids[i], ids[j]), TINY.lor_weights(i, j), rtol=1e-6)
+    np.testing.assert_allclose(
+        device.lor_weights(ids[i], ids[j]), TINY.lor_weights(i, j), rtol=1e-6
+    )
     assert device.tof_sigma_mm == pytest.approx(TINY.tof_sigma_mm, rel=1e-6)
     assert device.tof_step_mm == device.tof_bin_mm == pytest.approx(TINY.tof_bin_mm, rel=1e-6)
     assert device.tof_half_bins == TINY.tof_half_bins
@@ -129,12 +146,17 @@ def test_more_events_fall_in_early_blocks_as_the_activity_decays(tmp_path):
 
 def test_imported_study_is_not_exported(tmp_path):
     path = write(tmp_path / "x.petsird", header(), [block(0, 1000, (12, 0, 2))])
-    write_json(tmp_path / "i/listmode.json", import_study(path, tmp_path / "i", "s", GRID, attenuation=False))
+    write_json(
+        tmp_path / "i/listmode.json",
+        import_study(path, tmp_path / "i", "s", GRID, attenuation=False),
+    )
     with pytest.raises(ValueError, match=r"i/scanner\.json: only studies on a cylindrical scanner"):
         export_study(tmp_path / "i", tmp_path / "y.petsird")
 
 
-@pytest.mark.parametrize(("scan_s", "name", "message"), [(5e6, "x.petsird", "2\\^32 ms"), (5.0, "x.bin", r"\.petsird")])
+@pytest.mark.parametrize(
+    ("scan_s", "name", "message"), [(5e6, "x.petsird", "2\\^32 ms"), (5.0, "x.bin", r"\.petsird")]
+)
 def test_export_refuses(tmp_path, scan_s, name, message):
     study(tmp_path / "s", scan_s=scan_s)
     with pytest.raises(ValueError, match=message):
@@ -152,19 +174,42 @@ def test_scripts_take_a_study_out_and_in(root, tmp_path):
     study(tmp_path / "s")
     grid = ["--shape", *map(str, GRID.shape), "--voxel-mm", *map(str, GRID.voxel_mm)]
     run(root, "02_export.py", "--listmode", tmp_path / "s", "--out", tmp_path / "x.petsird")
-    run(root, "02_import.py", "--petsird", tmp_path / "x.petsird", "--study", "s", "--out-dir", tmp_path / "i", *grid)
+    run(
+        root,
+        "02_import.py",
+        "--petsird",
+        tmp_path / "x.petsird",
+        "--study",
+        "s",
+        "--out-dir",
+        tmp_path / "i",
+        *grid,
+    )
     meta = json.loads((tmp_path / "i/listmode.json").read_text())
     assert meta["events"] == 300
     assert sorted(p.rsplit("/", 1)[1] for p in meta["provenance"]["inputs"]) == [
         "x.json", "x.mu.nii.gz", "x.organs.nii.gz", "x.petsird",
     ]  # fmt: skip
-    bad = run(root, "02_import.py", "--petsird", tmp_path / "no", "--study", "s", "--out-dir", tmp_path / "j", code=1)
+    bad = run(
+        root,
+        "02_import.py",
+        "--petsird",
+        tmp_path / "no",
+        "--study",
+        "s",
+        "--out-dir",
+        tmp_path / "j",
+        code=1,
+    )
     assert bad == f"error: {tmp_path}/no: no such PETSIRD file\n"
 
 
 def run(root, script, *args, code=0):
     done = subprocess.run(
-        [sys.executable, root / "scripts" / script, *map(str, args)], capture_output=True, text=True, check=False
+        [sys.executable, root / "scripts" / script, *map(str, args)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == code, done.stderr
     return done.stderr

@@ -1,4 +1,6 @@
-"""What lies beside a PETSIRD file: dose and times, attenuation on any grid, labels, a background an event."""
+"""What lies beside a PETSIRD file: dose and times, attenuation on any grid, labels, a background an
+event.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ import pytest
 
 petsird = pytest.importorskip("petsird")
 
-from petsird_files import BACKGROUND, GIVEN, GRID, block, header, write  # noqa: E402
-from tgdpet.io import nifti  # noqa: E402
-from tgdpet.io.files import write_json  # noqa: E402
-from tgdpet.petsird.read import import_study  # noqa: E402
+from petsird_files import BACKGROUND, GIVEN, GRID, block, header, write
+from tgdpet.io import nifti
+from tgdpet.io.files import write_json
+from tgdpet.petsird.read import import_study
 
 EVENTS = [(12, 0, 2), (13, 1, 2), (23, 2, 1)]
 SHIFT_MM = 7.0  # of the ring scanner's middle from the file's origin
@@ -20,7 +22,11 @@ SHIFT_MM = 7.0  # of the ring scanner's middle from the file's origin
 
 def make(folder, exam=None, given=GIVEN):
     """A file with three events and this exam information and X.json."""
-    path = write(folder / "x.petsird", petsird.Header(scanner=header().scanner, exam=exam), [block(0, 1000, *EVENTS)])
+    path = write(
+        folder / "x.petsird",
+        petsird.Header(scanner=header().scanner, exam=exam),
+        [block(0, 1000, *EVENTS)],
+    )
     (folder / "x.json").unlink()
     if given is not None:
         write_json(folder / "x.json", given)
@@ -34,12 +40,15 @@ def imported(path, attenuation=False):
 def exam(dose=180.0, weight=80.0, code="C-111A1", start="2024-05-01T11:00:00"):
     """Exam information: injection at ten o'clock."""
     drug = petsird.DICOMRadiopharmaceuticalInformation(
-        radionuclide_total_dose=dose, radiopharmaceutical_start_date_time=petsird.DateTime.parse("2024-05-01T10:00:00")
+        radionuclide_total_dose=dose,
+        radiopharmaceutical_start_date_time=petsird.DateTime.parse("2024-05-01T10:00:00"),
     )
     drug.radionuclide_code_sequence.code_value = code
     patient = petsird.DICOMPatientInformation(patients_weight=weight, patients_size=2.0)
     return petsird.ExamInformation(
-        patient=patient, radiopharmaceuticals=[drug], start_of_acquisition=start and petsird.DateTime.parse(start)
+        patient=patient,
+        radiopharmaceuticals=[drug],
+        start_of_acquisition=start and petsird.DateTime.parse(start),
     )
 
 
@@ -65,7 +74,9 @@ def test_the_json_goes_before_the_exam(tmp_path):
     ],
 )
 def test_what_neither_says_is_refused_naming_both(tmp_path, given, key, place):
-    with pytest.raises(ValueError, match=rf"{key} is missing: .*x\.json lacks it.*x\.petsird .{place}"):
+    with pytest.raises(
+        ValueError, match=rf"{key} is missing: .*x\.json lacks it.*x\.petsird .{place}"
+    ):
         imported(make(tmp_path, given, None))
 
 
@@ -77,7 +88,10 @@ def test_what_neither_says_is_refused_naming_both(tmp_path, given, key, place):
         ({"weight": 70}, "unknown key 'weight'.*weight_kg"),
         ({"scan_start_s": -5}, "scan_start_s: expected a number above 0, got -5"),
         ({"background": {"randoms_per_s": 1}}, "background: expected the keys"),
-        ({"background": {**BACKGROUND, "scatter_sigma_mm": [1, 2]}}, "scatter_sigma_mm: expected finite numbers"),
+        (
+            {"background": {**BACKGROUND, "scatter_sigma_mm": [1, 2]}},
+            "scatter_sigma_mm: expected finite numbers",
+        ),
         ({"background": {**BACKGROUND, "scatter_sigma_mm": [1, 2, 0]}}, "widths above 0"),
         ({"background": {**BACKGROUND, "randoms_per_s": -1}}, "strengths of at least 0"),
     ],
@@ -107,17 +121,23 @@ def test_attenuation_is_resampled_from_any_orientation(tmp_path):
     nifti.write_labels(tmp_path / "x.organs.nii.gz", np.where(x > 10, 3, 1), affine)
     imported(path, attenuation=True)
     mu, grid_affine = nifti.read_plain(tmp_path / "i/mu.nii.gz")
-    gx, gy, gz = ((np.arange(n) - (n - 1) / 2) * v for n, v in zip(GRID.shape, GRID.voxel_mm, strict=True))
+    gx, gy, gz = (
+        (np.arange(n) - (n - 1) / 2) * v for n, v in zip(GRID.shape, GRID.voxel_mm, strict=True)
+    )
     plane = gx[:, None, None] * 0.0003 + gy[None, :, None] * 0.0002 + (gz + SHIFT_MM) * 0.0001
     np.testing.assert_allclose(mu, 0.1 + plane, atol=1e-6)
-    np.testing.assert_allclose(grid_affine, nifti.grid_affine(tuple(GRID.shape), tuple(GRID.voxel_mm)))
+    np.testing.assert_allclose(
+        grid_affine, nifti.grid_affine(tuple(GRID.shape), tuple(GRID.voxel_mm))
+    )
     labels = nifti.read_labels(tmp_path / "i/organs.nii.gz")[0]
     np.testing.assert_array_equal(labels[2:], 3 * np.ones((4, 6, 4)) - 2 * (gx[2:, None, None] < 5))
 
 
 def test_outside_the_attenuation_map_there_is_none(tmp_path):
     path = make(tmp_path)
-    nifti.write_plain(tmp_path / "x.mu.nii.gz", np.full((2, 2, 4), 0.1), np.diag([10.0, 10.0, 10.0, 1.0]))
+    nifti.write_plain(
+        tmp_path / "x.mu.nii.gz", np.full((2, 2, 4), 0.1), np.diag([10.0, 10.0, 10.0, 1.0])
+    )
     imported(path, attenuation=True)
     mu = nifti.read_plain(tmp_path / "i/mu.nii.gz")[0]
     assert mu[3, 3, 2] == pytest.approx(0.1)
@@ -158,7 +178,9 @@ def test_background_of_each_event_is_taken_along(tmp_path):
 def test_background_that_fits_no_event_is_refused(tmp_path, values):
     path = make(tmp_path)
     np.save(tmp_path / "x.background.npy", np.array(values))
-    with pytest.raises(ValueError, match=r"x\.background\.npy: expected 3 numbers of at least 0, one an event"):
+    with pytest.raises(
+        ValueError, match=r"x\.background\.npy: expected 3 numbers of at least 0, one an event"
+    ):
         imported(path)
 
 
@@ -169,7 +191,9 @@ def test_background_with_events_left_out_is_refused(tmp_path):
     )
     path = write(tmp_path / "x.petsird", head, [block(0, 1000, *EVENTS)])
     np.save(tmp_path / "x.background.npy", np.ones(3))
-    with pytest.raises(ValueError, match="1 events of .* lie on pairs without efficiency; remove them from both"):
+    with pytest.raises(
+        ValueError, match="1 events of .* lie on pairs without efficiency; remove them from both"
+    ):
         imported(path)
 
 

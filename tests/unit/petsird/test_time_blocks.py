@@ -1,4 +1,6 @@
-"""What PETSIRD's blocks beside prompts mean for a study: honoured, counted, or refused in a sentence."""
+"""What PETSIRD's blocks beside prompts mean for a study: honoured, counted, or refused in a
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ import pytest
 
 petsird = pytest.importorskip("petsird")
 
-from petsird_files import GRID, block, header, prompts, read_all, turn, write  # noqa: E402
-from tgdpet.constants import FDG_HALF_LIFE_S  # noqa: E402
-from tgdpet.petsird.read import import_study, times  # noqa: E402
-from tgdpet.scanner import cylinder  # noqa: E402
+from petsird_files import GRID, block, header, prompts, read_all, turn, write
+from tgdpet.constants import FDG_HALF_LIFE_S
+from tgdpet.petsird.read import import_study, times
+from tgdpet.scanner import cylinder
 
 EVENT = (12, 0, 2)
 
@@ -34,13 +36,17 @@ def interval(start, stop):
 
 def dead_time(start, stop, singles=(), pairs=None):
     """A dead-time block for one module type."""
-    fractions = petsird.AliveTimeFractions(singles_alive_time_fractions=[np.array(singles, np.float32)])
+    fractions = petsird.AliveTimeFractions(
+        singles_alive_time_fractions=[np.array(singles, np.float32)]
+    )
     if pairs is not None:
         array = np.empty(1, object)
         array[0] = pairs
         fractions.module_pair_alive_time_fractions = [[array]]
     return petsird.TimeBlock.DeadTimeTimeBlock(
-        petsird.DeadTimeTimeBlock(time_interval=interval(start, stop), alive_time_fractions=fractions)
+        petsird.DeadTimeTimeBlock(
+            time_interval=interval(start, stop), alive_time_fractions=fractions
+        )
     )
 
 
@@ -57,14 +63,21 @@ def gantry(*transforms):
 
 
 def test_time_is_that_of_the_blocks_without_their_gaps(tmp_path):
-    meta = imported(tmp_path, [block(0, 1000, EVENT), block(1000, 2000, EVENT), block(600_000, 700_000, EVENT)])
+    meta = imported(
+        tmp_path, [block(0, 1000, EVENT), block(1000, 2000, EVENT), block(600_000, 700_000, EVENT)]
+    )
     assert meta["scan_s"] == 102.0
     assert meta["effective_s"] == pytest.approx(decayed((0, 2), (600, 700)), rel=1e-12)
     assert meta["petsird"]["event_blocks"] == 3
 
 
 @pytest.mark.parametrize(
-    "spans", [[(0, 1000), (0, 1000), (500, 2000)], [(0, 2000), (500, 1000), (1500, 1800)], [(0, 1000), (1000, 2000)]]
+    "spans",
+    [
+        [(0, 1000), (0, 1000), (500, 2000)],
+        [(0, 2000), (500, 1000), (1500, 1800)],
+        [(0, 1000), (1000, 2000)],
+    ],
 )
 def test_blocks_that_overlap_count_their_time_once(tmp_path, spans):
     meta = imported(tmp_path, [block(*span, EVENT) for span in spans])
@@ -72,7 +85,9 @@ def test_blocks_that_overlap_count_their_time_once(tmp_path, spans):
 
 
 def test_blocks_without_duration_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="expected time blocks that last, got none of more than 0 ms"):
+    with pytest.raises(
+        ValueError, match="expected time blocks that last, got none of more than 0 ms"
+    ):
         imported(tmp_path, [block(5, 5, EVENT)])
 
 
@@ -102,11 +117,20 @@ def test_uniform_dead_time_shortens_the_effective_time(tmp_path):
         ([dead_time(0, 2000, [np.nan] * 24)], "above 0 and at most 1, got nan"),
         ([dead_time(0, 2000, [1.5] * 24)], "above 0 and at most 1, got 1.5"),
         ([dead_time(0, 500, [0.9] * 24)], "cover 500 of 1000 ms of events"),
-        ([dead_time(0, 900, [0.9] * 24), dead_time(800, 2000, [0.8] * 24)], "dead-time blocks overlap"),
-        ([bed(turn(0, 0)), bed(turn(0, 30.0), 500)], "the bed moves during the scan.*0, 30.0.*each position"),
+        (
+            [dead_time(0, 900, [0.9] * 24), dead_time(800, 2000, [0.8] * 24)],
+            "dead-time blocks overlap",
+        ),
+        (
+            [bed(turn(0, 0)), bed(turn(0, 30.0), 500)],
+            "the bed moves during the scan.*0, 30.0.*each position",
+        ),
         ([bed(petsird.RigidTransformation())], "expected a rigid transformation"),
         ([gantry(turn(0, 0)), gantry(turn(0.1, 0))], "the gantry moves during the scan"),
-        ([gantry(turn(0, 0), turn(0, 0))], "expected 1 gantry transforms, one a module type, got 2"),
+        (
+            [gantry(turn(0, 0), turn(0, 0))],
+            "expected 1 gantry transforms, one a module type, got 2",
+        ),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(tmp_path, blocks, message):
@@ -121,13 +145,22 @@ def test_triples_and_quadruples_are_refused_where_there_are_any(tmp_path, name, 
     for _ in range(depth + 1):
         nested, empty = [nested], [empty]
     assert imported(tmp_path, [block(0, 1000, EVENT, **{name: empty})])["events"] == 1
-    with pytest.raises(ValueError, match=rf"7 {name.replace('_', ' ')}; only coincidences of two are read"):
+    with pytest.raises(
+        ValueError, match=rf"7 {name.replace('_', ' ')}; only coincidences of two are read"
+    ):
         imported(tmp_path, [block(0, 1000, EVENT, **{name: nested})])
 
 
 def test_a_bed_and_a_gantry_that_stay_are_kept(tmp_path):
-    blocks = [bed(turn(0, 30.0)), gantry(turn(np.pi / 2, 7.0)), block(0, 1000, EVENT), bed(turn(0, 30.0), 900)]
-    plain = cylinder.read((tmp_path / "0", imported(tmp_path / "0", [block(0, 1000, EVENT)]))[0] / "i/scanner.json")
+    blocks = [
+        bed(turn(0, 30.0)),
+        gantry(turn(np.pi / 2, 7.0)),
+        block(0, 1000, EVENT),
+        bed(turn(0, 30.0), 900),
+    ]
+    plain = cylinder.read(
+        (tmp_path / "0", imported(tmp_path / "0", [block(0, 1000, EVENT)]))[0] / "i/scanner.json"
+    )
     meta = imported(tmp_path, blocks)
     assert meta["petsird"]["bed_transform"][2] == [0, 0, 1, 30]
     assert meta["not_used"] == {"bed position (images stay in the gantry's frame)": 1}
@@ -138,8 +171,12 @@ def test_a_bed_and_a_gantry_that_stay_are_kept(tmp_path):
 
 
 def test_what_is_not_used_is_counted(tmp_path):
-    singles = [[petsird.SingleEvent(detection_bin=i, time_offset_in_time_block=1 << 31) for i in range(5)]]
-    signal = petsird.ExternalSignalTimeBlock(time_interval=interval(0, 0), signal_id=4, signal_values=[1.0])
+    singles = [
+        [petsird.SingleEvent(detection_bin=i, time_offset_in_time_block=1 << 31) for i in range(5)]
+    ]
+    signal = petsird.ExternalSignalTimeBlock(
+        time_interval=interval(0, 0), signal_id=4, signal_values=[1.0]
+    )
     histogram = petsird.SinglesHistogramTimeBlock(
         time_interval=interval(0, 1000), singles_per_singles_unit_histogram=[[1, 1 << 40], []]
     )
@@ -149,7 +186,11 @@ def test_what_is_not_used_is_counted(tmp_path):
         block(0, 1000, EVENT, single_events=singles),
     ]
     meta = imported(tmp_path, blocks)
-    assert meta["not_used"] == {"single events": 5, "singles histogram blocks": 1, "external signal blocks": 1}
+    assert meta["not_used"] == {
+        "single events": 5,
+        "singles histogram blocks": 1,
+        "external signal blocks": 1,
+    }
     assert read_all(tmp_path / "x.petsird")[1].others.histogram_counts == 1 + (1 << 40)
 
 
@@ -165,7 +206,10 @@ def test_events_on_pairs_without_efficiency_are_dropped_and_counted(tmp_path):
     meta = imported(tmp_path, [block(0, 1000, *events)], head)
     kept = np.load(tmp_path / "i/events.npy")
     assert kept.tolist() == [(12, 0, -2), (23, 1, 2)]
-    assert (meta["events"], meta["not_used"]) == (2, {"prompt events on pairs without efficiency": 4})
+    assert (meta["events"], meta["not_used"]) == (
+        2,
+        {"prompt events on pairs without efficiency": 4},
+    )
 
 
 def test_delayeds_give_the_randoms_rate_and_singles(tmp_path):
@@ -174,7 +218,11 @@ def test_delayeds_give_the_randoms_rate_and_singles(tmp_path):
     at = np.arange(24) // 3
     i, j = np.nonzero(at[:, None] - at[None, :] >= 2)
     rate = 500 * singles[i] * singles[j]
-    delayed = [(int(a), int(b), int(t)) for a, b, n in zip(i, j, rng.poisson(rate), strict=True) for t in range(n)]
+    delayed = [
+        (int(a), int(b), int(t))
+        for a, b, n in zip(i, j, rng.poisson(rate), strict=True)
+        for t in range(n)
+    ]
     delayed = [(a, b, t % 5) for a, b, t in delayed]
     head = header()
     head.scanner.detection_efficiencies = petsird.DetectionEfficiencies(
@@ -187,9 +235,16 @@ def test_delayeds_give_the_randoms_rate_and_singles(tmp_path):
     assert found.mean() == pytest.approx(1)
     np.testing.assert_allclose(found, singles / singles.mean(), rtol=0.06)
     per_s = meta["background"]["randoms_per_s"]
-    assert per_s * found[12] * found[0] * 5 * 10 == pytest.approx(500 * singles[12] * singles[0], rel=0.06)
-    assert per_s * device.random_cells(found) * meta["effective_s"] == pytest.approx(len(delayed), rel=1e-12)
-    assert (meta["background"]["scatter_bq"], meta["petsird"]["delayed_events"]) == (0, len(delayed))
+    assert per_s * found[12] * found[0] * 5 * 10 == pytest.approx(
+        500 * singles[12] * singles[0], rel=0.06
+    )
+    assert per_s * device.random_cells(found) * meta["effective_s"] == pytest.approx(
+        len(delayed), rel=1e-12
+    )
+    assert (meta["background"]["scatter_bq"], meta["petsird"]["delayed_events"]) == (
+        0,
+        len(delayed),
+    )
 
 
 def test_events_with_the_smaller_bin_first_are_read_as_they_stand(tmp_path):

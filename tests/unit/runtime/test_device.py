@@ -19,7 +19,9 @@ def test_numbers_that_are_too_small_to_be_normal_count_as_zero():
 
 
 def page_faults(pick):
-    """Of blocks of 1 to 24 MB, each larger than any freed before (glibc keeps none), in a process of its own."""
+    """Of blocks of 1 to 24 MB, each larger than any freed before (glibc keeps none), in a process
+    of its own.
+    """
     code = (
         "import resource, torch\n"
         f"from tgdpet.runtime import device\n{pick}\n"
@@ -28,7 +30,11 @@ def page_faults(pick):
         "for megabytes in range(1, 25): torch.ones(megabytes << 18)\n"
         "print(count() - before)"
     )
-    return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+    return int(
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        ).stdout
+    )
 
 
 def test_freed_memory_is_kept(monkeypatch):

@@ -22,7 +22,9 @@ from tgdpet.runtime.distributed import World
 from tgdpet.training import jobs
 from training_cases import SETTINGS, network, write_index
 
-OPTIONS = arguments.to_options(replace(SETTINGS, epochs=4, batch=5)).split()  # 16 slices: batches of 5, and one of 1
+OPTIONS = arguments.to_options(
+    replace(SETTINGS, epochs=4, batch=5)
+).split()  # 16 slices: batches of 5, and one of 1
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
@@ -32,7 +34,13 @@ def command(root, script, *words, launch=()):
 
 
 def run(*args, more=(), **options):
-    done = subprocess.run([*command(*args, **options), *more], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        [*command(*args, **options), *more],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done
 
@@ -57,7 +65,10 @@ def test_a_batch_is_parted_whole_and_weighted_by_size():
 
 def test_alone_nothing_is_spread(index):
     model = network()
-    with distributed.joined(torch.device("cpu")) as world, world.spread(model, torch.device("cpu")) as spread:
+    with (
+        distributed.joined(torch.device("cpu")) as world,
+        world.spread(model, torch.device("cpu")) as spread,
+    ):
         assert world == World() and spread is model
         assert world.mean(torch.tensor([2.0])) == 2.0
 
@@ -86,7 +97,16 @@ def test_a_process_without_a_gpu_is_refused(monkeypatch):
 @pytest.mark.slow
 def test_two_processes_have_the_curve_of_one(root, tmp_path, index):
     for name, launch in [("one", ()), ("two", TWO)]:
-        words = ("--dataset", index, "--name", "net", "--width", "0.0625", "--out", tmp_path / f"{name}.safetensors")
+        words = (
+            "--dataset",
+            index,
+            "--name",
+            "net",
+            "--width",
+            "0.0625",
+            "--out",
+            tmp_path / f"{name}.safetensors",
+        )
         run(root, "05_train.py", *words, launch=launch)
     one, two = (curve(tmp_path / f"{n}_log.csv") for n in ("one", "two"))
     np.testing.assert_allclose(two, one, rtol=1e-4)
@@ -105,7 +125,9 @@ def test_two_processes_keep_useful_kernels_and_the_curve(root, tmp_path, index):
         run(root, "07_adapt.py", "--dataset", index, "--name", "net", "--base", base, "--scores", table,
             "--method", "tgd", "--fraction", "0.5", "--batchnorm", "train",
             "--out", tmp_path / f"{name}.safetensors", launch=launch)  # fmt: skip
-    np.testing.assert_allclose(curve(tmp_path / "two_log.csv"), curve(tmp_path / "one_log.csv"), rtol=1e-4)
+    np.testing.assert_allclose(
+        curve(tmp_path / "two_log.csv"), curve(tmp_path / "one_log.csv"), rtol=1e-4
+    )
     assert json.loads((tmp_path / "two.json").read_text())["useful_unchanged"]
 
 
@@ -117,7 +139,9 @@ def test_two_processes_stopped_together_go_on_together(root, tmp_path, index):
                 "--out", tmp_path / f"{name}.safetensors")  # fmt: skip
 
     cut = subprocess.Popen(
-        [*command(root, "05_train.py", *words("cut"), launch=TWO), "--epochs", "40"], stderr=subprocess.PIPE, text=True
+        [*command(root, "05_train.py", *words("cut"), launch=TWO), "--epochs", "40"],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     while not (tmp_path / "cut.ckpt").exists():
         assert cut.poll() is None, cut.stderr.read()[-2000:]
@@ -134,7 +158,11 @@ def test_two_processes_stopped_together_go_on_together(root, tmp_path, index):
 
 def test_synced_statistics_of_one_process_are_those_of_batch_norm(monkeypatch):
     monkeypatch.setattr(distributed.distributed, "all_reduce", lambda _: None)
-    for plain in (nn.BatchNorm2d(3), nn.BatchNorm2d(3, affine=False), nn.BatchNorm2d(3, momentum=None)):
+    for plain in (
+        nn.BatchNorm2d(3),
+        nn.BatchNorm2d(3, affine=False),
+        nn.BatchNorm2d(3, momentum=None),
+    ):
         synced = type(plain)(3, affine=plain.affine, momentum=plain.momentum)
         synced.__class__ = distributed._synced(type(plain))
         inputs = [(100 + 5 * torch.randn(4, 3, 6, 5)).requires_grad_() for _ in range(2)]

@@ -28,7 +28,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_log_gets_a_line_every_ten_seconds(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_gets_a_line_every_ten_seconds(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Progress(200, "reconstruct a", "events") as bar:
         for _ in range(50):
             clock.now += 1
@@ -40,15 +42,21 @@ def test_a_log_gets_a_line_every_ten_seconds(clock: Clock, capsys: pytest.Captur
     assert len(capsys.readouterr().err.splitlines()) == 1, "the last line says that it is done"
 
 
-def test_after_a_minute_a_log_gets_a_line_a_minute(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_after_a_minute_a_log_gets_a_line_a_minute(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Progress(10_000, "train a", "steps") as bar:
         for _ in range(300):
             clock.now += 1
             bar.update(1)
-    assert len(capsys.readouterr().err.splitlines()) == 6 + 4 + 1  # of the first minute, the later ones, the end
+    assert (
+        len(capsys.readouterr().err.splitlines()) == 6 + 4 + 1
+    )  # of the first minute, the later ones, the end
 
 
-def test_a_process_that_is_not_the_first_shows_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_process_that_is_not_the_first_shows_nothing(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Progress(10, "x", show=False) as bar:
         clock.now += 30
         bar.update(10)
@@ -62,7 +70,9 @@ def test_quick_work_says_nothing(clock: Clock, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == ""
 
 
-def test_work_that_failed_is_not_reported_as_done(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_work_that_failed_is_not_reported_as_done(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(ValueError), Progress(10, "x") as bar:
         bar.update(1)
         clock.now += 30
@@ -70,7 +80,9 @@ def test_work_that_failed_is_not_reported_as_done(clock: Clock, capsys: pytest.C
     assert capsys.readouterr().err == ""
 
 
-def test_before_anything_is_done_no_time_is_promised(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_before_anything_is_done_no_time_is_promised(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Progress(10, "x") as bar:
         clock.now += 11
         bar.update(0)
@@ -78,13 +90,16 @@ def test_before_anything_is_done_no_time_is_promised(clock: Clock, capsys: pytes
 
 
 @pytest.mark.parametrize(
-    ("number", "text"), [(9999, "9999"), (12_345, "12.3k"), (4.2e6, "4.2M"), (3.14e9, "3.1G"), (0.5, "0.5")]
+    ("number", "text"),
+    [(9999, "9999"), (12_345, "12.3k"), (4.2e6, "4.2M"), (3.14e9, "3.1G"), (0.5, "0.5")],
 )
 def test_large_numbers_are_short(number: float, text: str) -> None:
     assert progress._short(number) == text
 
 
-def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_a_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with Progress(4, "train", "steps") as bar:
         for _ in range(4):

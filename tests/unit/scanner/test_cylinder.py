@@ -23,7 +23,9 @@ def test_detectors_lie_on_a_centred_cylinder(device: Scanner) -> None:
     assert at.shape == (device.n_detectors, 3) == (device.rings * device.crystals_per_ring, 3)
     np.testing.assert_allclose(np.hypot(at[:, 0], at[:, 1]), device.radius_mm, rtol=1e-6)
     np.testing.assert_allclose(at.mean(axis=0), 0, atol=1e-3)
-    assert at[:, 2].max() - at[:, 2].min() == pytest.approx(device.axial_mm - device.ring_pitch_mm, rel=1e-6)
+    assert at[:, 2].max() - at[:, 2].min() == pytest.approx(
+        device.axial_mm - device.ring_pitch_mm, rel=1e-6
+    )
 
 
 def test_detector_numbers_count_crystals_then_rings() -> None:
@@ -72,7 +74,10 @@ def test_fewer_or_more_rings_keep_all_their_pairs_unless_told() -> None:
     for rings in (8, 50):
         device = cylinder.from_choice(ScannerChoice(rings=rings))
         assert device.max_ring_difference == rings - 1 and device.n_ring_pairs == rings**2
-    assert cylinder.from_choice(ScannerChoice(rings=8, max_ring_difference=2)).n_ring_pairs == 8 + 2 * 7 + 2 * 6
+    assert (
+        cylinder.from_choice(ScannerChoice(rings=8, max_ring_difference=2)).n_ring_pairs
+        == 8 + 2 * 7 + 2 * 6
+    )
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -81,18 +86,28 @@ def test_round_trip(tmp_path: Path) -> None:
     assert cylinder.read(tmp_path / "scanner.json") == device
 
 
-@pytest.mark.parametrize("change", [{"rings": None}, {"colour": 1}, {"kind": None}, {"kind": "cube"}])
-def test_a_missing_or_unknown_figure_is_named(tmp_path: Path, change: dict[str, int | str | None]) -> None:
+@pytest.mark.parametrize(
+    "change", [{"rings": None}, {"colour": 1}, {"kind": None}, {"kind": "cube"}]
+)
+def test_a_missing_or_unknown_figure_is_named(
+    tmp_path: Path, change: dict[str, int | str | None]
+) -> None:
     values = {"kind": "cylinder", **dataclasses.asdict(DEMO), **change}
-    (tmp_path / "scanner.json").write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
+    (tmp_path / "scanner.json").write_text(
+        json.dumps({k: v for k, v in values.items() if v is not None})
+    )
     with pytest.raises(ValueError, match=r"scanner\.json: expected the keys"):
         cylinder.read(tmp_path / "scanner.json")
 
 
 def test_the_clinical_scanner_counts_as_published_ones_do() -> None:
-    """A line of 700 mm in air (NEMA NU 2-2018): 5 to 20 counts/s per kBq in Hsu et al. 2017 (J Nucl Med 58:1511)."""
+    """A line of 700 mm in air (NEMA NU 2-2018): 5 to 20 counts/s per kBq in Hsu et al. 2017 (J Nucl
+    Med 58:1511).
+    """
     device = PRESETS["clinical"]
     z = np.linspace(-device.axial_mm / 2, device.axial_mm / 2, 2001)
     half = device.axial_mm / 2 - np.abs(z)
-    seen = device.efficiency**2 * half / np.hypot(half, device.radius_mm)  # both photons of a decay on the axis
+    seen = (
+        device.efficiency**2 * half / np.hypot(half, device.radius_mm)
+    )  # both photons of a decay on the axis
     assert 1000 * np.trapezoid(seen, z) / 700 == pytest.approx(13, rel=0.05)

@@ -13,14 +13,21 @@ from tgdpet.scanner import cylinder, tabulated
 
 
 def ring(modules=6, elements=4, rings=3, windows=1):
-    """A scanner of random efficiencies: modules around the axis, groups by their distance, none with neighbours."""
+    """A scanner of random efficiencies: modules around the axis, groups by their distance, none
+    with neighbours.
+    """
     rng = np.random.default_rng(0)
     n = modules * elements * rings
     angle = 2 * np.pi * np.arange(modules * elements) / (modules * elements)
     xy = 100 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    at = np.concatenate([np.column_stack([xy, np.full(len(xy), 5.0 * (k - (rings - 1) / 2))]) for k in range(rings)])
+    at = np.concatenate(
+        [np.column_stack([xy, np.full(len(xy), 5.0 * (k - (rings - 1) / 2))]) for k in range(rings)]
+    )
     crystal = np.tile(np.arange(modules * elements), rings)
-    module, element = crystal // elements, crystal % elements * rings + np.repeat(np.arange(rings), modules * elements)
+    module, element = (
+        crystal // elements,
+        crystal % elements * rings + np.repeat(np.arange(rings), modules * elements),
+    )
     order = np.lexsort((element, module))  # ids run through modules, as PETSIRD's do
     gap = np.abs(np.subtract.outer(np.arange(modules), np.arange(modules)))
     gap = np.minimum(gap, modules - gap)
@@ -47,9 +54,13 @@ def test_weights_are_the_product_of_their_parts():
         g = device.group[device.module[a], device.module[b]]
         expected = 0.0
         if g >= 0:
-            pair = device.pair_efficiency[device.group_start[g] + 12 * device.place[a] + device.place[b]]
+            pair = device.pair_efficiency[
+                device.group_start[g] + 12 * device.place[a] + device.place[b]
+            ]
             expected = 2.5 * float(device.efficiency[a]) * float(device.efficiency[b]) * float(pair)
-        assert device.lor_weights(np.array([i]), np.array([j]))[0] == pytest.approx(expected, rel=1e-12)
+        assert device.lor_weights(np.array([i]), np.array([j]))[0] == pytest.approx(
+            expected, rel=1e-12
+        )
 
 
 def test_weights_are_symmetric_and_packed_tables_agree():
@@ -67,7 +78,9 @@ def test_weights_are_symmetric_and_packed_tables_agree():
 
 def test_windows_of_one_element_are_no_pair():
     device = replace(
-        ring(), group=np.zeros((6, 6), np.int32), position_mm=np.repeat(ring().position_mm[::2], 2, axis=0)
+        ring(),
+        group=np.zeros((6, 6), np.int32),
+        position_mm=np.repeat(ring().position_mm[::2], 2, axis=0),
     )
     assert device.lor_weights(np.array([1, 1]), np.array([0, 1])).tolist() == [0, 0]
     assert not Coincidence(device).seen(np.array([[1, 0, 0], [1, 1, 0]], np.int32)).any()
@@ -79,7 +92,9 @@ def test_random_cells_are_those_of_pairs_with_a_weight():
     singles = np.random.default_rng(1).uniform(0.5, 2, device.n_detectors)
     seen = (device.lor_weights(i, j) > 0) & (i > j)
     assert device.random_cells(None) == 8 * seen.sum()
-    assert device.random_cells(singles) == pytest.approx(8 * (singles[i] * singles[j] * seen).sum(), rel=1e-12)
+    assert device.random_cells(singles) == pytest.approx(
+        8 * (singles[i] * singles[j] * seen).sum(), rel=1e-12
+    )
 
 
 def test_partners_are_the_detectors_of_modules_in_coincidence():
@@ -136,7 +151,9 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"scanner\.json: expected the keys"):
         tabulated.read(tmp_path)
     write_json(tmp_path / "scanner.json", {**values, "tof_bin_mm": "10"})
-    with pytest.raises(ValueError, match=r"scanner\.json: tof_bin_mm: expected a finite number, got '10'"):
+    with pytest.raises(
+        ValueError, match=r"scanner\.json: tof_bin_mm: expected a finite number, got '10'"
+    ):
         tabulated.read(tmp_path)
     write_json(tmp_path / "scanner.json", values)
     content = (tmp_path / "detectors.npz").read_bytes()
@@ -154,7 +171,11 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     [
         ("module", np.full(72, 6, np.int32), "module: expected 0 to 5, got 6 to 6"),
         ("group", np.full((6, 6), 2, np.int32), "group: expected -1 to 1, got 2 to 2"),
-        ("place", np.full(72, 12, np.int32), "pair_efficiency: 288 values, but indexed out of them"),
+        (
+            "place",
+            np.full(72, 12, np.int32),
+            "pair_efficiency: 288 values, but indexed out of them",
+        ),
         ("place", np.full(72, -1, np.int32), ".*indexed out of them"),
         ("efficiency", np.full(72, np.nan, np.float32), "efficiency: expected finite numbers"),
         ("efficiency", np.ones(71, np.float32), r"efficiency: expected shape \(72,\), got \(71,\)"),

@@ -48,7 +48,9 @@ def test_organs_take_up_and_stop_what_they_should(whole: Phantom):
 def test_the_liver_lies_on_the_patients_right(whole: Phantom):
     x, _y, z = (v.mean() for v in np.nonzero(whole.labels == ORGANS["liver"]))
     affine = nifti.grid_affine(SHAPE, VOXEL)
-    assert affine[0, 0] * x + affine[0, 3] == pytest.approx(60, abs=3)  # RAS: +x is the patient's right
+    assert affine[0, 0] * x + affine[0, 3] == pytest.approx(
+        60, abs=3
+    )  # RAS: +x is the patient's right
     spleen = np.nonzero(whole.labels == ORGANS["spleen"])[0].mean()
     assert x > spleen and abs(z - np.nonzero(whole.labels == ORGANS["spleen"])[2].mean()) < 3
 
@@ -66,7 +68,9 @@ def test_gas_takes_up_nothing(whole: Phantom):
     assert (whole.mu_per_cm[bowel & (whole.suv == 0)] < 0.06).all()
 
 
-def flip(array: np.ndarray, affine: np.ndarray, axes: tuple[int, ...], order: tuple[int, ...]) -> tuple[Any, Any]:
+def flip(
+    array: np.ndarray, affine: np.ndarray, axes: tuple[int, ...], order: tuple[int, ...]
+) -> tuple[Any, Any]:
     """The same volume with some axes backwards and in another order."""
     change = np.eye(4)
     for a in axes:
@@ -75,11 +79,17 @@ def flip(array: np.ndarray, affine: np.ndarray, axes: tuple[int, ...], order: tu
 
 
 @pytest.mark.parametrize("ct", [True, False], ids=["ct", "labels alone"])
-@pytest.mark.parametrize(("axes", "order"), [((0, 1), (0, 1, 2)), ((2,), (2, 0, 1)), ((0, 1, 2), (1, 0, 2))])
-def test_orientation_does_not_matter(folder: Path, tmp_path: Path, whole: Phantom, ct: bool, axes: Any, order: Any):
+@pytest.mark.parametrize(
+    ("axes", "order"), [((0, 1), (0, 1, 2)), ((2,), (2, 0, 1)), ((0, 1, 2), (1, 0, 2))]
+)
+def test_orientation_does_not_matter(
+    folder: Path, tmp_path: Path, whole: Phantom, ct: bool, axes: Any, order: Any
+):
     for name in ("labels", "ct") if ct else ("labels",):
         image: Any = nib.load(folder / f"{name}.nii.gz")
-        save(tmp_path / f"{name}.nii.gz", *flip(np.asarray(image.dataobj), image.affine, axes, order))
+        save(
+            tmp_path / f"{name}.nii.gz", *flip(np.asarray(image.dataobj), image.affine, axes, order)
+        )
     if not ct:
         whole = make(write(tmp_path / "plain", ct=False, voxel=(3.0, 3.0, 3.0)), "test_high_bmi")
     turned = make(tmp_path, "test_high_bmi")
@@ -98,14 +108,20 @@ def test_voxel_size_and_oblique_grids_do_not_matter(tmp_path: Path, folder: Path
     for name in ("liver", "spleen", "kidney", "marrow"):
         count, centre_mm = [], []
         for labels, affine in found:
-            where = np.argwhere(labels[:, :, 8:-8] == ORGANS[name]) + [0, 0, 8]  # a turned box ends elsewhere
+            where = np.argwhere(labels[:, :, 8:-8] == ORGANS[name]) + [
+                0,
+                0,
+                8,
+            ]  # a turned box ends elsewhere
             count.append(len(where))
             centre_mm.append(affine[:3, :3] @ where.mean(axis=0) + affine[:3, 3])
         assert count[1] == pytest.approx(count[0], rel=0.12)
         assert np.abs(centre_mm[1] - centre_mm[0]).max() < 5
 
 
-def test_a_ct_on_another_grid_is_sampled_where_it_lies(folder: Path, tmp_path: Path, whole: Phantom):
+def test_a_ct_on_another_grid_is_sampled_where_it_lies(
+    folder: Path, tmp_path: Path, whole: Phantom
+):
     (tmp_path / "labels.nii.gz").write_bytes((folder / "labels.nii.gz").read_bytes())
     affine, points = grid(voxel=(4.0, 3.0, 2.5))
     save(tmp_path / "ct.nii", patient(points)[1].astype(np.float32), affine)
@@ -116,7 +132,14 @@ def test_a_ct_on_another_grid_is_sampled_where_it_lies(folder: Path, tmp_path: P
 
 def test_labels_alone_give_soft_tissue_and_a_rim_of_fat(tmp_path: Path):
     phantom = make(write(tmp_path, ct=False) / "labels.nii.gz", "test_high_bmi")
-    for name, mu in (("liver", 0.096), ("lung", 0.028), ("marrow", 0.12), ("fat", 0.09), ("body", 0.096), ("air", 0)):
+    for name, mu in (
+        ("liver", 0.096),
+        ("lung", 0.028),
+        ("marrow", 0.12),
+        ("fat", 0.09),
+        ("body", 0.096),
+        ("air", 0),
+    ):
         where = phantom.labels == ORGANS[name]
         assert where.any() and (phantom.mu_per_cm[where] == np.float32(mu)).all()
     liver = phantom.labels == ORGANS["liver"]
@@ -129,21 +152,29 @@ def test_where_the_grid_ends(folder: Path, role: str):
     found = anatomy.read(folder)
     for n in (20, 44, 60):
         affine = anatomy.grid_to_mm(found, role, (*SHAPE[:2], n), VOXEL)
-        middle = affine[:3, :3] @ [(SHAPE[0] - 1) / 2, (SHAPE[1] - 1) / 2, (n - 1) / 2] + affine[:3, 3] - OFFSET
+        middle = (
+            affine[:3, :3] @ [(SHAPE[0] - 1) / 2, (SHAPE[1] - 1) / 2, (n - 1) / 2]
+            + affine[:3, 3]
+            - OFFSET
+        )
         assert middle[:2] == pytest.approx([0, 0], abs=3)
         low, high = middle[2] - n * 2.5, middle[2] + n * 2.5
         if "bladder" in role or "catheter" in role:
             assert n == 20 or low <= -75 - 28 - anatomy.BLADDER_MARGIN_MM + 4
             assert n > 20 or middle[2] == pytest.approx(-75, abs=3)
         else:
-            assert n == 20 or (low <= 60 - anatomy.LIVER_MARGIN_MM + 3 and high >= 60 + anatomy.LIVER_MARGIN_MM - 3)
+            assert n == 20 or (
+                low <= 60 - anatomy.LIVER_MARGIN_MM + 3 and high >= 60 + anatomy.LIVER_MARGIN_MM - 3
+            )
             assert n > 20 or middle[2] == pytest.approx(60, abs=3)
 
 
 def test_the_grid_stays_within_long_data(tmp_path: Path):
     found = anatomy.read(write(tmp_path, length=400.0))
     affine = anatomy.grid_to_mm(found, "test_lesion", (*SHAPE[:2], 60), VOXEL)
-    assert affine[2, 3] - OFFSET[2] + 59.5 * 5 == pytest.approx(205, abs=4)  # 200 mm about +5; the liver lies at 60
+    assert affine[2, 3] - OFFSET[2] + 59.5 * 5 == pytest.approx(
+        205, abs=4
+    )  # 200 mm about +5; the liver lies at 60
 
 
 def test_beyond_the_data_there_is_air(folder: Path):

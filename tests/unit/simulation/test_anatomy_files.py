@@ -1,4 +1,6 @@
-"""What is wrong with a label map, its table or its CT is said with the file's name before anything is simulated."""
+"""What is wrong with a label map, its table or its CT is said with the file's name before anything
+is simulated.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,10 @@ def test_unknown_numbers_are_listed_with_the_way_out(folder: Path):
     labels, affine = load(folder / "labels.nii.gz")
     labels[:2, 0, 0] = 200, 230
     save(folder / "labels.nii.gz", labels, affine)
-    refused(folder, r"labels.nii.gz: unknown class numbers 200, 230.*labels\.tsv.*columns index and name")
+    refused(
+        folder,
+        r"labels.nii.gz: unknown class numbers 200, 230.*labels\.tsv.*columns index and name",
+    )
 
 
 def table(folder: Path, text: str) -> None:
@@ -103,7 +108,10 @@ def with_nan(hu: np.ndarray) -> np.ndarray:
         (lambda hu: hu + 1000, "ct.nii.gz: values from 0 to 1300 are not CT numbers in HU"),
         (lambda hu: hu / 1000, "are not CT numbers in HU"),
         (lambda hu: hu * 0 - 1000, "are not CT numbers in HU"),
-        (lambda hu: np.where(hu < -500, hu, hu + 900), "the median over the organs of labels.nii.gz is .* HU"),
+        (
+            lambda hu: np.where(hu < -500, hu, hu + 900),
+            "the median over the organs of labels.nii.gz is .* HU",
+        ),
     ],
 )
 def test_a_ct_that_is_not_in_hu_is_refused(folder: Path, change: Any, message: str):
@@ -134,14 +142,22 @@ def test_without_labels_there_is_nothing_to_read(folder: Path):
 def test_a_role_needs_its_organs(folder: Path, organ: str, role: str):
     labels, affine = load(folder / "labels.nii.gz")
     save(folder / "labels.nii.gz", np.where(labels == NUMBER[organ], 0, labels), affine)
-    refused(folder, rf"labels.nii.gz: no voxel is labelled {organ}, which a study with role '{role}'", role)
+    refused(
+        folder,
+        rf"labels.nii.gz: no voxel is labelled {organ}, which a study with role '{role}'",
+        role,
+    )
     assert make(folder, "adapt").suv.any()
 
 
-@pytest.mark.parametrize(("organ", "role"), [("liver", "test_high_bmi"), ("bladder", "test_bladder")])
+@pytest.mark.parametrize(
+    ("organ", "role"), [("liver", "test_high_bmi"), ("bladder", "test_bladder")]
+)
 def test_a_short_grid_lies_about_what_the_role_is_for(folder: Path, organ: str, role: str):
     found = anatomy.read(folder)
-    labels = anatomy.make(found, role, 22.0, np.random.default_rng(1), Simulation(), (64, 52, 10), VOXEL).labels
+    labels = anatomy.make(
+        found, role, 22.0, np.random.default_rng(1), Simulation(), (64, 52, 10), VOXEL
+    ).labels
     assert (labels == ORGANS[organ])[:, :, 4:6].any()
 
 
@@ -149,7 +165,11 @@ def test_every_class_of_the_default_table_has_an_uptake():
     assert len(TOTAL_V2) == 117 and sorted(TOTAL_V2) == list(range(1, 118))
     assert all(stem(name) in TISSUES for name in TOTAL_V2.values())
     assert len(set(TOTAL_V2.values())) == 117
-    assert stem("rib_left_12") == "rib" and stem("vertebrae_T4") == "vertebrae" and stem("skin") == "skin"
+    assert (
+        stem("rib_left_12") == "rib"
+        and stem("vertebrae_T4") == "vertebrae"
+        and stem("skin") == "skin"
+    )
     for seed in range(50):
         assert min(draw_suv(np.random.default_rng(seed)).values()) > 0
 
@@ -162,7 +182,15 @@ def test_the_default_table_is_totalsegmentators():
 
 def test_attenuation_of_ct_numbers():
     hu = np.array([-3000, -1000, -500, 0, 46.999, 47.001, 1000])
-    mu = [0, 0, 0.048, 0.096, 0.1005, 0.1005, 0.1491]  # Carney et al. 2006, 120 kVp; water 0.096, continuous at 47
+    mu = [
+        0,
+        0,
+        0.048,
+        0.096,
+        0.1005,
+        0.1005,
+        0.1491,
+    ]  # Carney et al. 2006, 120 kVp; water 0.096, continuous at 47
     np.testing.assert_allclose(mu_of_hu(hu), mu, atol=1e-4)
     assert (np.diff(mu_of_hu(np.linspace(-1000, 3000, 4001))) > 0).all()
     assert mu_of_hu(hu).dtype == np.float32

@@ -1,4 +1,6 @@
-"""The body's outline in a CT: arms belong to it, the couch does not, and it may be cut by the field of view."""
+"""The body's outline in a CT: arms belong to it, the couch does not, and it may be cut by the field
+of view.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ ARM, COUCH = (slice(4, 10), slice(18, 26)), (slice(0, 60), slice(2, 4))
 
 
 def ct() -> tuple[np.ndarray, np.ndarray]:
-    """A trunk cut by the field of view on one side, an arm, a couch; the arm's bone and the trunk are labelled."""
+    """A trunk cut by the field of view on one side, an arm, a couch; the arm's bone and the trunk
+    are labelled.
+    """
     hu, labels = np.full((60, 50, 12), -1000.0, np.float32), np.zeros((60, 50, 12), bool)
     hu[16:60, 10:40], hu[ARM], hu[COUCH] = 40, 40, 0
     hu[30:36, 20:30] = -850  # lung
@@ -42,7 +46,9 @@ def test_slices_are_taken_across_the_body_however_stored(axial: int):
     order = np.roll([0, 1, 2], axial - 2)  # z is stored along `axial`
     affine = AFFINE @ np.eye(4)[:, [*order, 3]]
     body, _ = from_ct(hu.transpose(order), affine, lambda a, shape: labels.transpose(order))
-    np.testing.assert_array_equal(body, from_ct(hu, AFFINE, lambda a, shape: labels)[0].transpose(order))
+    np.testing.assert_array_equal(
+        body, from_ct(hu, AFFINE, lambda a, shape: labels)[0].transpose(order)
+    )
     alone = from_labels(labels.transpose(order).astype(int), affine)
     np.testing.assert_array_equal(alone, from_labels(labels.astype(int), AFFINE).transpose(order))
 

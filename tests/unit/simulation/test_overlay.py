@@ -105,7 +105,9 @@ def test_a_sphere_at_a_place(plain: Phantom):
     phantom = insert_sphere(plain, VOXEL, Lesion("liver", 20, 3), centre_mm=(60, 10, 35))
     at_mm = [v.mean() for v in np.nonzero(mask(phantom, "lesion"))]
     assert at_mm == pytest.approx(at(plain, 60, 10, 35), abs=0.51)
-    with pytest.raises(ValueError, match=r"at \(0, -80, 0\) mm leaves liver; the largest that fits there"):
+    with pytest.raises(
+        ValueError, match=r"at \(0, -80, 0\) mm leaves liver; the largest that fits there"
+    ):
         insert_sphere(plain, VOXEL, Lesion("liver", 20, 3), centre_mm=(0, -80, 0))
     with pytest.raises(ValueError, match="leaves liver"):
         insert_sphere(plain, VOXEL, Lesion("liver", 20, 3), centre_mm=(0, 0, 900))
@@ -116,9 +118,13 @@ def test_a_sphere_at_a_place(plain: Phantom):
 
 
 def test_the_bladders_filling_is_the_roles(found: Anatomy):
-    full, drained, usual = (make(found, role) for role in ("test_bladder", "test_catheter", "adapt"))
+    full, drained, usual = (
+        make(found, role) for role in ("test_bladder", "test_catheter", "adapt")
+    )
     assert full.suv[mask(full, "bladder")].mean() == pytest.approx(26, rel=0.02)
-    assert volume_ml(mask(full, "bladder")) == pytest.approx(4 / 3 * np.pi * 3.5 * 3.0 * 2.8, rel=0.05)
+    assert volume_ml(mask(full, "bladder")) == pytest.approx(
+        4 / 3 * np.pi * 3.5 * 3.0 * 2.8, rel=0.05
+    )
     share = mask(drained, "bladder").sum() / mask(full, "bladder").sum()
     assert share == pytest.approx(0.5, abs=0.06)
     assert drained.suv[mask(drained, "bladder")].mean() == pytest.approx(7, rel=0.05)
@@ -134,7 +140,10 @@ def test_the_catheter_leaves_the_bladder_within_the_body(found: Anatomy):
     parts, n = ndimage.label(tube | mask(phantom, "bladder"), np.ones((3, 3, 3)))
     assert n == 1 and not (tube & mask(make(found, "test_bladder"), "air")).any()
     x = np.nonzero(tube.any(axis=(1, 2)))[0] - (SHAPE[0] - 1) / 2
-    assert x.max() * 5 > 50 and np.nonzero(tube)[2].min() < np.nonzero(mask(phantom, "bladder"))[2].min()
+    assert (
+        x.max() * 5 > 50
+        and np.nonzero(tube)[2].min() < np.nonzero(mask(phantom, "bladder"))[2].min()
+    )
     assert not mask(make(found, "test_bladder"), "catheter").any()
 
 
@@ -143,7 +152,9 @@ def narrow() -> Phantom:
     labels = np.zeros((40, 20, 30), np.int16)
     labels[:28, 2:18] = ORGANS["body"]
     labels[17:26, 6:15, 12:21] = ORGANS["bladder"]
-    return Phantom((labels > 0).astype(np.float32), np.zeros(labels.shape, np.float32), labels, 70.0, ())
+    return Phantom(
+        (labels > 0).astype(np.float32), np.zeros(labels.shape, np.float32), labels, 70.0, ()
+    )
 
 
 def test_the_catheter_ends_with_the_body():
@@ -173,7 +184,9 @@ def real() -> Anatomy:
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="no real anatomy beside the checkout")
-@pytest.mark.parametrize("role", ["test_lesion", "test_high_bmi", "test_bladder", "test_catheter", "train_v1v2"])
+@pytest.mark.parametrize(
+    "role", ["test_lesion", "test_high_bmi", "test_bladder", "test_catheter", "train_v1v2"]
+)
 def test_a_real_patient_has_what_each_role_is_judged_by(role: str):
     shape, voxel = (104, 104, 56), (4.0, 4.0, 5.0)  # the default image grid
     phantom = anatomy.make(real(), role, 25.0, np.random.default_rng(1), Simulation(), shape, voxel)

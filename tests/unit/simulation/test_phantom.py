@@ -20,7 +20,9 @@ SETTINGS = Simulation()
 
 
 @cache
-def body(role: str = "train_v1v2", bmi: float = 24.0, seed: int = 0, settings: Simulation = SETTINGS) -> Phantom:
+def body(
+    role: str = "train_v1v2", bmi: float = 24.0, seed: int = 0, settings: Simulation = SETTINGS
+) -> Phantom:
     organs, weight_kg = phantom.make_organs(role, bmi, np.random.default_rng(seed), settings)
     return phantom.paint(organs, weight_kg, SHAPE, VOXEL_MM, np.random.default_rng(seed))
 
@@ -38,7 +40,10 @@ def of(painted: Phantom, name: str) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(4))
 def test_organs_lie_where_they_belong(seed: int) -> None:
     painted = body("test_high_bmi", seed=seed)
-    at = {name: centre_mm(of(painted, name)) for name in ("liver", "spleen", "heart", "bladder", "lung", "marrow")}
+    at = {
+        name: centre_mm(of(painted, name))
+        for name in ("liver", "spleen", "heart", "bladder", "lung", "marrow")
+    }
     assert at["liver"][0] > 20, "the liver is on the patient's right, +x in RAS"
     assert at["spleen"][0] < -60 and at["heart"][0] < 0, "spleen and heart are on the left"
     assert at["bladder"][2] < at["liver"][2] < at["lung"][2], "feet to head is +z"
@@ -48,7 +53,18 @@ def test_organs_lie_where_they_belong(seed: int) -> None:
 @pytest.mark.parametrize("role", sorted(ROLES))
 def test_every_role_has_what_it_is_about(role: str) -> None:
     painted = body(role)
-    for name in ("body", "fat", "lung", "heart", "liver", "spleen", "kidney", "marrow", "bowel", "bladder"):
+    for name in (
+        "body",
+        "fat",
+        "lung",
+        "heart",
+        "liver",
+        "spleen",
+        "kidney",
+        "marrow",
+        "bowel",
+        "bladder",
+    ):
         assert of(painted, name).sum() > 20, name
     assert of(painted, "lesion").any() == (role == "test_lesion")
     assert of(painted, "catheter").any() == (role == "test_catheter")
@@ -57,12 +73,18 @@ def test_every_role_has_what_it_is_about(role: str) -> None:
 
 @pytest.mark.parametrize(("contrast", "diameter"), [(3.0, 20.0), (2.0, 28.0)])
 def test_the_lesion_is_as_configured(contrast: float, diameter: float) -> None:
-    painted = body("test_lesion", settings=Simulation(lesion_contrast=contrast, lesion_diameter_mm=diameter))
+    painted = body(
+        "test_lesion", settings=Simulation(lesion_contrast=contrast, lesion_diameter_mm=diameter)
+    )
     lesion = of(painted, "lesion")
     liver = ndimage.binary_dilation(lesion, iterations=6) & of(painted, "liver")
     assert liver.sum() > 1000, "it lies in the liver"
-    assert not (ndimage.binary_dilation(lesion, iterations=1) & ~lesion & ~of(painted, "liver")).any()
-    assert painted.suv[lesion].mean() / painted.suv[of(painted, "liver")].mean() == pytest.approx(contrast, rel=0.12)
+    assert not (
+        ndimage.binary_dilation(lesion, iterations=1) & ~lesion & ~of(painted, "liver")
+    ).any()
+    assert painted.suv[lesion].mean() / painted.suv[of(painted, "liver")].mean() == pytest.approx(
+        contrast, rel=0.12
+    )
     organs = {o.name: o for o in painted.organs}
     assert organs["lesion"].suv / organs["liver"].suv == pytest.approx(contrast)
     assert lesion.sum() * 0.064 == pytest.approx(np.pi / 6 * (diameter / 10) ** 3, rel=0.1)  # mL
@@ -72,12 +94,16 @@ def test_the_test_bladder_is_unlike_those_in_training() -> None:
     train = [body("train_v1v2", seed=seed) for seed in range(5)]
     full = body("test_bladder")
     assert of(full, "bladder").sum() > 1.5 * max(of(p, "bladder").sum() for p in train)
-    assert full.suv[of(full, "bladder")].mean() > 2 * max(p.suv[of(p, "bladder")].mean() for p in train)
+    assert full.suv[of(full, "bladder")].mean() > 2 * max(
+        p.suv[of(p, "bladder")].mean() for p in train
+    )
 
 
 def test_the_default_grid_shows_the_catheter() -> None:
     shape, voxel_mm = (104, 104, 56), (4.0, 4.0, 5.0)  # config/config.yaml
-    organs, weight_kg = phantom.make_organs("test_catheter", 24.0, np.random.default_rng(0), SETTINGS)
+    organs, weight_kg = phantom.make_organs(
+        "test_catheter", 24.0, np.random.default_rng(0), SETTINGS
+    )
     painted = phantom.paint(organs, weight_kg, shape, voxel_mm, np.random.default_rng(0))
     a_slice = of(painted, "catheter").sum(axis=(0, 1))
     assert (a_slice >= 8).sum() >= 5, a_slice
@@ -138,11 +164,15 @@ def test_texture_is_five_per_cent_around_the_mean() -> None:
     liver = painted.suv[of(painted, "liver")]
     assert 0.02 < liver.std() / liver.mean() < 0.09
     field = phantom.texture((60, 60, 60), VOXEL_MM, np.random.default_rng(1))
-    assert field.mean() == pytest.approx(1, abs=0.01) and field.std() == pytest.approx(0.05, rel=0.02)
+    assert field.mean() == pytest.approx(1, abs=0.01) and field.std() == pytest.approx(
+        0.05, rel=0.02
+    )
 
 
 def test_seeds_make_different_people_and_repeat() -> None:
-    first, second = (phantom.make_organs("train_v1v2", 24.0, np.random.default_rng(s), SETTINGS) for s in (1, 2))
+    first, second = (
+        phantom.make_organs("train_v1v2", 24.0, np.random.default_rng(s), SETTINGS) for s in (1, 2)
+    )
     assert first != second
     assert first == phantom.make_organs("train_v1v2", 24.0, np.random.default_rng(1), SETTINGS)
 
@@ -153,7 +183,10 @@ def test_an_ellipsoid_has_its_volume_and_tilt() -> None:
     def paint(tilt: float) -> np.ndarray:
         organ = Organ("liver", (5.0, -3.0, 2.0), (30.0, 12.0, 18.0), 2.0, tilt)
         around = Organ("fat", (0.0, 0.0, 0.0), (49.0, 49.0, 49.0), 0.2)
-        return phantom.paint((around, organ), 70.0, shape, voxel, np.random.default_rng(0)).labels == ORGANS["liver"]
+        return (
+            phantom.paint((around, organ), 70.0, shape, voxel, np.random.default_rng(0)).labels
+            == ORGANS["liver"]
+        )
 
     for tilt in (0.0, 35.0, 90.0):
         mask = paint(tilt)
@@ -168,14 +201,25 @@ def test_an_ellipsoid_has_its_volume_and_tilt() -> None:
 def test_downsampling_keeps_the_activity() -> None:
     painted = body()
     coarse = phantom.downsample(painted, 2)
-    assert coarse.suv.shape == tuple(n // 2 for n in SHAPE) == coarse.labels.shape == coarse.mu_per_cm.shape
+    assert (
+        coarse.suv.shape
+        == tuple(n // 2 for n in SHAPE)
+        == coarse.labels.shape
+        == coarse.mu_per_cm.shape
+    )
     assert coarse.suv.sum(dtype=float) * 8 == pytest.approx(painted.suv.sum(dtype=float), rel=1e-6)
-    np.testing.assert_allclose(coarse.suv[20, 15, 12], painted.suv[40:42, 30:32, 24:26].mean(), rtol=1e-6)
-    np.testing.assert_allclose(coarse.mu_per_cm[3, 15, 12], painted.mu_per_cm[6:8, 30:32, 24:26].mean(), rtol=1e-6)
+    np.testing.assert_allclose(
+        coarse.suv[20, 15, 12], painted.suv[40:42, 30:32, 24:26].mean(), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        coarse.mu_per_cm[3, 15, 12], painted.mu_per_cm[6:8, 30:32, 24:26].mean(), rtol=1e-6
+    )
     same = phantom.downsample(painted, 1)
     assert np.array_equal(same.labels, painted.labels) and np.array_equal(same.suv, painted.suv)
     for name in ("liver", "lung", "bladder"):
-        assert (coarse.labels == ORGANS[name]).sum() * 8 == pytest.approx(of(painted, name).sum(), rel=0.12)
+        assert (coarse.labels == ORGANS[name]).sum() * 8 == pytest.approx(
+            of(painted, name).sum(), rel=0.12
+        )
 
 
 def test_labels_are_distinct_and_air_is_zero() -> None:

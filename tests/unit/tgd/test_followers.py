@@ -1,4 +1,6 @@
-"""The norm layers that follow a convolution: each of their channels depends on its kernel and on nothing else."""
+"""The norm layers that follow a convolution: each of their channels depends on its kernel and on
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def zeroed_later(m, x):
     ],
 )  # fmt: skip
 def test_followers_read_one_kernel_a_channel(forward, channels, expected):
-    model = Net(forward, a=c2(1, 4), c=c2(1, 4), norm=nn.BatchNorm2d(channels), b=nn.LazyConv2d(2, 1))
+    model = Net(
+        forward, a=c2(1, 4), c=c2(1, 4), norm=nn.BatchNorm2d(channels), b=nn.LazyConv2d(2, 1)
+    )
     example = image(2, 1, 6, 6)
     model.eval()(example)
     assert connectivity.followers(model, example) == expected
@@ -56,7 +60,9 @@ def test_a_norm_behind_kernels_that_are_silent_on_the_data_follows():
     model = nn.Sequential(nn.Conv2d(3, 64, 1), nn.ReLU(), nn.BatchNorm2d(64), nn.Conv2d(64, 2, 1))
     with torch.no_grad():
         model[0].bias.fill_(-100.0)
-    assert connectivity.followers(model, image(1, 3, 1, 1)) == {"0": ["2"]}  # one pixel: some pass with one sign only
+    assert connectivity.followers(model, image(1, 3, 1, 1)) == {
+        "0": ["2"]
+    }  # one pixel: some pass with one sign only
 
 
 def test_a_way_that_only_the_data_take_counts():
@@ -76,5 +82,7 @@ def test_the_norms_of_a_head_that_is_called_in_training_only():
         y = m.a(x)
         return (m.b(y), m.head(m.norm(m.side(y)))) if m.training else m.b(y)
 
-    model = Net(forward, a=c2(1, 4), b=c2(4, 1), side=c2(4, 5), norm=nn.BatchNorm2d(5), head=c2(5, 1))
+    model = Net(
+        forward, a=c2(1, 4), b=c2(4, 1), side=c2(4, 5), norm=nn.BatchNorm2d(5), head=c2(5, 1)
+    )
     assert connectivity.followers(model, image(2, 1, 6, 6)) == {"side": ["norm"]}

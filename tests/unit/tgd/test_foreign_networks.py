@@ -1,4 +1,6 @@
-"""TGD on networks that were written elsewhere (MONAI's): links against brute force, and a round of training."""
+"""TGD on networks that were written elsewhere (MONAI's): links against brute force, and a round of
+training.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,16 @@ FOREIGN = {
     "UNet3d": (lambda: nets.UNet(3, 1, 1, (4, 6, 8), (2, 2)), image(8, 8, 8)),
     "BasicUNet": (lambda: nets.BasicUNet(2, 1, 1, (4, 4, 6, 6, 8, 4)), image(32, 32)),
     "SegResNet": (
-        lambda: nets.SegResNet(2, init_filters=8, in_channels=1, out_channels=1, blocks_down=(1, 1), blocks_up=(1,)),
+        lambda: nets.SegResNet(
+            2, init_filters=8, in_channels=1, out_channels=1, blocks_down=(1, 1), blocks_up=(1,)
+        ),
         image(16, 16),
     ),
     "AttentionUnet": (lambda: nets.AttentionUnet(2, 1, 1, (4, 6, 8), (2, 2)), image(16, 16)),
     "DenseNet": (
-        lambda: nets.DenseNet(2, 1, 2, init_features=6, growth_rate=4, block_config=(2, 2), bn_size=1),
+        lambda: nets.DenseNet(
+            2, 1, 2, init_features=6, growth_rate=4, block_config=(2, 2), bn_size=1
+        ),
         image(32, 32),
     ),
     "AutoEncoder": (lambda: nets.AutoEncoder(2, 1, 1, (4, 6), (2, 2)), image(16, 16)),
@@ -80,7 +86,9 @@ def test_useful_kernels_keep_their_bits(name):
         if isinstance(conv, connectivity.CONVS):
             mask = masks.get(module, torch.zeros(conv.out_channels, dtype=torch.bool))
             axis = 1 if getattr(conv, "transposed", False) else 0
-            changed = (conv.weight != before[f"{module}.weight"]).movedim(axis, 0).flatten(1).any(dim=1)
+            changed = (
+                (conv.weight != before[f"{module}.weight"]).movedim(axis, 0).flatten(1).any(dim=1)
+            )
             assert not bool((changed & ~mask).any()), module
             moved += int(changed.sum())
     assert moved > 0

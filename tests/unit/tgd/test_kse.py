@@ -10,13 +10,16 @@ import torch
 
 from tgdpet.tgd import kse
 
-# (6, 3, 1, 1): small enough to follow by hand; scores from an independent implementation of the formula
+# (6, 3, 1, 1): small enough to follow by hand; scores from an independent implementation of the
+# formula
 TINY = [[1, 1, 2], [2, -1, 2.5], [3, 0.5, 3], [4, -0.5, 3.5], [5, 2, 4], [10, -2, 9]]
 TINY_S = [25, 7, 24]
 TINY_E = [2.47541718, 2.54484919, 2.4003846]
 TINY_KSE = [0.83479153, 0, 1]
 TINY_OFFICIAL = [1, 0, 0.96539552]
-REFERENCE = sorted((Path(__file__).resolve().parents[4] / "shared/data/kse_reference").glob("*.npz"))
+REFERENCE = sorted(
+    (Path(__file__).resolve().parents[4] / "shared/data/kse_reference").glob("*.npz")
+)
 
 
 def tiny() -> torch.Tensor:
@@ -43,17 +46,23 @@ def test_reference_values(path):
     key = "correct_kse" if "correct_kse" in content else "recommended_kse"
     np.testing.assert_allclose(kse.score(weight), content[key], atol=1e-6)
     if "official_kse" in content:
-        np.testing.assert_allclose(kse.score(weight, compat="official"), content["official_kse"], atol=1e-6)
+        np.testing.assert_allclose(
+            kse.score(weight, compat="official"), content["official_kse"], atol=1e-6
+        )
 
 
 def test_entropy_against_a_loop():
-    weight = torch.randn(9, 4, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weight = torch.randn(
+        9, 4, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     for c in range(4):
         flat = weight[:, c].reshape(9, -1).numpy()
         distance = np.linalg.norm(flat[:, None] - flat[None], axis=2)
         dm = np.sort(distance, axis=1)[:, 1:6].sum(axis=1)
         p = dm / dm.sum()
-        assert float(kse.components(weight).entropy[c]) == pytest.approx(float(-(p * np.log2(p)).sum()), abs=1e-12)
+        assert float(kse.components(weight).entropy[c]) == pytest.approx(
+            float(-(p * np.log2(p)).sum()), abs=1e-12
+        )
 
 
 def test_one_output_has_no_entropy():

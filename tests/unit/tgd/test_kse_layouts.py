@@ -29,7 +29,9 @@ LAYOUTS = {
 
 
 def kernels_of_input(conv: nn.Module, c: int) -> list[Tensor]:
-    """The kernels that read input channel c, by the definition of groups and of transposed weights."""
+    """The kernels that read input channel c, by the definition of groups and of transposed
+    weights.
+    """
     weight, per_group = conv.weight.detach().double(), conv.in_channels // conv.groups
     group, outputs = c // per_group, conv.out_channels // conv.groups
     if conv.transposed:
@@ -46,7 +48,9 @@ def loop(conv: nn.Module, k: int = 5) -> list[float]:
         for i, a in enumerate(kernels):
             apart = sorted(float((a - b).norm()) for j, b in enumerate(kernels) if j != i)
             dm.append(sum(apart[:k]))
-        entropy.append(-sum(d / sum(dm) * math.log2(d / sum(dm)) for d in dm) if len(kernels) > 1 else 0.0)
+        entropy.append(
+            -sum(d / sum(dm) * math.log2(d / sum(dm)) for d in dm) if len(kernels) > 1 else 0.0
+        )
     s, e = scaled(sparsity, 1.0), scaled(entropy, 0.0)
     return scaled([math.sqrt(a / (1 + b)) for a, b in zip(s, e, strict=True)], 1.0)
 
@@ -72,7 +76,10 @@ class _NoRoundTrip(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if func.overloadpacket is torch.ops.aten._local_scalar_dense and not isinstance(out, bool):
             raise AssertionError("a number was read from the device")
-        if func.overloadpacket is torch.ops.aten._to_copy and (kwargs or {}).get("device") is not None:
+        if (
+            func.overloadpacket is torch.ops.aten._to_copy
+            and (kwargs or {}).get("device") is not None
+        ):
             raise AssertionError("a tensor was moved")
         return out
 
@@ -98,7 +105,9 @@ def test_the_gpu_agrees(compat):
 
 
 def test_no_float32_inside():
-    weight = torch.randn(32, 8, 3, 3, generator=torch.Generator().manual_seed(0)) + 100  # distances of large numbers
+    weight = (
+        torch.randn(32, 8, 3, 3, generator=torch.Generator().manual_seed(0)) + 100
+    )  # distances of large numbers
     exact = kse.score(weight.double())
     assert torch.equal(kse.score(weight), exact)
 

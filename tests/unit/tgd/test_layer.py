@@ -47,7 +47,11 @@ def test_running_statistics_move_as_asked(model, batchnorm):
     for name, old in before.items():
         moved = model.state_dict()[name] != old
         mask = masks[name.rpartition(".bn")[0] + ".conv"]
-        expected = {"eval": torch.zeros_like(mask), "per_channel": mask, "train": torch.ones_like(mask)}[batchnorm]
+        expected = {
+            "eval": torch.zeros_like(mask),
+            "per_channel": mask,
+            "train": torch.ones_like(mask),
+        }[batchnorm]
         assert torch.equal(moved, expected), name
 
 
@@ -87,7 +91,10 @@ class Apart(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.ConvTranspose2d(8, 8, 2, stride=2, groups=2)
+        self.a, self.b = (
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.ConvTranspose2d(8, 8, 2, stride=2, groups=2),
+        )
         self.c = nn.Conv2d(8, 3, 3, padding=1)
         self.norm_a, self.norm_b = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
 

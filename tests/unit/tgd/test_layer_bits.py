@@ -1,4 +1,6 @@
-"""Useful kernels keep their bits, whatever the optimizer, the scaler or the loop around TGD does."""
+"""Useful kernels keep their bits, whatever the optimizer, the scaler or the loop around TGD
+does.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from tgdpet.tgd.layer import BATCHNORM_MODES, FLOWS
 
 BASES = {
     "sgd": functools.partial(torch.optim.SGD, lr=0.1),
-    "momentum and decay": functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=0.1),
+    "momentum and decay": functools.partial(
+        torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=0.1
+    ),
     "adam": functools.partial(torch.optim.Adam, lr=0.01),
     "adam with l2": functools.partial(torch.optim.Adam, lr=0.01, weight_decay=0.1),
     "adamw": functools.partial(torch.optim.AdamW, lr=0.01, weight_decay=0.1),
@@ -50,7 +54,9 @@ def test_every_treatment_of_statistics_keeps_what_it_says(model, batchnorm, gath
         train(model, layer, ADAMW(layer.parameters()))
     assert kept(model, before, masks, batchnorm)
     assert moved(model, before, masks)
-    statistics = {n for n in before if "running" in n and not torch.equal(before[n], bits(model)[n])}
+    statistics = {
+        n for n in before if "running" in n and not torch.equal(before[n], bits(model)[n])
+    }
     assert bool(statistics) == (batchnorm != "eval")
 
 
@@ -60,7 +66,10 @@ def test_state_of_earlier_full_training_moves_nothing(model, name):
     for step in range(2):
         (model(image(seed=step)) ** 2).mean().backward()
         optimizer.step()
-    before, masks = bits(model), random_masks(model)  # the gradients of the last step are still there
+    before, masks = (
+        bits(model),
+        random_masks(model),
+    )  # the gradients of the last step are still there
     with tgd.TGD(model, masks) as layer:
         layer.step(optimizer)
         train(model, layer, optimizer)
@@ -212,7 +221,9 @@ def test_phi_above_one_moves_all_but_the_last_convolution(model, flow):
 
 
 def test_rounds_keep_or_collect_their_targets(model):
-    """TGD^n: each round keeps what it found; with accumulated masks, what was open once stays open."""
+    """TGD^n: each round keeps what it found; with accumulated masks, what was open once stays
+    open.
+    """
     first = {n: m & (torch.arange(len(m)) % 2 == 0) for n, m in random_masks(model).items()}
     second = {n: ~m & (torch.arange(len(m)) % 3 == 0) for n, m in first.items()}
     union = tgd.accumulate(first, second)
@@ -247,7 +258,9 @@ def test_masks_that_do_not_fit_together_are_refused(bad):
 
 
 def test_a_parameter_without_a_mask_is_frozen_beside_the_masked_ones():
-    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.PReLU(8), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.Conv2d(8, 3, 3))
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.PReLU(8), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.Conv2d(8, 3, 3)
+    )
     before = bits(net)
     masks = {"0": torch.arange(8) % 2 == 0}
     with tgd.TGD(net, masks) as layer:

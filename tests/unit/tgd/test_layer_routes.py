@@ -1,4 +1,6 @@
-"""Which convolutions get a backward pass of their own, and what it leaves of the model around it."""
+"""Which convolutions get a backward pass of their own, and what it leaves of the model around
+it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ from tgdpet.tgd import sparse_backward
 def test_auto_gathers_where_it_saves_enough():
     wide = nn.Conv2d(64, 64, 3)
     half, few, all_, = torch.arange(64) % 2 == 0, torch.arange(64) >= 1, torch.ones(64, dtype=torch.bool)  # fmt: skip
-    for conv, mask, expected in ((wide, half, True), (wide, few, False), (nn.Conv2d(3, 64, 1), half, False)):
+    for conv, mask, expected in (
+        (wide, half, True),
+        (wide, few, False),
+        (nn.Conv2d(3, 64, 1), half, False),
+    ):
         found = sparse_backward.route(conv, mask, layer=False, gather="auto")
         assert (found is not None) == expected
         if found is not None:
@@ -78,12 +84,18 @@ def test_hooks_of_others_are_called_and_copies_work():
     net, x = small(), image()
     seen = []
     with tgd.TGD(net, random_masks(net), gather="always") as layer:
-        twin = copy.deepcopy(net)  # before the first forward, as an average of the weights may be made
+        twin = copy.deepcopy(
+            net
+        )  # before the first forward, as an average of the weights may be made
         assert twin.blocks[2].conv._conv_forward.conv is twin.blocks[2].conv
         expected = twin(x)
-        assert layer._resolved  # the copy's hooks lead to this TGD, not to a copy of it and of its snapshot
+        assert (
+            layer._resolved
+        )  # the copy's hooks lead to this TGD, not to a copy of it and of its snapshot
         assert torch.equal(expected, net(x))
-        handle = net.blocks[2].conv.register_forward_hook(lambda m, args, out: seen.append(out.shape))
+        handle = net.blocks[2].conv.register_forward_hook(
+            lambda m, args, out: seen.append(out.shape)
+        )
         net(x)
     handle.remove()
     assert seen == [(4, 16, 16, 16)]

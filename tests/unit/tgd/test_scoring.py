@@ -49,7 +49,11 @@ def test_components_are_those_of_the_reader_that_needs_the_kernel_most():
 
     torch.manual_seed(4)
     net = Net(forward, first=c2(1, 6), left=c2(5, 7), right=c2(4, 6), twice=c2(8, 5))
-    readers = {"left": range(5), "right": range(4), "twice": [1, 2, 3, 4, 5, 5, 4, 3]}  # the kernel of each channel
+    readers = {
+        "left": range(5),
+        "right": range(4),
+        "twice": [1, 2, 3, 4, 5, 5, 4, 3],
+    }  # the kernel of each channel
     for k, alpha in [(5, 1.0), (2, 0.3)]:
         parts = {n: kse.components(net.get_submodule(n).weight, k=k, alpha=alpha) for n in readers}
         found = tgd.score_components(net, image(1, 1, 6, 6), k=k, alpha=alpha)["first"]
@@ -99,7 +103,11 @@ def test_a_dead_channel_is_still_seen_as_read(model):
     with torch.no_grad():
         model.blocks[1].bn.weight[3] = 0
         model.blocks[1].bn.bias[3] = -1
-    link = next(x for x in connectivity.links(model, torch.zeros(1, 3, 16, 16)) if x.producer == "blocks.1.conv")
+    link = next(
+        x
+        for x in connectivity.links(model, torch.zeros(1, 3, 16, 16))
+        if x.producer == "blocks.1.conv"
+    )
     assert bool(link.reach[3, 3])
 
 
@@ -124,8 +132,15 @@ def test_select_is_strict_and_takes_fractions():
     assert not any(m.any() for m in tgd.select(scores, 0.0).values())
     chosen = tgd.select(scores, fraction=0.4)
     assert chosen["a"].tolist() == [True, False, False] and chosen["b"].tolist() == [True, False]
-    assert [int(m.sum()) for m in tgd.select(scores, fraction=0.5).values()] == [1, 1]  # 2.5 kernels are 2
-    assert tgd.select(scores, fraction=0.7)["a"].tolist() == [True, True, True]  # 3.5 are 4: to the even one
+    assert [int(m.sum()) for m in tgd.select(scores, fraction=0.5).values()] == [
+        1,
+        1,
+    ]  # 2.5 kernels are 2
+    assert tgd.select(scores, fraction=0.7)["a"].tolist() == [
+        True,
+        True,
+        True,
+    ]  # 3.5 are 4: to the even one
     assert [int(m.sum()) for m in tgd.select(scores, fraction=0.3).values()] == [1, 1]  # 1.5 are 2
     assert all(m.all() for m in tgd.select(scores, fraction=1.0).values())
     assert not any(m.any() for m in tgd.select(scores, fraction=0.0).values())

@@ -1,4 +1,6 @@
-"""Kernels that feed many channels, or few, or none: narrow maps and wide ones are told apart the same way."""
+"""Kernels that feed many channels, or few, or none: narrow maps and wide ones are told apart the
+same way.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,13 @@ def test_kernels_are_told_apart_in_maps_of_any_width(n, side):
         )  # fmt: skip
 
     readers = {"once": n + 4, "twice": 2 * n + 5, "all": n + 5, "sum": n + 5, "none": 5}
-    model = Net(run, a=c1(2, n), other=c1(2, 5), mix=nn.Linear(n, n), **{k: c1(v, 2) for k, v in readers.items()})
+    model = Net(
+        run,
+        a=c1(2, n),
+        other=c1(2, 5),
+        mix=nn.Linear(n, n),
+        **{k: c1(v, 2) for k, v in readers.items()},
+    )
     found = reaches(model, image(1, 2, side, side))
     eye, full = torch.eye(n, dtype=torch.bool), torch.ones(n, n, dtype=torch.bool)
     assert torch.equal(found["a once"], expected(n, eye[:, 1:]))
@@ -53,7 +61,9 @@ def test_kernels_are_told_apart_in_maps_of_any_width(n, side):
     assert torch.equal(found["a sum"], torch.cat([eye, torch.ones(n, 5, dtype=torch.bool)], 1))
     for name, reader in readers.items():
         if name not in ("sum", "none"):
-            own = torch.cat([torch.zeros(5, reader - 5, dtype=torch.bool), torch.eye(5, dtype=torch.bool)], 1)
+            own = torch.cat(
+                [torch.zeros(5, reader - 5, dtype=torch.bool), torch.eye(5, dtype=torch.bool)], 1
+            )
             assert torch.equal(found[f"other {name}"], own), name
     assert not [pair for pair in found if pair.endswith(" none")]
 
@@ -81,7 +91,10 @@ def test_no_sample_stands_for_a_map_that_is_not_wide():
 )
 def test_wide_maps_take_few_backward_passes(monkeypatch, n, mix, known, passes):
     model = Net(
-        lambda m, x: m.b(mixed(m, m.a(x))), a=c1(1, n), mix=nn.Linear(n, n) if mix else nn.Identity(), b=c1(n, 1)
+        lambda m, x: m.b(mixed(m, m.a(x))),
+        a=c1(1, n),
+        mix=nn.Linear(n, n) if mix else nn.Identity(),
+        b=c1(n, 1),
     )
     record, calls, touched = CutNetwork(model, image(1, 1, 2, 2)).run(), [], connectivity._touched
     monkeypatch.setattr(connectivity, "_touched", lambda *given: calls.append(1) or touched(*given))
@@ -96,13 +109,19 @@ def test_the_networks_own_input_is_one_row_all_true(n):
     model = Net(lambda m, x: (m.b(torch.cat([m.a(x), x], 1)), x), a=c2(2, n), b=c2(n + 2, 1))
     found = reaches(model, image(1, 2, 6, 6))
     for pair, channels in [(f"{connectivity.INPUT} a", 2), (f"{connectivity.INPUT} b", n + 2)]:
-        assert found[pair].dtype == torch.bool and found[pair].shape == (1, channels) and bool(found[pair].all())
+        assert (
+            found[pair].dtype == torch.bool
+            and found[pair].shape == (1, channels)
+            and bool(found[pair].all())
+        )
     assert set(connectivity.connections(model, image(1, 2, 6, 6)).outputs) == {"b"}
 
 
 def test_what_sums_to_nothing_over_the_map_is_linked():
     def centred(y):
-        return y - y.mean((2, 3), keepdim=True)  # of 4 pixels, the gradients of a plain sum cancel exactly
+        return y - y.mean(
+            (2, 3), keepdim=True
+        )  # of 4 pixels, the gradients of a plain sum cancel exactly
 
     model = Net(lambda m, x: (centred(y := m.a(x)), m.b(centred(y))), a=c1(1, 12), b=c1(12, 2))
     found = connectivity.connections(model, image(1, 1, 2, 2))
@@ -128,7 +147,9 @@ def test_values_that_are_no_numbers_are_no_change(value):
     x[0, 1] = value
     model = Net(lambda m, x: m.b(torch.cat([m.a(x[:, :1]), x], 1)), a=c1(1, 4), b=c1(7, 1))
     found = reaches(model, x)["a b"]
-    assert torch.equal(found, torch.cat([torch.eye(4, dtype=torch.bool), torch.zeros(4, 3, dtype=torch.bool)], 1))
+    assert torch.equal(
+        found, torch.cat([torch.eye(4, dtype=torch.bool), torch.zeros(4, 3, dtype=torch.bool)], 1)
+    )
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05])
@@ -138,7 +159,8 @@ def test_a_small_part_that_is_hidden_is_still_seen(share):
         return m.b(y + share * y.detach().roll(1, 1))
 
     with pytest.raises(
-        connectivity.TraceError, match="'b': its input depends on 'a' by a way that autograd does not see"
+        connectivity.TraceError,
+        match="'b': its input depends on 'a' by a way that autograd does not see",
     ):
         connectivity.links(Net(forward, a=c1(1, 8), b=c1(8, 1)), image(1, 1, 4, 4))
 
@@ -148,7 +170,10 @@ def test_ways_of_the_training_mode_count_only_where_it_is_needed():
         y = m.a(x)
         return (m.b(m.norm(y.flip(1))), m.head(y)) if m.training else m.b(m.norm(y))
 
-    eye, parts = torch.eye(4, dtype=torch.bool), {"a": c2(1, 4), "norm": nn.BatchNorm2d(4), "b": c2(4, 1)}
+    eye, parts = (
+        torch.eye(4, dtype=torch.bool),
+        {"a": c2(1, 4), "norm": nn.BatchNorm2d(4), "b": c2(4, 1)},
+    )
     with_head = Net(forward, **parts, head=c2(4, 1))
     assert torch.equal(reaches(with_head, image(2, 1, 6, 6))["a b"], eye | eye.flip(1))
     assert connectivity.followers(with_head, image(2, 1, 6, 6)) == {}

@@ -1,4 +1,6 @@
-"""What cannot be traced is an error that names the module; tracing leaves the model and the random state alone."""
+"""What cannot be traced is an error that names the module; tracing leaves the model and the random
+state alone.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,9 @@ def test_the_callers_context_does_not_matter(context):
 def test_a_hook_that_is_part_of_the_network_counts():
     for place in ("a", "mid"):
         model = Net(lambda m, x: m.b(m.mid(m.a(x))), a=c2(1, 4), mid=nn.ReLU(), b=c2(4, 2))
-        model.get_submodule(place).register_forward_hook(lambda module, args, output: output.flip(1))
+        model.get_submodule(place).register_forward_hook(
+            lambda module, args, output: output.flip(1)
+        )
         (link,) = [x for x in connectivity.links(model, image(1, 1, 6, 6)) if x.producer == "a"]
         assert torch.equal(link.reach, torch.eye(4, dtype=torch.bool).flip(1))
 

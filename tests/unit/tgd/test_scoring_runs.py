@@ -1,4 +1,6 @@
-"""The runs that the links come from: what they draw, what they put back, and what must not get into them."""
+"""The runs that the links come from: what they draw, what they put back, and what must not get into
+them.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def reach(model, example, producer="a", consumer="b"):
     """What the consumer reads of the producer."""
-    (link,) = [x for x in connectivity.links(model, example) if (x.producer, x.consumer) == (producer, consumer)]
+    (link,) = [
+        x
+        for x in connectivity.links(model, example)
+        if (x.producer, x.consumer) == (producer, consumer)
+    ]
     return link.reach
 
 
@@ -54,7 +60,9 @@ def test_one_pair_of_opposite_signs_shows_every_kernel_behind_relu(monkeypatch):
     model = nn.Sequential(nn.Conv2d(3, 64, 1), nn.ReLU(), nn.Conv2d(64, 2, 1))
     with torch.no_grad():
         model[0].bias.fill_(-100.0)  # nothing passes in the run on the real data
-    monkeypatch.setattr(connectivity, "TURNS", 2)  # one pair that finds them, one that finds nothing new
+    monkeypatch.setattr(
+        connectivity, "TURNS", 2
+    )  # one pair that finds them, one that finds nothing new
     assert torch.equal(reach(model, image(1, 3, 1, 1), "0", "2"), eye(64))
 
 
@@ -83,7 +91,10 @@ def test_buffers_are_put_back_after_every_run():
         for draw in (None, Draw(0), Draw(0, -1)):
             net.run(draw)
             for owner in (model, net.twin):
-                assert all(torch.equal(b, before[n]) for n, b in owner.named_buffers()), (train, draw)
+                assert all(torch.equal(b, before[n]) for n, b in owner.named_buffers()), (
+                    train,
+                    draw,
+                )
 
 
 def test_buffers_are_put_back_after_a_run_that_fails():
@@ -105,11 +116,15 @@ def test_dropout_drops_the_same_kernels_when_values_are_redrawn():
         return m.b(torch.cat([y, F.dropout2d(torch.ones_like(y), 0.5, training=True)], 1))
 
     model = Net(forward, a=c2(1, 8), b=c2(16, 2))
-    assert torch.equal(reach(model, image(1, 1, 6, 6)), torch.cat([eye(8), torch.zeros_like(eye(8))], 1))
+    assert torch.equal(
+        reach(model, image(1, 1, 6, 6)), torch.cat([eye(8), torch.zeros_like(eye(8))], 1)
+    )
 
 
 def test_what_is_drawn_by_chance_inside_follows_the_draw_alone():
-    net = CutNetwork(Net(lambda m, x: F.dropout(m.a(x), 0.5, training=True), a=c2(1, 4)), image(1, 1, 6, 6))
+    net = CutNetwork(
+        Net(lambda m, x: F.dropout(m.a(x), 0.5, training=True), a=c2(1, 4)), image(1, 1, 6, 6)
+    )
 
     def dropped(draw, seed):
         torch.manual_seed(seed)
@@ -117,7 +132,9 @@ def test_what_is_drawn_by_chance_inside_follows_the_draw_alone():
 
     for draw in (None, Draw(0), Draw(1, -1)):
         assert torch.equal(dropped(draw, 1), dropped(draw, 2))
-    assert torch.equal(dropped(Draw(3), 1), dropped(Draw(3, -1, "a", torch.ones(4, dtype=torch.bool)), 1))
+    assert torch.equal(
+        dropped(Draw(3), 1), dropped(Draw(3, -1, "a", torch.ones(4, dtype=torch.bool)), 1)
+    )
     assert not torch.equal(dropped(Draw(0), 1), dropped(Draw(1), 1))
 
 
@@ -179,7 +196,9 @@ def test_whole_numbers_given_are_not_changed():
         return m.b(m.a(x).roll(int(step), 1))
 
     step = torch.tensor(0)
-    assert torch.equal(reach(Net(forward, a=c2(1, 4), b=c2(4, 2)), (image(1, 1, 6, 6), step)), eye(4).roll(1, 1))
+    assert torch.equal(
+        reach(Net(forward, a=c2(1, 4), b=c2(4, 2)), (image(1, 1, 6, 6), step)), eye(4).roll(1, 1)
+    )
     assert int(step) == 0
 
 
@@ -211,7 +230,9 @@ def test_a_shared_convolution_may_give_maps_of_several_sizes():
         half = F.pad(m.up(F.avg_pool2d(y, 2)), (0, 7, 0, 7))
         return m.b(F.pad(small, (0, 1, 0, 1)) + large + half)
 
-    model = Net(forward, a=c2(1, 4), up=nn.ConvTranspose2d(4, 3, 3, stride=2, padding=1), b=c2(3, 1))
+    model = Net(
+        forward, a=c2(1, 4), up=nn.ConvTranspose2d(4, 3, 3, stride=2, padding=1), b=c2(3, 1)
+    )
     assert torch.equal(reach(model, image(1, 1, 6, 6), "a", "up"), eye(4))
     assert torch.equal(reach(model, image(1, 1, 6, 6), "up", "b"), eye(3))
 
@@ -227,7 +248,9 @@ def test_backward_hooks_of_the_user_are_not_called():
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_an_attached_network_has_the_same_scores(flow):
-    model = Net(lambda m, x: m.b(F.relu(m.norm(m.a(x)))), a=c2(1, 6), norm=nn.BatchNorm2d(6), b=c2(6, 2))
+    model = Net(
+        lambda m, x: m.b(F.relu(m.norm(m.a(x)))), a=c2(1, 6), norm=nn.BatchNorm2d(6), b=c2(6, 2)
+    )
     expected = tgd.score_kernels(model, image(1, 1, 6, 6))["a"]
     with tgd.TGD(model, {"a": expected < 0.5}, flow=flow) as layer:
         assert torch.equal(tgd.score_kernels(model, image(1, 1, 6, 6))["a"], expected)
@@ -248,7 +271,10 @@ class Output:
         (lambda y, out: Output([out, y[:, 1:]]), [False, True, True, True]),
         (lambda y, out: {"deep": [Output([y])], "out": out}, [True] * 4),
         (lambda y, out: 1j * torch.cat([out, y], 1), [True] * 4),
-        (lambda y, out: (out.argmax(1), y[:, :1] > 0, "text"), [False] * 4),  # no gradient: nothing to protect
+        (
+            lambda y, out: (out.argmax(1), y[:, :1] > 0, "text"),
+            [False] * 4,
+        ),  # no gradient: nothing to protect
         (lambda y, out: (out.argmax(1), y[:, :1].double(), None), [True, False, False, False]),
         (lambda y, out: out - y.mean((2, 3), keepdim=True) + F.softmax(y, 1), [True] * 4),
     ],
@@ -268,7 +294,9 @@ def test_kernels_of_the_networks_own_are_refused_but_constants_are_not():
     assert torch.equal(reach(Net(blurred, a=c2(1, 4), b=c2(4, 2)), image(1, 1, 6, 6)), eye(4))
     model = Net(lambda m, x: m.b(F.conv2d(m.a(x), m.kernel)), a=c2(1, 4), b=c2(4, 2))
     model.kernel = nn.Parameter(torch.rand(4, 4, 1, 1))
-    with pytest.raises(connectivity.TraceError, match="module 'Net': runs a convolution by a function call"):
+    with pytest.raises(
+        connectivity.TraceError, match="module 'Net': runs a convolution by a function call"
+    ):
         connectivity.links(model, image(1, 1, 6, 6))
 
 

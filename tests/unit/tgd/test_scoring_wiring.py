@@ -16,7 +16,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def by_kernel(found: connectivity.Connections) -> dict[tuple[str, int], set[tuple[str, int]]]:
-    """(module, kernel) -> {(consumer, input channel)}, with (OUTPUT, 0) for the network's output."""
+    """(module, kernel) -> {(consumer, input channel)}, with (OUTPUT, 0) for the network's
+    output.
+    """
     out: dict[tuple[str, int], set[tuple[str, int]]] = {}
     for link in found.links:
         if link.producer != connectivity.INPUT:
@@ -36,7 +38,9 @@ def test_links_are_those_of_brute_force(name):
     for module, conv in model.named_modules():
         if isinstance(conv, connectivity.CONVS):
             for p in range(conv.out_channels):
-                assert found.get((module, p), set()) == brute.feeds(module, p), f"{name}: kernel {p} of {module}"
+                assert found.get((module, p), set()) == brute.feeds(module, p), (
+                    f"{name}: kernel {p} of {module}"
+                )
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -44,7 +48,11 @@ def test_scores_are_the_largest_of_the_readers(name):
     build, example = ZOO[name]
     model = build()
     scores = tgd.score_kernels(model, example)
-    weights = {n: kse.score(consumer_weight(m)) for n, m in model.named_modules() if isinstance(m, connectivity.CONVS)}
+    weights = {
+        n: kse.score(consumer_weight(m))
+        for n, m in model.named_modules()
+        if isinstance(m, connectivity.CONVS)
+    }
     feeds = by_kernel(connectivity.connections(model, example))
     for module, values in scores.items():
         for p, value in enumerate(values.tolist()):
@@ -52,17 +60,24 @@ def test_scores_are_the_largest_of_the_readers(name):
             protected = (OUTPUT, 0) in readers or not readers
             expected = 1.0 if protected else max(float(weights[c][j]) for c, j in readers)
             assert value == pytest.approx(expected, abs=1e-12), f"{name}: kernel {p} of {module}"
-    assert set(scores) == {m for (m, _), readers in feeds.items() if any(c != OUTPUT for c, _ in readers)}
+    assert set(scores) == {
+        m for (m, _), readers in feeds.items() if any(c != OUTPUT for c, _ in readers)
+    }
 
 
 def test_norms_by_function_are_norms():
-    wiring = (by_kernel(connectivity.connections(build(), image(1, 1, 8, 8))) for build in (norms, functional_norms))
+    wiring = (
+        by_kernel(connectivity.connections(build(), image(1, 1, 8, 8)))
+        for build in (norms, functional_norms)
+    )
     assert next(wiring) == next(wiring)
 
 
 def test_control_flow_that_follows_the_data_is_read_on_every_branch():
     model = dynamic()
-    with pytest.raises(connectivity.TraceError, match=r"'cold': its forward was not called.*unused="):
+    with pytest.raises(
+        connectivity.TraceError, match=r"'cold': its forward was not called.*unused="
+    ):
         tgd.score_kernels(model, image(1, 1, 8, 8))
     feeds = by_kernel(connectivity.connections(model, image(1, 1, 8, 8), unused=["cold"]))
     for p in range(4):

@@ -1,4 +1,6 @@
-"""Backward passes that leave out frozen channels: the plain forward, the masked reference's gradients."""
+"""Backward passes that leave out frozen channels: the plain forward, the masked reference's
+gradients.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,18 @@ def loss_of(net, x):
 
 
 def reference(net, masks, flow, x):
-    """Gradients of a plain backward (with a masking hook after each convolution and BN for "layer"), then masked."""
+    """Gradients of a plain backward (with a masking hook after each convolution and BN for
+    "layer"), then masked.
+    """
     net = copy.deepcopy(net).train()
     norms = connectivity.followers(net, x[:1])
     masked = {m: mask for c, mask in masks.items() for m in (c, *norms.get(c, []))}
 
     def stop(mask):
         shape = (1, -1, 1, 1)
-        return lambda module, args, out: out.register_hook(lambda g: g.masked_fill(~mask.reshape(shape), 0)) and None
+        return lambda module, args, out: (
+            out.register_hook(lambda g: g.masked_fill(~mask.reshape(shape), 0)) and None
+        )
 
     for name, module in net.named_modules():
         if isinstance(module, connectivity.BATCHNORM_LAYERS):
@@ -66,7 +72,9 @@ def gradients(net, masks, flow, gather, x):
     with tgd.TGD(net, masks, flow=flow, gather=gather, example_input=x[:1]) as layer:
         layer.train_mode()
         loss_of(net, x).backward()
-        return {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}, len(layer._routes)
+        return {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}, len(
+            layer._routes
+        )
 
 
 @pytest.mark.parametrize("flow", FLOWS)
@@ -104,12 +112,17 @@ def test_every_kind_of_convolution(conv, shape, flow, targets):
     mask = torch.randperm(6, generator=torch.Generator().manual_seed(targets)) < targets
     found = {}
     for gather in ("never", "always"):
-        x = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_()
+        x = torch.randn(
+            shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+        ).requires_grad_()
         conv.zero_grad()
         with tgd.TGD(nn.Sequential(conv), {"0": mask}, flow=flow, gather=gather):
             out = conv(x)
             (out**2).sum().backward()
-        found[gather] = {"x": x.grad, **{n: p.grad for n, p in conv.named_parameters() if p.grad is not None}}
+        found[gather] = {
+            "x": x.grad,
+            **{n: p.grad for n, p in conv.named_parameters() if p.grad is not None},
+        }
         assert torch.equal(out, conv(x))
     assert found["never"].keys() == found["always"].keys()
     close(found["always"], found["never"], 1e-12)
@@ -124,7 +137,11 @@ def test_a_useful_channel_that_is_not_finite_stops_at_the_layer(gather):
         gradient = torch.ones_like(out)
         gradient[:, ~mask] = torch.nan
         out.backward(gradient)
-    assert bool(x.grad.isfinite().all() & conv.weight.grad.isfinite().all() & conv.bias.grad.isfinite().all())
+    assert bool(
+        x.grad.isfinite().all()
+        & conv.weight.grad.isfinite().all()
+        & conv.bias.grad.isfinite().all()
+    )
 
 
 class Recorder(TorchDispatchMode):
@@ -149,13 +166,19 @@ def test_gradients_of_frozen_channels_are_never_computed(flow):
     inputs = [n for n, wanted in recorder.calls if wanted[0]]
     assert weights == targets
     kernels = list(net.scored.values())[::-1]
-    assert inputs == [3, *(targets if flow == "layer" else kernels)[:-1]]  # the network's own input needs none
+    assert inputs == [
+        3,
+        *(targets if flow == "layer" else kernels)[:-1],
+    ]  # the network's own input needs none
 
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_below_the_first_target_nothing_is_computed(flow):
     net, x = small(), image()
-    masks = {n: m if int(n.split(".")[1]) >= 3 else torch.zeros_like(m) for n, m in random_masks(net).items()}
+    masks = {
+        n: m if int(n.split(".")[1]) >= 3 else torch.zeros_like(m)
+        for n, m in random_masks(net).items()
+    }
     with tgd.TGD(net, masks, flow=flow, gather="always", example_input=x), Recorder() as recorder:
         assert not net.blocks[:3](x).requires_grad
         loss_of(net, x).backward()
@@ -200,7 +223,9 @@ def test_low_precision_gradients_equal_the_plain_ones(flow):
 @pytest.mark.parametrize("flow", FLOWS)
 @pytest.mark.parametrize("gather", ["always", "never"])
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-@pytest.mark.filterwarnings("ignore:.*autograd.function.Function.* should not be instantiated:DeprecationWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*autograd.function.Function.* should not be instantiated:DeprecationWarning"
+)
 def test_compiled_the_same_gradients_and_forward(flow, gather, backend):
     net, x = small(), image()
     masks = random_masks(net)

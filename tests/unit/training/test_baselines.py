@@ -1,4 +1,6 @@
-"""The penalties that fine-tuning is held by: what their formulas say, at no strength, some and much."""
+"""The penalties that fine-tuning is held by: what their formulas say, at no strength, some and
+much.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,12 @@ def adapted(entry, new, old, tmp_path, name="net", stop=None, settings=SETTINGS,
     data, held_out = parts(new)
     if stop is not None:
         stop_at(data, stop)
-    run = TrainingRun("net", tmp_path / f"{name}.csv", tmp_path / f"{name}.safetensors" if checkpoint else None, "same")
+    run = TrainingRun(
+        "net",
+        tmp_path / f"{name}.csv",
+        tmp_path / f"{name}.safetensors" if checkpoint else None,
+        "same",
+    )
     past = Old(*parts(old, seed=2)) if old is not None else None
     return model, adapt.adapt(model, entry, None, data, held_out, settings, run, old=past, seed=3)
 
@@ -82,7 +89,10 @@ def test_the_gradient_of_ewc_is_strength_times_fisher_times_distance():
 
 def test_l2_sp_is_ewc_with_equal_importance():
     parameters = list(network().parameters())
-    both = [baselines.quadratic(parameters, f, 0.7) for f in (None, [torch.ones_like(p) for p in parameters])]
+    both = [
+        baselines.quadratic(parameters, f, 0.7)
+        for f in (None, [torch.ones_like(p) for p in parameters])
+    ]
     with torch.no_grad():
         for p in parameters:
             p.mul_(1.5)
@@ -145,10 +155,16 @@ def test_a_strength_is_chosen_on_old_studies_held_out(new, old, tmp_path, monkey
     n = done.numbers
     assert [t["strength"] for t in n["strengths_tried"]] == [0.0, 1e3]
     assert n["old_loss_held_out"] and n["new_loss_held_out"] and n["fisher_patches"] == 16
-    best = tradeoff.chosen(n["strengths_tried"], n["old_loss_of_base"], n["strengths_tried"][0]["old_loss"])
+    best = tradeoff.chosen(
+        n["strengths_tried"], n["old_loss_of_base"], n["strengths_tried"][0]["old_loss"]
+    )
     assert n["strength"] == n["strengths_tried"][best]["strength"]
-    again, other = adapted(replace(PLAIN, penalty="ewc", strength=n["strength"]), new, old, tmp_path)
-    assert same(state(model), state(again)) and [r["loss"] for r in done.rows] == [r["loss"] for r in other.rows]
+    again, other = adapted(
+        replace(PLAIN, penalty="ewc", strength=n["strength"]), new, old, tmp_path
+    )
+    assert same(state(model), state(again)) and [r["loss"] for r in done.rows] == [
+        r["loss"] for r in other.rows
+    ]
     judge = parts(old, seed=2)[1]
     assert n["strengths_tried"][best]["old_loss"] == task_loss(model, judge, SETTINGS)
     assert n["strengths_tried"][best]["new_loss"] == task_loss(model, parts(new)[1], SETTINGS)
@@ -172,7 +188,9 @@ def test_without_studies_held_out_the_training_patches_judge(new, old, tmp_path,
     for none in (held_out, past.held_out):
         none.table = none.table[:0]
     run = TrainingRun("net", tmp_path / "log.csv")
-    done = adapt.adapt(model, replace(PLAIN, penalty="l2sp"), None, data, held_out, SETTINGS, run, old=past)
+    done = adapt.adapt(
+        model, replace(PLAIN, penalty="l2sp"), None, data, held_out, SETTINGS, run, old=past
+    )
     assert not done.numbers["old_loss_held_out"] and not done.numbers["new_loss_held_out"]
     (tried,) = done.numbers["strengths_tried"]
     assert tried["old_loss"] == task_loss(model, past.train, SETTINGS)
@@ -182,26 +200,39 @@ def test_without_studies_held_out_the_training_patches_judge(new, old, tmp_path,
 @pytest.mark.parametrize(
     ("losses", "best"),
     [
-        ([(1.2, 0.1), (1.05, 0.3), (1.0, 0.5)], 1),  # old, new: the best new one of those that keep the old
+        (
+            [(1.2, 0.1), (1.05, 0.3), (1.0, 0.5)],
+            1,
+        ),  # old, new: the best new one of those that keep the old
         ([(1.2, 0.1), (1.1, 0.3), (1.0, 0.2)], 2),
         ([(1.5, 0.1), (1.25, 0.2), (1.0, 0.5)], 1),  # just half
         ([(1.2, 0.1), (1.11, 0.2), (1.105, 0.5)], 2),  # none forgets half as little
-        ([(1.1, 0.3), (1.4, 0.1), (1.04, 0.5)], 2),  # half of what plain training does, not of the most
+        (
+            [(1.1, 0.3), (1.4, 0.1), (1.04, 0.5)],
+            2,
+        ),  # half of what plain training does, not of the most
         ([(0.9, 0.1), (0.8, 0.1)], 0),
         ([(0.9, 0.1), (1.01, 0.05)], 0),  # plain training forgets nothing, so nothing may be
         ([(0.9, 0.3), (0.97, 0.1)], 1),  # nor need it do better than the base
     ],
 )
 def test_the_chosen_strength_forgets_half_at_most_and_is_best_on_the_new(losses, best):
-    tried = [{"strength": float(i), "old_loss": o, "new_loss": n} for i, (o, n) in enumerate(losses)]
+    tried = [
+        {"strength": float(i), "old_loss": o, "new_loss": n} for i, (o, n) in enumerate(losses)
+    ]
     assert tradeoff.chosen(tried, 1.0, tried[0]["old_loss"]) == best
     turned = [{**t} for t in tried[::-1]]  # the order of the list does not matter
-    assert turned[tradeoff.chosen(turned, 1.0, tried[0]["old_loss"])]["new_loss"] == tried[best]["new_loss"]
+    assert (
+        turned[tradeoff.chosen(turned, 1.0, tried[0]["old_loss"])]["new_loss"]
+        == tried[best]["new_loss"]
+    )
 
 
 @pytest.mark.parametrize("stop", [5, 15])  # in the first candidate, and in the second
 @pytest.mark.parametrize("strength", [None, 0.5])
-def test_a_stopped_run_of_ewc_ends_in_the_same_bits(new, old, tmp_path, monkeypatch, strength, stop):
+def test_a_stopped_run_of_ewc_ends_in_the_same_bits(
+    new, old, tmp_path, monkeypatch, strength, stop
+):
     monkeypatch.setitem(baselines.PENALTIES, "ewc", (0.1, 10.0))
     entry = replace(PLAIN, penalty="ewc", strength=strength)
     stop = stop if strength is None else 7
@@ -213,7 +244,9 @@ def test_a_stopped_run_of_ewc_ends_in_the_same_bits(new, old, tmp_path, monkeypa
     assert rows.numbers == after.numbers
     for key in ("step", "loss", "validation_loss"):
         assert [r[key] for r in rows.rows] == [r[key] for r in after.rows], key
-    assert (tmp_path / "whole.csv").read_text().count("\n") == (tmp_path / "cut.csv").read_text().count("\n")
+    assert (tmp_path / "whole.csv").read_text().count("\n") == (
+        tmp_path / "cut.csv"
+    ).read_text().count("\n")
 
 
 def test_a_finished_candidate_is_not_trained_again(new, old, tmp_path, monkeypatch):
@@ -248,7 +281,9 @@ def test_a_strength_of_ewc_means_the_same_whatever_the_losss_scale(new, old, tmp
 
 
 def test_a_network_without_gradients_has_no_fisher_information(new, old, tmp_path, monkeypatch):
-    monkeypatch.setattr(baselines, "fisher", lambda m, parameters, *_: [torch.zeros_like(p) for p in parameters])
+    monkeypatch.setattr(
+        baselines, "fisher", lambda m, parameters, *_: [torch.zeros_like(p) for p in parameters]
+    )
     with pytest.raises(ValueError, match=r"Fisher information is 0\.0 on average"):
         adapted(replace(PLAIN, penalty="ewc", strength=1.0), new, old, tmp_path)
 
@@ -256,7 +291,13 @@ def test_a_network_without_gradients_has_no_fisher_information(new, old, tmp_pat
 def test_a_penalty_that_is_not_finite_stops_the_run(new, tmp_path):
     run = TrainingRun("net", tmp_path / "log.csv")
     with pytest.raises(ValueError, match="the loss is inf at step 0"):
-        fit(network(), *parts(new), SETTINGS, run, penalty=lambda batch, output: (output * 0).sum() + torch.inf)
+        fit(
+            network(),
+            *parts(new),
+            SETTINGS,
+            run,
+            penalty=lambda batch, output: (output * 0).sum() + torch.inf,
+        )
 
 
 def test_penalties_hold_what_moves_and_leave_the_rest(new, old, tmp_path):

@@ -1,4 +1,6 @@
-"""Training on a GPU: the same patches, a curve within the noise of the CPU's, exact resume where it is asked for."""
+"""Training on a GPU: the same patches, a curve within the noise of the CPU's, exact resume where it
+is asked for.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +32,30 @@ def index(tmp_path):
 
 def on_gpu(index, split="train", volumes="auto"):
     return PatchData(
-        index, split, scale=1000.0, patch=16, air_fraction=0.05, seed=1, device=torch.device("cuda"), volumes=volumes
+        index,
+        split,
+        scale=1000.0,
+        patch=16,
+        air_fraction=0.05,
+        seed=1,
+        device=torch.device("cuda"),
+        volumes=volumes,
     )
 
 
 def trained(index, tmp_path, name, settings=LONGER, stop=None, with_tgd=False, **compute):
     model, data = network(), on_gpu(index)
-    run = TrainingRun("net", tmp_path / f"{name}.csv", tmp_path / name, "same", compute=Compute(**compute))
+    run = TrainingRun(
+        "net", tmp_path / f"{name}.csv", tmp_path / name, "same", compute=Compute(**compute)
+    )
     if stop is not None:
         stop_at(data, stop)
     if not with_tgd:
-        return state(model), fit(model, data, on_gpu(index, "val"), settings, run), state(model.cpu())
+        return (
+            state(model),
+            fit(model, data, on_gpu(index, "val"), settings, run),
+            state(model.cpu()),
+        )
     example = torch.zeros(1, 3, 16, 16)
     masks = tgd.select(tgd.score_kernels(model, example), fraction=0.5)
     before = state(model)
@@ -51,7 +66,10 @@ def trained(index, tmp_path, name, settings=LONGER, stop=None, with_tgd=False, *
 
 @pytest.mark.parametrize("volumes", ["memory", "mapped"])
 def test_patches_are_those_of_the_cpu(index, volumes):
-    ours, theirs = on_gpu(index, volumes=volumes).batch(torch.arange(8), 3), parts(index)[0].batch(torch.arange(8), 3)
+    ours, theirs = (
+        on_gpu(index, volumes=volumes).batch(torch.arange(8), 3),
+        parts(index)[0].batch(torch.arange(8), 3),
+    )
     assert ours.noisy.is_cuda and torch.equal(ours.noisy.cpu(), theirs.noisy)
     assert torch.equal(ours.target.cpu(), theirs.target)
 
@@ -85,5 +103,8 @@ def test_kse_agrees_with_the_cpu():
 def test_denoising_agrees_with_the_cpu():
     image = np.random.default_rng(0).random((40, 36, 21), np.float32) * 1000
     np.testing.assert_allclose(
-        denoise(network(), image, 1000.0, "cuda"), denoise(network(), image, 1000.0), rtol=1e-5, atol=1e-2
+        denoise(network(), image, 1000.0, "cuda"),
+        denoise(network(), image, 1000.0),
+        rtol=1e-5,
+        atol=1e-2,
     )

@@ -37,7 +37,13 @@ def test_it_learns_and_logs(index, tmp_path):
 
 
 def test_without_held_out_studies_the_validation_is_empty(index, tmp_path):
-    rows = fit(network(), parts(index)[0], None, replace(SETTINGS, epochs=1), TrainingRun("net", tmp_path / "log.csv"))
+    rows = fit(
+        network(),
+        parts(index)[0],
+        None,
+        replace(SETTINGS, epochs=1),
+        TrainingRun("net", tmp_path / "log.csv"),
+    )
     assert np.isnan(rows[-1]["validation_loss"])
 
 
@@ -77,7 +83,9 @@ def test_a_stopped_run_ends_in_the_same_bits(index, tmp_path, adapting):
 
 
 @pytest.mark.parametrize("batchnorm", [None, "train"])  # None: from scratch; else TGD
-def test_running_statistics_end_as_those_of_the_weights_at_rest(index, tmp_path, batchnorm, monkeypatch):
+def test_running_statistics_end_as_those_of_the_weights_at_rest(
+    index, tmp_path, batchnorm, monkeypatch
+):
     monkeypatch.setattr(loop, "JUDGED_PATCHES", VALIDATION_PATCHES)
     model, (data, held_out) = network(), parts(index)
     run = TrainingRun("net", tmp_path / "log.csv")
@@ -87,18 +95,24 @@ def test_running_statistics_end_as_those_of_the_weights_at_rest(index, tmp_path,
         masks = tgd.select(tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)), fraction=0.5)
         with tgd.TGD(model, masks, batchnorm=batchnorm) as layer:
             rows = fit(model, data, held_out, SETTINGS, run, tgd=layer)
-    assert task_loss(model, held_out, SETTINGS) == pytest.approx(rows[-1]["validation_loss"], rel=1e-6)
+    assert task_loss(model, held_out, SETTINGS) == pytest.approx(
+        rows[-1]["validation_loss"], rel=1e-6
+    )
     after, steps = state(model), rows[-1]["step"]
     read = {n: [] for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
     for name, kept in read.items():
         norm = model.get_submodule(name)
-        norm.register_forward_hook(lambda _, x, __, kept=kept: kept.append(x[0].transpose(0, 1).flatten(1)))
+        norm.register_forward_hook(
+            lambda _, x, __, kept=kept: kept.append(x[0].transpose(0, 1).flatten(1))
+        )
     model.train()
     with torch.no_grad():
         for i, rows_of in enumerate(data.epoch_order(SETTINGS.epochs, 4 * steps).split(4)):
             model(data.batch(rows_of, steps + i).noisy)
     for name, kept in read.items():
-        mean, var = (torch.stack([getattr(x, what)(1) for x in kept]).mean(0) for what in ("mean", "var"))
+        mean, var = (
+            torch.stack([getattr(x, what)(1) for x in kept]).mean(0) for what in ("mean", "var")
+        )
         torch.testing.assert_close(after[f"{name}.running_mean"], mean)
         torch.testing.assert_close(after[f"{name}.running_var"], var)
 
@@ -112,7 +126,12 @@ def test_a_checkpoint_of_another_run_is_left_aside(index, tmp_path, spoil, capsy
     if spoil == "content":
         checkpoint.write_bytes(b"\x00" * 100)
     identity = "new" if spoil == "identity" else "old"
-    fit(reused, *parts(index), SETTINGS, TrainingRun("net", tmp_path / "b.csv", checkpoint, identity))
+    fit(
+        reused,
+        *parts(index),
+        SETTINGS,
+        TrainingRun("net", tmp_path / "b.csv", checkpoint, identity),
+    )
     assert "starting afresh" in "".join(capsys.readouterr())
     assert same(state(fresh), state(reused))
 
@@ -129,7 +148,9 @@ def test_finetuning_moves_the_last_blocks_only(index, tmp_path):
     model = network()
     before = state(model)
     entry = NetworkEntry(method="finetune", data="adapt", base="x", blocks=3)
-    done = adapt.adapt(model, entry, None, *parts(index), SETTINGS, TrainingRun("ft", tmp_path / "log.csv"))
+    done = adapt.adapt(
+        model, entry, None, *parts(index), SETTINGS, TrainingRun("ft", tmp_path / "log.csv")
+    )
     after = state(model)
     moved = {n for n in before if not torch.equal(before[n], after[n])}
     assert {n.split(".")[1] for n in moved} == {"5", "6", "7"}
@@ -146,7 +167,9 @@ def test_tgd_moves_the_redundant_kernels_only(index, tmp_path, phi):
     before = state(model)
     scores = {n: s.numpy() for n, s in tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)).items()}
     entry = NetworkEntry(method="tgd", data="adapt", base="x", phi=phi)
-    done = adapt.adapt(model, entry, scores, *parts(index), SETTINGS, TrainingRun("tgd", tmp_path / "log.csv"))
+    done = adapt.adapt(
+        model, entry, scores, *parts(index), SETTINGS, TrainingRun("tgd", tmp_path / "log.csv")
+    )
     assert done.numbers["useful_unchanged"]
     assert done.numbers["kernels_retrained"] == sum(int((s < phi).sum()) for s in scores.values())
     assert same(before, state(model)) == (phi == 0.0)
@@ -155,20 +178,31 @@ def test_tgd_moves_the_redundant_kernels_only(index, tmp_path, phi):
 def test_tgd_without_scores_is_refused(index, tmp_path):
     entry = NetworkEntry(method="tgd", data="adapt", base="x")
     with pytest.raises(ValueError, match="scores"):
-        adapt.adapt(network(), entry, None, *parts(index), SETTINGS, TrainingRun("tgd", tmp_path / "log.csv"))
+        adapt.adapt(
+            network(),
+            entry,
+            None,
+            *parts(index),
+            SETTINGS,
+            TrainingRun("tgd", tmp_path / "log.csv"),
+        )
 
 
 def test_statistics_per_channel_are_not_for_finetuning(index, tmp_path):
     entry = NetworkEntry(method="finetune", data="adapt", base="x", batchnorm="per_channel")
     with pytest.raises(ValueError, match="per_channel belongs to tgd"):
-        adapt.adapt(network(), entry, None, *parts(index), SETTINGS, TrainingRun("ft", tmp_path / "log.csv"))
+        adapt.adapt(
+            network(), entry, None, *parts(index), SETTINGS, TrainingRun("ft", tmp_path / "log.csv")
+        )
 
 
 @pytest.mark.parametrize("what", ["weight", "running_mean"])
 def test_finetuning_notices_a_frozen_bit(index, tmp_path, what, monkeypatch):
     model = network()
     value = (
-        model.get_submodule("blocks.1.bn").get_parameter(what) if what == "weight" else model.blocks[1].bn.running_mean
+        model.get_submodule("blocks.1.bn").get_parameter(what)
+        if what == "weight"
+        else model.blocks[1].bn.running_mean
     )
     with torch.no_grad():
         value.zero_()
@@ -180,5 +214,7 @@ def test_finetuning_notices_a_frozen_bit(index, tmp_path, what, monkeypatch):
 
     monkeypatch.setattr(baselines, "fit", flip)
     entry = NetworkEntry(method="finetune", data="adapt", base="x")
-    done = adapt.adapt(model, entry, None, *parts(index), SETTINGS, TrainingRun("ft", tmp_path / "log.csv"))
+    done = adapt.adapt(
+        model, entry, None, *parts(index), SETTINGS, TrainingRun("ft", tmp_path / "log.csv")
+    )
     assert not done.numbers["useful_unchanged"]

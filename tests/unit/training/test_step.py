@@ -66,8 +66,12 @@ def test_a_loss_that_is_not_finite_is_found_at_its_step(index, tmp_path, monkeyp
         return replace(found, noisy=found.noisy * (np.nan if step == 3 else 1))
 
     data.batch = batch
-    run = TrainingRun("net", tmp_path / "log.csv", tmp_path / "checkpoint", compute=Compute(checkpoint_minutes=0))
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 3 \(slices a 60s z=") as caught:
+    run = TrainingRun(
+        "net", tmp_path / "log.csv", tmp_path / "checkpoint", compute=Compute(checkpoint_minutes=0)
+    )
+    with pytest.raises(
+        TrainingError, match=r"the loss is nan at step 3 \(slices a 60s z="
+    ) as caught:
         fit(network(), data, held_out, SETTINGS, run)
     if ahead == 1:  # nothing after step 3 was kept, and everything before it was
         assert "the last good checkpoint is" in str(caught.value)
@@ -97,26 +101,38 @@ def test_a_signal_while_processes_agree_stops_at_the_next_reading(index, tmp_pat
 def test_no_checkpoint_holds_losses_that_were_not_read(index, tmp_path, monkeypatch):
     let_run_ahead(monkeypatch, 5)
     steps = []
-    monkeypatch.setattr(checkpoint, "save", lambda path, identity, model, optimizer, state: steps.append(state["step"]))
-    run = TrainingRun("net", tmp_path / "log.csv", tmp_path / "checkpoint", compute=Compute(checkpoint_minutes=0))
+    monkeypatch.setattr(
+        checkpoint,
+        "save",
+        lambda path, identity, model, optimizer, state: steps.append(state["step"]),
+    )
+    run = TrainingRun(
+        "net", tmp_path / "log.csv", tmp_path / "checkpoint", compute=Compute(checkpoint_minutes=0)
+    )
     fit(network(), *parts(index), SETTINGS, run)
     assert steps == [5, 10, 12]
 
 
-@pytest.mark.skipif(not torch.cpu.get_capabilities().get("avx512_bf16"), reason="this processor has no bf16")
+@pytest.mark.skipif(
+    not torch.cpu.get_capabilities().get("avx512_bf16"), reason="this processor has no bf16"
+)
 def test_half_precision_is_within_the_noise_of_training(index, tmp_path):
     settings = replace(SETTINGS, epochs=20)
     model, rows = trained(index, tmp_path, settings=settings)
     half, half_rows = trained(index, tmp_path, "half", settings, precision="bf16")
     assert not same(state(model), state(half))
-    assert all(t.dtype == u.dtype for t, u in zip(state(model).values(), state(half).values(), strict=True))
+    assert all(
+        t.dtype == u.dtype for t, u in zip(state(model).values(), state(half).values(), strict=True)
+    )
     assert half_rows[-1]["loss"] == pytest.approx(rows[-1]["loss"], rel=0.1)
 
 
 @pytest.mark.parametrize("wanted", ["bf16", "tf32"])
 def test_precision_that_the_processor_lacks_is_refused(monkeypatch, wanted):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
-    with pytest.raises(ValueError, match=f"precision: {wanted} was asked for, but this processor has no {wanted}"):
+    with pytest.raises(
+        ValueError, match=f"precision: {wanted} was asked for, but this processor has no {wanted}"
+    ):
         device.precision(wanted, CPU)
 
 
@@ -151,7 +167,13 @@ def test_arithmetic_is_set_for_the_time_of_training_only(monkeypatch, determinis
 
     before = now()
     with pytest.raises(KeyError), device.arithmetic("bf16", deterministic):
-        assert now() == ("high", deterministic, deterministic, not deterministic, ":4096:8" if deterministic else None)
+        assert now() == (
+            "high",
+            deterministic,
+            deterministic,
+            not deterministic,
+            ":4096:8" if deterministic else None,
+        )
         raise KeyError
     assert now() == before
     with device.arithmetic("float32", False):
@@ -172,14 +194,18 @@ def test_deterministic_training_on_a_processor_has_the_same_bits(index, tmp_path
 )  # fmt: skip
 def test_compiled_where_it_is_asked_for_or_pays(monkeypatch, compute, place, steps, compiled):
     asked = []
-    monkeypatch.setattr(torch, "compile", lambda network, **options: asked.append(options["mode"]) or network)
+    monkeypatch.setattr(
+        torch, "compile", lambda network, **options: asked.append(options["mode"]) or network
+    )
     training_step.Forward(network(), torch.device(place), "float32", Compute(**compute), steps)
     assert asked == ([] if not compiled else ["reduce-overhead" if place == "cuda" else None])
 
 
 def test_a_compiled_network_learns_the_same(index, tmp_path, monkeypatch):
     compiler = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda n, mode, dynamic: compiler(n, backend="aot_eager", dynamic=dynamic))
+    monkeypatch.setattr(
+        torch, "compile", lambda n, mode, dynamic: compiler(n, backend="aot_eager", dynamic=dynamic)
+    )
     plain, rows = trained(index, tmp_path)
     model, after = trained(index, tmp_path, "compiled", compile="always")
     for name, value in state(plain).items():
@@ -210,7 +236,9 @@ def test_a_resumed_tensorboard_has_no_step_twice(tmp_path):
     with training_log.TensorBoard(tmp_path) as board:
         for step in (10, 20, 30):
             board.add({**row, "step": step})
-    with training_log.TensorBoard(tmp_path, step=20) as board:  # killed after 30, the checkpoint is of 20
+    with training_log.TensorBoard(
+        tmp_path, step=20
+    ) as board:  # killed after 30, the checkpoint is of 20
         for step in (30, 40):
             board.add({**row, "step": step, "validation_loss": float("nan")})
     shown = events(tmp_path)
@@ -233,7 +261,13 @@ def test_a_network_with_dropout_resumes_in_the_same_bits(index, tmp_path):
         data, held_out = parts(index)
         if stop is not None:
             stop_at(data, stop)
-        fit(model, data, held_out, SETTINGS, TrainingRun("net", tmp_path / f"{name}.csv", tmp_path / name, "same"))
+        fit(
+            model,
+            data,
+            held_out,
+            SETTINGS,
+            TrainingRun("net", tmp_path / f"{name}.csv", tmp_path / name, "same"),
+        )
         return state(model)
 
     whole = go("whole")

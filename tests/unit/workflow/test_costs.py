@@ -41,7 +41,10 @@ def test_network_size_is_the_papers():
 
 
 def test_a_network_from_a_file_costs_nothing_nor_does_its_data(bill):
-    given = {f"networks.{n}": {"data": n[:2], "weights": f"{n}.safetensors"} for n in ("v1-net", "v2-net")}
+    given = {
+        f"networks.{n}": {"data": n[:2], "weights": f"{n}.safetensors"}
+        for n in ("v1-net", "v2-net")
+    }
     first = bill(change={"networks.v1-net": given["networks.v1-net"]})
     assert (first["train"].jobs, first["simulate"].jobs) == (1, 13)
     assert first["reconstruct"].jobs == bill()["reconstruct"].jobs - 6
@@ -69,14 +72,23 @@ def test_jobs_follow_studies_and_networks(bill):
 def test_images_are_those_that_subsampling_makes(raw_config, role):
     config = load_config(raw_config())
     samples = samples_of(role, config.sampling, config.simulation.scan_s)
-    assert sorted(roles.fractions(role, config)) == pytest.approx(sorted(s.fraction for s in samples))
+    assert sorted(roles.fractions(role, config)) == pytest.approx(
+        sorted(s.fraction for s in samples)
+    )
 
 
 def test_costs_grow_with_what_is_asked_for(bill):
     base, halved = bill(), bill(change={"train.epochs": 14})
-    assert bill(change={"train.epochs": 28})["train"].gpu_h == pytest.approx(2 * halved["train"].gpu_h)
-    assert bill(change={"network.width": 0.5})["train"].gpu_h == base["train"].gpu_h  # both only start kernels
-    assert bill(change={"network.width": 4})["train"].gpu_h > 3.5 * bill(change={"network.width": 2})["train"].gpu_h
+    assert bill(change={"train.epochs": 28})["train"].gpu_h == pytest.approx(
+        2 * halved["train"].gpu_h
+    )
+    assert (
+        bill(change={"network.width": 0.5})["train"].gpu_h == base["train"].gpu_h
+    )  # both only start kernels
+    assert (
+        bill(change={"network.width": 4})["train"].gpu_h
+        > 3.5 * bill(change={"network.width": 2})["train"].gpu_h
+    )
     assert bill(change={"scanner.efficiency": 0.16})["simulate"].temporary_gb == pytest.approx(
         4 * base["simulate"].temporary_gb
     )

@@ -44,16 +44,27 @@ def test_the_first_line_of_the_real_error_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("words", "cause"),
     [
-        ("Traceback (most recent call last):\n  File x\nValueError: 3 is not 4", "ValueError: 3 is not 4"),
-        ("numpy._core._exceptions._ArrayMemoryError: no", "numpy._core._exceptions._ArrayMemoryError: no"),
-        ("/bin/bash: line 1: 77 Killed    python x.py", "/bin/bash: line 1: 77 Killed    python x.py"),
+        (
+            "Traceback (most recent call last):\n  File x\nValueError: 3 is not 4",
+            "ValueError: 3 is not 4",
+        ),
+        (
+            "numpy._core._exceptions._ArrayMemoryError: no",
+            "numpy._core._exceptions._ArrayMemoryError: no",
+        ),
+        (
+            "/bin/bash: line 1: 77 Killed    python x.py",
+            "/bin/bash: line 1: 77 Killed    python x.py",
+        ),
         ("all is well", "killed, or no error in its log"),
     ],
 )
 def test_causes_in_other_words(tmp_path, words, cause):
     log = tmp_path / "lesion.log"
     log.write_text(words + "\n")
-    assert summary(LOCAL.format(log=log)) == [f"FAILED: rule simulate, lesion: {cause} (log: {log})"]
+    assert summary(LOCAL.format(log=log)) == [
+        f"FAILED: rule simulate, lesion: {cause} (log: {log})"
+    ]
 
 
 def test_slurms_word_is_told_where_the_jobs_log_knows_nothing(tmp_path):

@@ -17,7 +17,9 @@ from tgdpet.workflow import lock
 @pytest.fixture
 def locked(tmp_path):
     (tmp_path / lock.LOCKS).mkdir(parents=True)
-    (tmp_path / lock.LOCKS / "0.output.lock").write_text("results/listmode/a/events.npy\nresults/report.html")
+    (tmp_path / lock.LOCKS / "0.output.lock").write_text(
+        "results/listmode/a/events.npy\nresults/report.html"
+    )
     return tmp_path
 
 
@@ -37,7 +39,9 @@ def test_a_living_snakemake_is_named(locked):
     words = [sys.executable, "-c", "import time; time.sleep(60)", "snakemake"]
     process = subprocess.Popen(words)
     try:
-        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # for a moment after its start it has no words
+        while not Path(
+            f"/proc/{process.pid}/cmdline"
+        ).read_bytes():  # for a moment after its start it has no words
             time.sleep(0.01)
         holds(locked, pid=process.pid, user="ada")
         told = lock.holder(locked)
@@ -81,7 +85,9 @@ def test_make_demo_leaves_the_lock_of_another_host_alone_and_clears_a_dead_ones(
     command = [sys.executable, root / "scripts/run_alone.py", sys.executable, "-c", "print('ran')"]
     holds(locked, pid=1, host="elsewhere")
     done = subprocess.run(command, cwd=locked, capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and done.stderr.startswith("error: ") and "on elsewhere" in done.stderr
+    assert (
+        done.returncode == 1 and done.stderr.startswith("error: ") and "on elsewhere" in done.stderr
+    )
     assert (locked / lock.LOCKS).exists()
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()

@@ -46,7 +46,9 @@ def test_paper_scale_has_the_bills_jobs_and_stops_at_the_longest_chain(schedule,
     jobs = schedule.paper()
     config = load_config(raw_config("paper"))
     bill = sum(row.jobs for row in costs.estimate(config, read_studies(root / config.studies)))
-    left_out = 3 + len(drawn(config))  # the drop experiment, the table of all measures, the findings, figures but one
+    left_out = 3 + len(
+        drawn(config)
+    )  # the drop experiment, the table of all measures, the findings, figures but one
     assert len(jobs) == bill - left_out
     least = max(schedule.ways_to_the_end(jobs).values())
     spans = [schedule.makespan(jobs, n, g) for n, g in ((1, 1), (4, 2), (64, 8))]

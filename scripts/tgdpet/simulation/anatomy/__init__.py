@@ -2,4 +2,12 @@
 
 from .patient import BLADDER_MARGIN_MM, LIVER_MARGIN_MM, Anatomy, grid_to_mm, make, read, sample
 
-__all__ = ["BLADDER_MARGIN_MM", "LIVER_MARGIN_MM", "Anatomy", "grid_to_mm", "make", "read", "sample"]
+__all__ = [
+    "BLADDER_MARGIN_MM",
+    "LIVER_MARGIN_MM",
+    "Anatomy",
+    "grid_to_mm",
+    "make",
+    "read",
+    "sample",
+]

@@ -1,4 +1,6 @@
-"""Where the body is, in a CT or around labels alone, as (X, Y, Z) uint8: 0 air, `SOFT_TISSUE`, `RIM` of fat."""
+"""Where the body is, in a CT or around labels alone, as (X, Y, Z) uint8: 0 air, `SOFT_TISSUE`,
+`RIM` of fat.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,16 @@ FINEST_MM = 2.5  # the outline needs no finer voxels
 
 
 def from_ct(
-    hu: np.ndarray, affine: np.ndarray, labelled: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
+    hu: np.ndarray,
+    affine: np.ndarray,
+    labelled: Callable[[np.ndarray, tuple[int, ...]], np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The body in a CT (HU), without the couch, and the affine of its voxels, which may be coarser than the CT's.
+    """The body in a CT (HU), without the couch, and the affine of its voxels, which may be coarser
+    than the CT's.
 
-    Denser than `BODY_HU`, opened slice by slice; of the connected parts the largest and those that hold labels
-    (`labelled(affine, shape)` says where: arms); holes filled slice by slice. Labelled voxels always belong to it.
+    Denser than `BODY_HU`, opened slice by slice; of the connected parts the largest and those that
+    hold labels (`labelled(affine, shape)` says where: arms); holes filled slice by slice. Labelled
+    voxels always belong to it.
     """
     size = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     steps = [max(1, int(FINEST_MM // s)) for s in size]
@@ -33,7 +39,9 @@ def from_ct(
     for out, part in zip(opened, np.moveaxis(dense, axial, 0), strict=True):
         # beyond the edge the body goes on: a field of view too narrow must not cut its skin off
         reach = max(disc.shape)
-        out[:] = ndimage.binary_opening(np.pad(part, reach, mode="edge"), disc)[reach:-reach, reach:-reach]
+        out[:] = ndimage.binary_opening(np.pad(part, reach, mode="edge"), disc)[
+            reach:-reach, reach:-reach
+        ]
     parts, n = ndimage.label(np.moveaxis(opened, 0, axial))
     kept = np.zeros(n + 1, bool)
     kept[np.unique(parts[organs])] = True
@@ -46,8 +54,9 @@ def from_ct(
 
 
 def from_labels(labels: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """The body around labels without a CT, on their grid: assumed to be their convex hull in each slice, grown by
-    `RIM_MM` of fat."""
+    """The body around labels without a CT, on their grid: assumed to be their convex hull in each
+    slice, grown by `RIM_MM` of fat.
+    """
     from skimage.morphology import convex_hull_image
 
     axial, plane_mm = _slices(affine)
@@ -55,7 +64,11 @@ def from_labels(labels: np.ndarray, affine: np.ndarray) -> np.ndarray:
     out = np.zeros(inside.shape, np.uint8)
     for body, part in zip(out, inside, strict=True):
         if part.any():
-            hull = convex_hull_image(part) if part.any(axis=0).sum() > 2 and part.any(axis=1).sum() > 2 else part
+            hull = (
+                convex_hull_image(part)
+                if part.any(axis=0).sum() > 2 and part.any(axis=1).sum() > 2
+                else part
+            )
             body[ndimage.distance_transform_edt(~hull, plane_mm) <= RIM_MM] = RIM
             body[hull] = SOFT_TISSUE
     return np.ascontiguousarray(np.moveaxis(out, 0, axial))

@@ -1,4 +1,6 @@
-"""What is painted over a phantom: spherical lesions, tumours, the bladder's filling, a urinary catheter."""
+"""What is painted over a phantom: spherical lesions, tumours, the bladder's filling, a urinary
+catheter.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ from ...config.studies import Lesion
 from ...constants import ORGANS
 from ..phantom import SUV, Phantom
 
-BLADDER_OF_ROLE = {roles.BLADDER: (1.0, 26.0), roles.CATHETER: (0.5, 7.0)}  # share of the volume, SUV
+BLADDER_OF_ROLE = {
+    roles.BLADDER: (1.0, 26.0),
+    roles.CATHETER: (0.5, 7.0),
+}  # share of the volume, SUV
 CATHETER_SUV = 20.0
 TUBE_MM = (5.0, 6.0)  # half-widths of the catheter: down, and across
 
@@ -29,13 +34,16 @@ def insert_sphere(
 ) -> Phantom:
     """The phantom with a uniform sphere of `lesion.contrast` times the mean SUV of its organ.
 
-    The organ is the label of `phantom.ORGANS` called `lesion.organ`, or `region` (X, Y, Z boolean). The sphere lies at
-    `centre_mm` (the grid's own mm, middle 0) or, without, where it is farthest from the organ's edge. Raises
-    ValueError when it does not fit into the organ (naming the largest that does), or is smaller than a voxel.
+    The organ is the label of `phantom.ORGANS` called `lesion.organ`, or `region` (X, Y, Z boolean).
+    The sphere lies at `centre_mm` (the grid's own mm, middle 0) or, without, where it is farthest
+    from the organ's edge. Raises ValueError when it does not fit into the organ (naming the largest
+    that does), or is smaller than a voxel.
     """
     if region is None:
         if lesion.organ not in ORGANS:
-            raise ValueError(f"lesion in {lesion.organ!r}: no such organ; known are {', '.join(ORGANS)}")
+            raise ValueError(
+                f"lesion in {lesion.organ!r}: no such organ; known are {', '.join(ORGANS)}"
+            )
         region = phantom.labels == ORGANS[lesion.organ]
     if not region.any():
         raise ValueError(f"lesion in {lesion.organ}: the organ has no voxel on the grid")
@@ -65,13 +73,18 @@ def insert_sphere(
 
 
 def add_tumours(phantom: Phantom, voxel_mm: Sequence[float], rng: np.random.Generator) -> Phantom:
-    """A few tumours anywhere in the body and in the liver, sizes and uptake as in `phantom.make_organs`."""
+    """A few tumours anywhere in the body and in the liver, sizes and uptake as in
+    `phantom.make_organs`.
+    """
     axes = _axes(phantom.labels.shape, voxel_mm)
     liver = phantom.labels == ORGANS["liver"]
     body = (phantom.labels != ORGANS["air"]) & (phantom.labels != ORGANS["bladder"])
     plans = [(body, rng.uniform(5, 14), rng.uniform(3, 9)) for _ in range(rng.integers(3, 7))]
     level = float(phantom.suv[liver].mean()) if liver.any() else 0.0
-    plans += [(liver, rng.uniform(5, 13), level * rng.uniform(1.6, 4.0)) for _ in range(rng.integers(1, 4))]
+    plans += [
+        (liver, rng.uniform(5, 13), level * rng.uniform(1.6, 4.0))
+        for _ in range(rng.integers(1, 4))
+    ]
     for region, radius_mm, suv in plans:
         share = rng.random()
         if region.any():
@@ -82,11 +95,13 @@ def add_tumours(phantom: Phantom, voxel_mm: Sequence[float], rng: np.random.Gene
     return phantom
 
 
-def fill_bladder(phantom: Phantom, voxel_mm: Sequence[float], role: str, rng: np.random.Generator) -> Phantom:
+def fill_bladder(
+    phantom: Phantom, voxel_mm: Sequence[float], role: str, rng: np.random.Generator
+) -> Phantom:
     """The bladder's filling and uptake; with role test_catheter a catheter from its neck.
 
-    A part-filled bladder keeps its deepest voxels; what it leaves is soft tissue. Test roles have their own filling
-    (`BLADDER_OF_ROLE`), others a random one.
+    A part-filled bladder keeps its deepest voxels; what it leaves is soft tissue. Test roles have
+    their own filling (`BLADDER_OF_ROLE`), others a random one.
     """
     share, suv = rng.uniform(0.5, 1.0), rng.uniform(4, 10)
     share, suv = BLADDER_OF_ROLE.get(role, (share, suv))
@@ -94,7 +109,9 @@ def fill_bladder(phantom: Phantom, voxel_mm: Sequence[float], role: str, rng: np
     if not bladder.any():
         return phantom
     box = ndimage.find_objects(bladder.astype(np.int8))[0]
-    depth = ndimage.distance_transform_edt(np.pad(bladder[box], 1, mode="edge"), voxel_mm)[1:-1, 1:-1, 1:-1]
+    depth = ndimage.distance_transform_edt(np.pad(bladder[box], 1, mode="edge"), voxel_mm)[
+        1:-1, 1:-1, 1:-1
+    ]
     full = np.zeros(bladder.shape, bool)
     full[box] = bladder[box] & (depth >= np.quantile(depth[bladder[box]], 1 - share))
     muscle = phantom.suv[phantom.labels == ORGANS["body"]]
@@ -108,7 +125,9 @@ def fill_bladder(phantom: Phantom, voxel_mm: Sequence[float], role: str, rng: np
 
 
 def _catheter(phantom: Phantom, bladder: np.ndarray, voxel_mm: Sequence[float]) -> np.ndarray:
-    """A tube from the bladder's neck down and to the front, then across to the patient's right, within the body."""
+    """A tube from the bladder's neck down and to the front, then across to the patient's right,
+    within the body.
+    """
     axes = _axes(bladder.shape, voxel_mm)
     at = np.argwhere(bladder)
     lowest = at[at[:, 2] <= at[:, 2].min() + 6 / voxel_mm[2]]
@@ -125,12 +144,16 @@ def _catheter(phantom: Phantom, bladder: np.ndarray, voxel_mm: Sequence[float]) 
 
 
 def _deepest(region: np.ndarray, voxel_mm: Sequence[float]) -> tuple[tuple[int, ...], float]:
-    """The voxel farthest from the region's edge (the grid's ends are edges too), and that distance, mm."""
+    """The voxel farthest from the region's edge (the grid's ends are edges too), and that distance,
+    mm.
+    """
     box = ndimage.find_objects(region.astype(np.int8))[0]
     depth = ndimage.distance_transform_edt(np.pad(region[box], 1), voxel_mm)[1:-1, 1:-1, 1:-1]
     at = np.unravel_index(int(np.argmax(depth)), depth.shape)
     # a voxel's centre is as far from the next organ's centre; the edge lies half a voxel before it
-    return tuple(int(i) + b.start for i, b in zip(at, box, strict=True)), float(depth.max() - min(voxel_mm) / 2)
+    return tuple(int(i) + b.start for i, b in zip(at, box, strict=True)), float(
+        depth.max() - min(voxel_mm) / 2
+    )
 
 
 def _axes(shape: tuple[int, ...], voxel_mm: Sequence[float]) -> list[np.ndarray]:

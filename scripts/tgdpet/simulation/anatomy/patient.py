@@ -1,8 +1,9 @@
 """A segmented body as a phantom: a label map, with or without its CT, painted on the image grid.
 
-Labels and CT may lie on different grids of any orientation and voxel size: both are sampled where the phantom's voxels
-lie in RAS mm, labels by the nearest voxel, the CT linearly. Where the data end, there is air. The CT's couch stays in
-the attenuation map, as in a real scan, and takes up nothing.
+Labels and CT may lie on different grids of any orientation and voxel size: both are sampled where
+the phantom's voxels lie in RAS mm, labels by the nearest voxel, the CT linearly. Where the data
+end, there is air. The CT's couch stays in the attenuation map, as in a real scan, and takes up
+nothing.
 """
 
 from __future__ import annotations
@@ -26,15 +27,24 @@ from . import uptake
 from .body import RIM, SOFT_TISSUE, from_ct, from_labels
 from .overlay import add_tumours, fill_bladder, insert_sphere
 
-LIVER_MARGIN_MM, BLADDER_MARGIN_MM = 90.0, 40.0  # liver's middle, bladder's ends: from the grid's axial ends
-UNTIE_MM = (1e-3, 1.3e-3, 1.7e-3)  # points midway between voxels go the same way whatever the voxels' order
+LIVER_MARGIN_MM, BLADDER_MARGIN_MM = (
+    90.0,
+    40.0,
+)  # liver's middle, bladder's ends: from the grid's axial ends
+UNTIE_MM = (
+    1e-3,
+    1.3e-3,
+    1.7e-3,
+)  # points midway between voxels go the same way whatever the voxels' order
 COUCH_HU = -900.0  # thinner than this outside the body is noise in air
 HU_OF_ORGANS = (-200.0, 400.0)  # where the median over labelled organs (lungs left out) must lie
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Class numbers (X, Y, Z), their names, CT numbers in HU or None, the body (as in `body`); affines to RAS mm."""
+    """Class numbers (X, Y, Z), their names, CT numbers in HU or None, the body (as in `body`);
+    affines to RAS mm.
+    """
 
     path: Path
     labels: np.ndarray
@@ -46,9 +56,15 @@ class Anatomy:
     body_affine: np.ndarray
 
     def ids(self, name: str) -> list[int]:
-        """Class numbers of a structure (kidney_left), of both sides (kidney) or of a label of `phantom.ORGANS`."""
+        """Class numbers of a structure (kidney_left), of both sides (kidney) or of a label of
+        `phantom.ORGANS`.
+        """
         stems = {i: uptake.stem(n) for i, n in self.names.items()}
-        return [i for i, n in self.names.items() if name in (n, stems[i], uptake.TISSUES[stems[i]].label)]
+        return [
+            i
+            for i, n in self.names.items()
+            if name in (n, stems[i], uptake.TISSUES[stems[i]].label)
+        ]
 
     def points_mm(self, name: str) -> np.ndarray:
         """Voxel centres (n, 3) of a structure, RAS mm."""
@@ -56,11 +72,13 @@ class Anatomy:
 
 
 def read(path: str | Path) -> Anatomy:
-    """Read `labels.nii.gz`, and `ct.nii.gz` (HU) and `labels.tsv` (index, name) if there, of a folder; or a label file.
+    """Read `labels.nii.gz`, and `ct.nii.gz` (HU) and `labels.tsv` (index, name) if there, of a
+    folder; or a label file.
 
-    Without a table the numbers are TotalSegmentator's (v2, total). Raises FileNotFoundError or ValueError naming the
-    file: labels that are fractions or have no known name, volumes that are not 3-D, a CT that is not in HU, holds NaN
-    or lies elsewhere than the labels.
+    Without a table the numbers are TotalSegmentator's (v2, total). Raises FileNotFoundError or
+    ValueError naming the
+    file: labels that are fractions or have no known name, volumes that are not 3-D, a CT that is
+    not in HU, holds NaN or lies elsewhere than the labels.
     """
     path = Path(path)
     folder = path if path.is_dir() else None
@@ -79,8 +97,12 @@ def read(path: str | Path) -> Anatomy:
     return Anatomy(label_path, labels, affine, names, hu, hu_affine, body, body_affine)
 
 
-def sample(volume: np.ndarray, affine: np.ndarray, to_mm: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Nearest values of a volume at the voxels of another grid (affine `to_mm`, `shape`); 0 outside the volume."""
+def sample(
+    volume: np.ndarray, affine: np.ndarray, to_mm: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Nearest values of a volume at the voxels of another grid (affine `to_mm`, `shape`); 0 outside
+    the volume.
+    """
     border = np.eye(4)
     border[:3, 3] = -1.0  # of zeros, so that half a voxel beyond the last centre still counts
     aside = to_mm.copy()
@@ -100,21 +122,27 @@ def make(
 ) -> Phantom:
     """The phantom of one study on a centred grid (X, Y, Z) of `voxel_mm`.
 
-    `role` decides, as in `phantom.make_organs`, on lesions and the bladder; `lesions` replaces the role's. `rng` draws
-    every organ's uptake, the texture within organs (5 %, more in the bowel), bladder and tumours. The anatomy decides
-    the body's size; `bmi` its weight, kg. Raises ValueError naming the file when the role's organs are missing, or a
-    lesion does not fit.
+    `role` decides, as in `phantom.make_organs`, on lesions and the bladder; `lesions` replaces the
+    role's. `rng` draws every organ's uptake, the texture within organs (5 %, more in the bowel),
+    bladder and tumours. The anatomy decides the body's size; `bmi` its weight, kg. Raises
+    ValueError naming the file when the role's organs are missing, or a lesion does not fit.
     """
-    needed = ["urinary_bladder"] if role in roles.ONLINE else ["liver"] if role in roles.TESTS else []
+    needed = (
+        ["urinary_bladder"] if role in roles.ONLINE else ["liver"] if role in roles.TESTS else []
+    )
     for name in needed:
         if not len(anatomy.points_mm(name)):
-            raise ValueError(f"{anatomy.path}: no voxel is labelled {name}, which a study with role {role!r} needs")
+            raise ValueError(
+                f"{anatomy.path}: no voxel is labelled {name}, which a study with role {role!r} needs"
+            )
     to_mm = grid_to_mm(anatomy, role, shape, voxel_mm)
     ids = sample(anatomy.labels, anatomy.affine, to_mm, shape)
     height_m = float(np.clip(rng.normal(1.70, 0.07), 1.5, 1.9))
     painted = _paint(anatomy, ids, to_mm, uptake.draw_suv(rng), float(bmi * height_m**2))
     field = texture(shape, voxel_mm, rng)
-    grain = np.where(painted.labels == ORGANS["bowel"], np.maximum(field, 0.5) ** 4, field)  # bowel is patchy
+    grain = np.where(
+        painted.labels == ORGANS["bowel"], np.maximum(field, 0.5) ** 4, field
+    )  # bowel is patchy
     np.multiply(painted.suv, grain, out=painted.suv)
     painted = fill_bladder(painted, voxel_mm, role, rng)
     if lesions is None:
@@ -129,11 +157,15 @@ def make(
     return add_tumours(painted, voxel_mm, rng) if role in roles.TRAINED_ON else painted
 
 
-def grid_to_mm(anatomy: Anatomy, role: str, shape: tuple[int, ...], voxel_mm: tuple[float, ...]) -> np.ndarray:
-    """Affine from the voxels of a centred grid to the anatomy's RAS mm: where the patient lies in the scanner.
+def grid_to_mm(
+    anatomy: Anatomy, role: str, shape: tuple[int, ...], voxel_mm: tuple[float, ...]
+) -> np.ndarray:
+    """Affine from the voxels of a centred grid to the anatomy's RAS mm: where the patient lies in
+    the scanner.
 
-    Across, the body's bounding box is centred. Along, the grid stays within the data if it can: about the liver, whose
-    middle stays `LIVER_MARGIN_MM` from the ends; in bladder studies about the whole bladder, with `BLADDER_MARGIN_MM`.
+    Across, the body's bounding box is centred. Along, the grid stays within the data if it can:
+    about the liver, whose middle stays `LIVER_MARGIN_MM` from the ends; in bladder studies about
+    the whole bladder, with `BLADDER_MARGIN_MM`.
     """
     low, high = _extent(_to_mm(np.argwhere(anatomy.body > 0), anatomy.body_affine))
     centre, half = (low + high) / 2, shape[2] * voxel_mm[2] / 2
@@ -152,14 +184,24 @@ def grid_to_mm(anatomy: Anatomy, role: str, shape: tuple[int, ...], voxel_mm: tu
     return affine
 
 
-def _paint(anatomy: Anatomy, ids: np.ndarray, to_mm: np.ndarray, suv_of: dict[str, float], weight_kg: float) -> Phantom:
+def _paint(
+    anatomy: Anatomy, ids: np.ndarray, to_mm: np.ndarray, suv_of: dict[str, float], weight_kg: float
+) -> Phantom:
     shape = ids.shape
     body = sample(anatomy.body, anatomy.body_affine, to_mm, shape)
     size = max(anatomy.names, default=0) + 1
-    label_of, suv_of_id, mu_of = np.zeros(size, np.int16), np.zeros(size, np.float32), np.zeros(size, np.float32)
+    label_of, suv_of_id, mu_of = (
+        np.zeros(size, np.int16),
+        np.zeros(size, np.float32),
+        np.zeros(size, np.float32),
+    )
     for i, name in anatomy.names.items():
         tissue = uptake.TISSUES[uptake.stem(name)]
-        label_of[i], suv_of_id[i], mu_of[i] = ORGANS[tissue.label], suv_of[uptake.stem(name)], tissue.mu_per_cm
+        label_of[i], suv_of_id[i], mu_of[i] = (
+            ORGANS[tissue.label],
+            suv_of[uptake.stem(name)],
+            tissue.mu_per_cm,
+        )
     labels, suv, mu = label_of[ids], suv_of_id[ids], mu_of[ids]
     soft, fat = (ids == 0) & (body == SOFT_TISSUE), (ids == 0) & (body == RIM)
     if anatomy.hu is not None and anatomy.hu_affine is not None:
@@ -167,7 +209,11 @@ def _paint(anatomy: Anatomy, ids: np.ndarray, to_mm: np.ndarray, suv_of: dict[st
         seen = sample(np.ones(anatomy.hu.shape, np.uint8), anatomy.hu_affine, to_mm, shape) > 0
         fat, soft = soft & (hu < uptake.FAT_HU), soft & (hu >= uptake.FAT_HU)
         suv[seen & (hu < uptake.GAS_HU) & (labels != ORGANS["lung"])] = 0
-        mu = np.where(seen, np.where((labels == 0) & (body == 0) & (hu < COUCH_HU), 0, uptake.mu_of_hu(hu)), mu)
+        mu = np.where(
+            seen,
+            np.where((labels == 0) & (body == 0) & (hu < COUCH_HU), 0, uptake.mu_of_hu(hu)),
+            mu,
+        )
         gas = fat & (hu < uptake.GAS_HU)
     else:
         mu[soft], mu[fat] = uptake.SOFT, uptake.FAT
@@ -181,7 +227,9 @@ def _paint(anatomy: Anatomy, ids: np.ndarray, to_mm: np.ndarray, suv_of: dict[st
 def _region(anatomy: Anatomy, ids: np.ndarray, organ: str) -> np.ndarray:
     if not (chosen := anatomy.ids(organ)):
         known = {uptake.stem(name) for name in anatomy.names.values()} | set(anatomy.names.values())
-        raise ValueError(f"{anatomy.path}: lesion in {organ!r}: no such organ; {nearest(organ, known)}")
+        raise ValueError(
+            f"{anatomy.path}: lesion in {organ!r}: no such organ; {nearest(organ, known)}"
+        )
     return np.isin(ids, chosen)
 
 
@@ -191,8 +239,14 @@ def _resample(
     index = np.linalg.inv(affine) @ to_mm
     if order:  # voxels much finer than the grid's are averaged first, not picked
         steps = np.abs(index[:3, :3]).sum(axis=1)
-        volume = ndimage.gaussian_filter(volume, np.where(steps > 2, steps / FWHM_PER_SIGMA, 0), mode="nearest")
-    return np.asarray(ndimage.affine_transform(volume, index[:3, :3], index[:3, 3], shape, order=order, mode="nearest"))
+        volume = ndimage.gaussian_filter(
+            volume, np.where(steps > 2, steps / FWHM_PER_SIGMA, 0), mode="nearest"
+        )
+    return np.asarray(
+        ndimage.affine_transform(
+            volume, index[:3, :3], index[:3, 3], shape, order=order, mode="nearest"
+        )
+    )
 
 
 def _to_mm(index: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -200,7 +254,9 @@ def _to_mm(index: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 
 def _extent(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest x, y, z of a body's voxels; z where its section is whole, as oblique data end askew."""
+    """Lowest and highest x, y, z of a body's voxels; z where its section is whole, as oblique data
+    end askew.
+    """
     low, high = points.min(axis=0), points.max(axis=0)
     count, edges = np.histogram(points[:, 2], max(1, int((high[2] - low[2]) / 5.0)))
     whole = np.flatnonzero(count >= 0.5 * np.median(count))
@@ -239,14 +295,18 @@ def _table(path: Path) -> dict[int, str]:
     out: dict[int, str] = {}
     for row, (index, name) in enumerate(zip(table["index"], table["name"], strict=True), start=2):
         if index != int(index) or int(index) in out:
-            raise ValueError(f"{path}: row {row}: index {index!r}: expected whole numbers, each once")
+            raise ValueError(
+                f"{path}: row {row}: index {index!r}: expected whole numbers, each once"
+            )
         out[int(index)] = str(name).strip()
     return out
 
 
 def _check_hu(hu: np.ndarray, path: Path) -> None:
     if bad := int(np.count_nonzero(~np.isfinite(hu))):
-        raise ValueError(f"{path}: {bad} of {hu.size} voxels are NaN or infinite; expected CT numbers in HU")
+        raise ValueError(
+            f"{path}: {bad} of {hu.size} voxels are NaN or infinite; expected CT numbers in HU"
+        )
     if hu.min() > -500 or hu.max() < -100 or hu.max() > 1e5:
         raise ValueError(
             f"{path}: values from {hu.min():g} to {hu.max():g} are not CT numbers in HU, in which air is -1000 and "
@@ -262,7 +322,9 @@ def _check_match(
     hu_affine: np.ndarray,
     paths: tuple[Path, Path],
 ) -> None:
-    """Refuse a CT that does not overlap the labelled voxels, or whose CT numbers there are not those of organs."""
+    """Refuse a CT that does not overlap the labelled voxels, or whose CT numbers there are not
+    those of organs.
+    """
     lungs = [i for i, name in names.items() if uptake.TISSUES[uptake.stem(name)].label == "lung"]
     at = np.argwhere((labels != 0) & ~np.isin(labels, lungs))
     at = at if len(at) else np.argwhere(labels != 0)
@@ -270,7 +332,9 @@ def _check_match(
     index = np.rint(_to_mm(_to_mm(at, affine), np.linalg.inv(hu_affine))).astype(int)
     index = index[((index >= 0) & (index < hu.shape)).all(axis=1)]
     if not len(index):
-        raise ValueError(f"{paths[1]}: its field of view holds none of the labelled voxels of {paths[0]}")
+        raise ValueError(
+            f"{paths[1]}: its field of view holds none of the labelled voxels of {paths[0]}"
+        )
     median = float(np.median(hu[tuple(index.T)]))
     low, high = HU_OF_ORGANS
     if len(lungs) < len(names) and not low < median < high:

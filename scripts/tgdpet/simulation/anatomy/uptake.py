@@ -1,9 +1,10 @@
 """What labelled tissue is worth in an FDG scan: organ names, uptake, attenuation at 511 keV.
 
-Names are TotalSegmentator's (Wasserthal et al. 2023), v2 task "total", with those of v1 and of its body, tissue and
-lung tasks. Uptake is SUV (body weight) 60 min after injection: rounded means of normal organs within the ranges of
-Wang et al. 2007 (Mol Imaging Biol 9:83) and Ramos et al. 2001 (Eur J Nucl Med 28:155), bladder and bowel as in
-`phantom.SUV`. `spread` is the relative standard deviation between studies.
+Names are TotalSegmentator's (Wasserthal et al. 2023), v2 task "total", with those of v1 and of its
+body, tissue and lung tasks. Uptake is SUV (body weight) 60 min after injection: rounded means of
+normal organs within the ranges of Wang et al. 2007 (Mol Imaging Biol 9:83) and Ramos et al. 2001
+(Eur J Nucl Med 28:155), bladder and bowel as in `phantom.SUV`. `spread` is the relative standard
+deviation between studies.
 """
 
 from __future__ import annotations
@@ -13,14 +14,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SOFT, LUNG, FAT, BONE = 0.096, 0.028, 0.090, 0.120  # 1/cm at 511 keV, where there is no CT (NIST XCOM)
+SOFT, LUNG, FAT, BONE = (
+    0.096,
+    0.028,
+    0.090,
+    0.120,
+)  # 1/cm at 511 keV, where there is no CT (NIST XCOM)
 SIDE = re.compile(r"_(left|right)(_\d+)?$|_[CTLS]\d+$")
 GAS_HU, FAT_HU = -500.0, -30.0  # below: gas, which takes up nothing; fat among unlabelled tissue
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """Label of `phantom.ORGANS`, SUV, its relative spread between studies, attenuation without a CT in 1/cm."""
+    """Label of `phantom.ORGANS`, SUV, its relative spread between studies, attenuation without a CT
+    in 1/cm.
+    """
 
     label: str
     suv: float
@@ -85,12 +93,16 @@ TOTAL_V2 = _total_v2()  # class number: name
 
 
 def stem(name: str) -> str:
-    """A structure's name without side and number: kidney_left is kidney, rib_left_3 rib, vertebrae_L1 vertebrae."""
+    """A structure's name without side and number: kidney_left is kidney, rib_left_3 rib,
+    vertebrae_L1 vertebrae.
+    """
     return SIDE.sub("", name)
 
 
 def draw_suv(rng: np.random.Generator) -> dict[str, float]:
-    """SUV of every tissue in one study, by stem; the same numbers are drawn whatever the labels hold."""
+    """SUV of every tissue in one study, by stem; the same numbers are drawn whatever the labels
+    hold.
+    """
     out = {}
     for names, tissue in _ROWS:
         factor = 1 + tissue.spread * float(np.clip(rng.normal(), -2.5, 2.5))
@@ -101,8 +113,11 @@ def draw_suv(rng: np.random.Generator) -> dict[str, float]:
 def mu_of_hu(hu: np.ndarray) -> np.ndarray:
     """Attenuation at 511 keV, 1/cm, of CT numbers at 120 kVp (any shape), at least 0, float32.
 
-    Bilinear scaling of Carney, Townsend, Rappoport and Bendriem 2006 (Med Phys 33:976, table for 120 kVp):
+    Bilinear scaling of Carney, Townsend, Rappoport and Bendriem 2006 (Med Phys 33:976, table for
+    120 kVp):
     9.6e-5 (HU + 1000) below 47 HU, 5.10e-5 (HU + 1000) + 4.71e-2 above.
     """
     from_air = np.maximum(np.asarray(hu, np.float32) + 1000, 0)
-    return np.where(from_air < 1047, 9.6e-5 * from_air, 5.10e-5 * from_air + 4.71e-2).astype(np.float32)
+    return np.where(from_air < 1047, 9.6e-5 * from_air, 5.10e-5 * from_air + 4.71e-2).astype(
+        np.float32
+    )
