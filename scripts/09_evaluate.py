@@ -51,7 +51,7 @@ def main() -> None:
         args.denoised,
         args.networks,
     )
-    voi_values.write(args.out_voi, values)
+    voi_values.write_voi_values(args.out_voi, values)
     write_csv(args.out, table)
 
 

@@ -35,9 +35,9 @@ def main() -> None:
         print(f"{args.reference}: {len(names)} files from {args.results}")
         return
     reference_folder.check_same(args.results, args.reference)
-    new, kept = reference.read(args.results), reference.read(args.reference)
+    new, kept = reference.read_reference(args.results), reference.read_reference(args.reference)
     rows = reference.compare(new, kept)
-    print(reference.text(rows, new, kept))
+    print(reference.comparison_text(rows, new, kept))
     if not reference.passed(rows):
         sys.exit(1)
 

@@ -21,8 +21,8 @@ from tgdpet.config.sweep import MEASURED, PLAIN
 from tgdpet.constants import ORGANS
 from tgdpet.evaluation import voi_values
 from tgdpet.evaluation.estimates import estimates
-from tgdpet.evaluation.evaluate import COLUMNS, evaluate_study
-from tgdpet.evaluation.findings import findings, standing
+from tgdpet.evaluation.evaluate import METRICS_COLUMNS, evaluate_study
+from tgdpet.evaluation.findings import findings, task_errors
 from tgdpet.evaluation.phi import choose
 from tgdpet.evaluation.results import image_path
 from tgdpet.evaluation.seed_runs import load_runs
@@ -155,7 +155,7 @@ def fabricate(
     ]
     for table in tables:
         write_csv(results / "metrics" / f"{table['study'].iloc[0]}.csv", table)
-    write_csv(results / "metrics" / "metrics.csv", pd.concat(tables)[COLUMNS])
+    write_csv(results / "metrics" / "metrics.csv", pd.concat(tables)[METRICS_COLUMNS])
     _networks(results, generator)
     _drop(results, affine)
     write_csv(results / "kse" / "sweep.csv", sweep())
@@ -168,7 +168,7 @@ def judge(results: Path) -> None:
     """The findings of what is there."""
     runs = load_runs([results])
     write_csv(results / "metrics" / "findings.csv", findings(runs)[0])
-    write_csv(results / "metrics" / "gain.csv", standing(runs)[0])
+    write_csv(results / "metrics" / "gain.csv", task_errors(runs)[0])
     write_csv(results / "metrics" / "estimates.csv", estimates(runs)[0])
     write_csv(results / "metrics" / "phi.csv", choose([sweep()], 1))
 
@@ -235,7 +235,7 @@ def _study(results: Path, study: str, role: str, bmi: float, shape: tuple[int, i
                 )
     recon, denoised = results / "recon", results / "denoised"
     table, values = evaluate_study(study, role, "600s", organs_path, ORGANS, recon, denoised, own)
-    voi_values.write(results / "metrics" / voi_values.file_name(study), values)
+    voi_values.write_voi_values(results / "metrics" / voi_values.file_name(study), values)
     return table
 
 

@@ -130,7 +130,7 @@ def _grain(results: Results, study: str, protocol: str) -> pd.DataFrame:
             for lag, r in enumerate(rho)
         ]
         rows.append(
-            (protocol, "grain_fwhm_mm", name, float("nan"), m.grain_fwhm(rho, float(voxel[axis])))
+            (protocol, "grain_fwhm_mm", name, float("nan"), m.texture_fwhm(rho, float(voxel[axis])))
         )
     frequency, power = noise_power.radial_power(noise, voi[box], voxel)
     points = zip(frequency, power.mean(axis=0), strict=True)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ..evaluation.findings import TITLES, read
+from ..evaluation.findings import TITLES, read_findings
 from ..evaluation.results import Results, records
 from .style import GREY, PALETTE, WIDTH_IN
 
@@ -39,7 +39,7 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """One panel a finding with its own scale, as effects of different findings are not to be
     compared.
     """
-    table = read(results.root / "metrics" / "findings.csv")
+    table = read_findings(results.root / "metrics" / "findings.csv")
     return forest(table), table
 
 

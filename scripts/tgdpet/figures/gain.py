@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox
 
-from ..evaluation.findings import STANDING
+from ..evaluation.findings import TASK_ERROR_COLUMNS
 from ..evaluation.paper_claims import TGD_NET, V1_NET
 from ..evaluation.results import PAPER_NETWORKS, Results, records
 from ..evaluation.seed_runs import read_table
@@ -44,7 +44,7 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Left and down is better: less error on v1 images (nothing forgotten) and on v2 images (much
     gained).
     """
-    table = read_table(results.root / "metrics" / "gain.csv", STANDING)
+    table = read_table(results.root / "metrics" / "gain.csv", TASK_ERROR_COLUMNS)
     return scatter(table), table
 
 

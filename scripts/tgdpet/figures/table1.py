@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..evaluation.estimates import TABLE1, read, wide
+from ..evaluation.estimates import TABLE1, read_estimates, wide
 from ..evaluation.results import INPUT, PAPER_TABLE1, Results, records
 from .style import GREY, PALETTE, WIDTH_IN
 
@@ -22,7 +22,7 @@ def table(results: Results) -> pd.DataFrame:
 
     The input comes first. Means over seeds with 95 % intervals, as metrics/estimates.csv has them.
     """
-    rows = wide(read(results.root / "metrics" / "estimates.csv"), TABLE1)
+    rows = wide(read_estimates(results.root / "metrics" / "estimates.csv"), TABLE1)
     for column, name in enumerate(TABLE1):
         rows[f"paper_{name}"] = [
             PAPER_TABLE1.get(n, (float("nan"),) * 2)[column] for n in rows.network

@@ -16,13 +16,13 @@ import pandas as pd
 import yaml
 
 from ..config.sections import as_dict
-from ..evaluation.estimates import TABLE1, TASKS, UNSEEN, text, wide
-from ..evaluation.estimates import read as read_estimates
-from ..evaluation.findings import read as read_findings
+from ..evaluation.estimates import TABLE1, TASKS, UNSEEN, estimate_text, wide
+from ..evaluation.estimates import read_estimates as read_estimates
+from ..evaluation.findings import read_findings as read_findings
 from ..evaluation.paper_claims import POINTS
+from ..evaluation.phi import read_choice, recommendation
 from ..evaluation.results import INPUT, PAPER_TABLE1, Results, records
 from ..figures import SHOWN, drawn
-from ..figures.phi import recommendation
 from ..io.files import read_json, software
 from .html import WARNING, caption_html, page, picture, sections, table
 from .summary import number
@@ -69,7 +69,11 @@ def _figure(root: Path, name: str, captions: Path) -> str:
     caption, png = _caption(captions, name), root / "figures" / f"{name}.png"
     if not png.exists():
         return f"<p>Not drawn: figures/{name}.png is missing.</p>{caption}"
-    caption += f"<p>{html.escape(recommendation(root))}</p>" if name == "phi" else ""
+    caption += (
+        f"<p>{html.escape(recommendation(read_choice(root / 'metrics' / 'phi.csv')))}</p>"
+        if name == "phi"
+        else ""
+    )
     files = (("csv", "numbers (CSV)"), ("pdf", "vector (PDF)"))
     links = ", ".join(f'<a href="figures/{name}.{kind}">{words}</a>' for kind, words in files)
     shown = picture(png, SHOWN[name].title)
@@ -193,7 +197,7 @@ def _rows(estimates: pd.DataFrame, measures: Sequence[str]) -> Iterator[tuple[st
             value, low, high, images = (
                 float(getattr(row, m + end)) for end in ("", "_low", "_high", "_n")
             )
-            cells.append(text(value, low, high, images, DIGITS[m]))
+            cells.append(estimate_text(value, low, high, images, DIGITS[m]))
         yield ("noisy input" if row.network == INPUT else row.network, *cells)
 
 

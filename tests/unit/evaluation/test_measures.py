@@ -52,7 +52,7 @@ def test_grain_of_filtered_white_noise_is_sqrt2_times_the_filter() -> None:
     along = m.autocorrelation(noise, voi, axis=0)
     across = m.autocorrelation(noise, voi, axis=1)
     assert along[0] == pytest.approx(1)
-    assert m.grain_fwhm(along, spacing_mm) == pytest.approx(
+    assert m.texture_fwhm(along, spacing_mm) == pytest.approx(
         np.sqrt(2) * fwhm_voxels * spacing_mm, rel=0.05
     )
     assert abs(across[1]) < 0.05

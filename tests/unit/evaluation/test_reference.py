@@ -16,7 +16,14 @@ import pytest
 import yaml
 
 import fabricate
-from tgdpet.evaluation.reference import compare, holm, passed, read, standard_error, text
+from tgdpet.evaluation.reference import (
+    compare,
+    holm,
+    passed,
+    read_reference,
+    standard_error,
+    comparison_text,
+)
 from tgdpet.io.files import read_json, write_csv
 from tgdpet.report import reference_folder
 
@@ -103,11 +110,11 @@ def test_standard_errors_come_from_students_interval() -> None:
 
 
 def test_a_run_agrees_with_itself_and_time_is_not_judged(made: Path, kept: Path) -> None:
-    new, old = read(made), read(kept)
+    new, old = read_reference(made), read_reference(kept)
     rows = compare(new, old)
     assert passed(rows) and (rows.verdict == "OK").any() and (rows.verdict == "no interval").any()
     assert set(rows.verdict[rows.what.str.startswith("7: ")]) == {"machine's"}
-    assert "one seed in both" in text(rows, new, old)
+    assert "one seed in both" in comparison_text(rows, new, old)
 
 
 def test_what_differs_or_is_missing_is_named(kept: Path, copy: Path) -> None:
@@ -117,15 +124,15 @@ def test_what_differs_or_is_missing_is_named(kept: Path, copy: Path) -> None:
         return table[~((table.network == "FT-net") & (table.measure == "gain"))]
 
     change(copy / "metrics" / "estimates.csv", worse)
-    new, old = read(copy), read(kept)
+    new, old = read_reference(copy), read_reference(kept)
     rows = compare(new, old).set_index("what")
     assert (
         rows.verdict["TGD-net: liver_cov"] == "differs"
         and rows.verdict["FT-net: gain"] == "missing"
     )
     assert set(rows.verdict) == {"OK", "no interval", "machine's", "differs", "missing"}
-    assert "FT-net: gain" in text(rows.reset_index(), new, old)
-    assert "not in the reference" in text(compare(old, new), old, new)
+    assert "FT-net: gain" in comparison_text(rows.reset_index(), new, old)
+    assert "not in the reference" in comparison_text(compare(old, new), old, new)
 
 
 def test_a_reference_says_how_it_was_made(made: Path, kept: Path) -> None:
@@ -202,7 +209,7 @@ def test_damaged_tables_are_named(
 ) -> None:
     change(copy / "metrics" / f"{name}.csv", alter)
     with pytest.raises(ValueError, match=rf"{name}\.csv: .*{words}"):
-        read(copy)
+        read_reference(copy)
 
 
 def test_the_script_fails_when_something_differs_or_nothing_was_compared(
@@ -229,9 +236,9 @@ def test_the_script_fails_when_something_differs_or_nothing_was_compared(
 
 
 def test_nothing_compared_is_no_pass(made: Path) -> None:
-    bare = read(made).assign(se=np.nan)
+    bare = read_reference(made).assign(se=np.nan)
     rows = compare(bare, bare)
-    assert not passed(rows) and "nothing could be compared" in text(rows, bare, bare)
+    assert not passed(rows) and "nothing could be compared" in comparison_text(rows, bare, bare)
 
 
 def test_make_clean_keeps_the_reference(tmp_path: Path) -> None:
