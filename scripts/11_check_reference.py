@@ -31,7 +31,7 @@ def main() -> None:
     if args.write:
         if not args.command:
             parser.error("--write needs --command, the command that made the results")
-        names = reference_folder.write(args.results, args.reference, args.command)
+        names = reference_folder.write_reference(args.results, args.reference, args.command)
         print(f"{args.reference}: {len(names)} files from {args.results}")
         return
     reference_folder.check_same(args.results, args.reference)

@@ -21,7 +21,7 @@ from .bootstrap import Floats, Interval, Seed, Statistic, interval
 from .changes import forgetting, gain
 from .evaluate import METRICS_COLUMNS
 from .paper_claims import both_roles, first
-from .results import INPUT, ONLINE_BASES, Results
+from .results import INPUT, ONLINE_BASES, PAPER_TABLE1, Results
 from .seed_runs import Missing, SeedRun, check_columns, read_table
 
 ESTIMATES_COLUMNS = ["network", "measure", "value", "low", "high", "unit", "seeds", "images"]
@@ -70,7 +70,10 @@ def estimates(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def read_estimates(path: Path) -> pd.DataFrame:
-    """Read a table of estimates; ValueError naming the file for a missing column, measure, number."""
+    """Read a table of estimates.
+
+    ValueError naming the file for a missing column, measure or number.
+    """
     table = read_table(path, [c for c in ESTIMATES_COLUMNS if c not in ("low", "high")])
     check_columns(table, ESTIMATES_COLUMNS, path)
 
@@ -97,6 +100,22 @@ def wide(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
 
         for column, suffix in columns.items():
             rows[measure + suffix] = rows["network"].map(values[column])
+
+    return rows
+
+
+def read_table1(path: Path) -> pd.DataFrame:
+    """Table 1 of a table of estimates, beside the paper's numbers, in %; the input comes first.
+
+    Columns network, lesion_bias, liver_cov (each also _low, _high, _n), paper_lesion_bias,
+    paper_liver_cov: means over seeds with 95 % intervals.
+    """
+    rows = wide(read_estimates(path), TABLE1)
+    not_in_paper = (math.nan, math.nan)
+
+    for column, measure in enumerate(TABLE1):
+        paper = [PAPER_TABLE1.get(network, not_in_paper)[column] for network in rows["network"]]
+        rows[f"paper_{measure}"] = paper
 
     return rows
 

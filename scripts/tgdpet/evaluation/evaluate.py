@@ -248,7 +248,7 @@ def _row(name: str, value: float, unit: str, n: int) -> MetricsRow:
 def _network_values(
     images: m.Array, voi: VolumesOfInterest, rows: Sequence[MetricsRow]
 ) -> NetworkValues:
-    """One network's values in the volumes of interest; `rows` are `measure`'s of the same images."""
+    """One network's values in the VOIs; `rows` are `measure`'s of the same images."""
     errors: dict[str, list[object]] = {}
 
     for row in rows:

@@ -1,8 +1,8 @@
-"""What an image is judged by: bias, noise, fidelity and noise texture, as pure functions over arrays.
+"""What an image is judged by: bias, noise, fidelity and noise texture.
 
-Arrays are (X, Y, Z) on one grid, in any one unit of activity concentration (Bq/mL here);
-realisations are stacked in front, (R, X, Y, Z). Masks are boolean. Formulas follow the paper's
-supplement.
+Pure functions over arrays. Images are (X, Y, Z) on one grid, in any one unit of activity
+concentration (Bq/mL here); realisations are stacked in front, (R, X, Y, Z). Masks are boolean.
+Formulas follow the paper's supplement.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def ensemble_cov(realisations: Array, voi: Mask) -> float:
 
 
 def spatial_cov(image: Array, voi: Mask) -> float:
-    """Noise of one image, %: SD over the VOI's voxels / VOI mean * 100 (texture counts as noise)."""
+    """Noise of one image, %: SD over the VOI's voxels / VOI mean * 100 (texture counts)."""
     _check_same_grid(image, voi)
     values = image[_filled(voi, "spatial CoV")].astype(np.float64)
     sd = values.std(ddof=1)

@@ -94,9 +94,9 @@ def radial_power(
 
 
 def mean_frequency(frequency: Spectrum, power: Spectrum) -> float:
-    """Average frequency of a radial spectrum, 1/mm: sum f NPS / sum NPS (AAPM Task Group 233, 2019).
+    """Average frequency of a radial spectrum, 1/mm: sum f NPS / sum NPS.
 
-    High for a fine texture. nan without noise.
+    AAPM Task Group 233, 2019. High for a fine texture; nan without noise.
     """
     total = float(power.sum())
     return float((frequency * power).sum() / total) if total > 0 else float("nan")

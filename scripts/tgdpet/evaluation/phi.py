@@ -36,7 +36,8 @@ def read_sweep(path: Path) -> pd.DataFrame:
 
     if len(phis) < 3 or phis[0] != 0 or phis[-1] != PLAIN or not each_once:
         raise ValueError(
-            f"{path}: column 'phi': expected 0, one or more above it, and inf, each once, got {phis}"
+            f"{path}: column 'phi': expected 0, one or more above it, and inf, each once,"
+            f" got {phis}"
         )
 
     return table
@@ -125,7 +126,7 @@ def phi_name(phi: float) -> str:
 
 
 def recommendation(choice: pd.DataFrame) -> str:
-    """The recommended phi of a table CHOICE in a sentence or three, with its gain and forgetting."""
+    """The recommended phi of a table CHOICE, with its gain and forgetting, in a few sentences."""
     best = choice[choice.recommended == "yes"].iloc[0]
     plain = choice[choice.phi == PLAIN].iloc[0]
 

@@ -132,7 +132,10 @@ def compare(new: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
 
 
 def holm(p: Floats, share: float = 1 - CONFIDENCE) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Holm's step-down procedure: the p-value (n,) below which each row is rejected; whether it is."""
+    """Holm's step-down procedure.
+
+    The p-value (n,) below which each row is rejected, and whether it is.
+    """
     n = len(p)
     order = np.argsort(p, kind="stable")
     rejected = np.zeros(n, bool)

@@ -1,4 +1,4 @@
-"""Results folders as repetitions of one experiment: one a seed, with what findings are judged by."""
+"""Results folders as repetitions of one experiment: one a seed, with its values."""
 
 from __future__ import annotations
 

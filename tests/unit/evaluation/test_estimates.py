@@ -12,6 +12,7 @@ import yaml
 from matplotlib import pyplot as plt
 
 import fabricate
+from metrics_table import retention, unseen
 from tgdpet.config.loading import read_config as read_config
 from tgdpet.config.studies import read_studies
 from tgdpet.evaluation import voi_values
@@ -28,7 +29,6 @@ from tgdpet.evaluation.seed_runs import load_runs
 from tgdpet.figures import table1
 from tgdpet.figures.style import styled
 from tgdpet.io.files import write_csv
-from tgdpet.report.summary import online, retention
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_values_are_those_of_the_metrics(made: Path, results: Results) -> None:
                 row,
                 measure,
             )
-    for row in online(results).itertuples():
+    for row in unseen(results).itertuples():
         assert got.loc[(row.network, "bladder_error")].value == pytest.approx(row.bladder_error)
     once = got.loc[("TGD-N2N", "bladder_error")]
     assert np.isnan(once.low) and np.isnan(once.high) and once.images == 1

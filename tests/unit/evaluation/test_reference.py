@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def kept(made: Path, tmp_path: Path) -> Path:
     """A made-up reference."""
-    reference_folder.write(made, tmp_path / "reference", "snakemake")
+    reference_folder.write_reference(made, tmp_path / "reference", "snakemake")
     return tmp_path / "reference"
 
 
@@ -152,7 +152,7 @@ def test_a_reference_says_how_it_was_made(made: Path, kept: Path) -> None:
     } < names
     assert set(told["files"]) | {"config.yaml", "provenance.json", "README.md"} == names
     (kept / "figures" / "old.png").write_bytes(b"")
-    reference_folder.write(made, kept, "again")
+    reference_folder.write_reference(made, kept, "again")
     assert (
         not (kept / "figures" / "old.png").exists()
         and "| command | again |" in (kept / "README.md").read_text()
@@ -167,12 +167,12 @@ def test_what_is_too_large_or_unfinished_leaves_the_reference_as_it_was(
     with pytest.raises(
         ValueError, match=r"6\.\d MB to keep, at most 5 are allowed; largest: figures/fig5\.png"
     ):
-        reference_folder.write(copy, kept, "x")
+        reference_folder.write_reference(copy, kept, "x")
     (copy / "metrics" / "findings.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"findings\.csv: no such file"):
-        reference_folder.write(copy, kept, "x")
+        reference_folder.write_reference(copy, kept, "x")
     with pytest.raises(ValueError, match=r"neither config\.yaml nor seed-\*/config\.yaml"):
-        reference_folder.write(copy / "metrics", kept, "x")
+        reference_folder.write_reference(copy / "metrics", kept, "x")
     assert (kept / "provenance.json").read_bytes() == before
 
 

@@ -14,6 +14,7 @@ import fabricate
 from tgdpet.config.loading import read_config
 from tgdpet.config.sections import NetworkEntry
 from tgdpet.config.studies import read_studies
+from tgdpet.evaluation.line_profiles import line_profiles
 from tgdpet.evaluation.results import INPUT, KEPT, Results
 from tgdpet.figures import common, difference, fig4, fig6, mip, nps, profiles
 from tgdpet.figures.montage import Panel, Row, differences, montage
@@ -70,7 +71,7 @@ def test_fig6_shows_the_papers_networks_and_points_at_the_artefact(results: Resu
     assert error.panels[-1].plane is None and error.limit > 0
     (tip, _, direction), window = (
         row.panels[0].arrows[0],
-        fig6.view(more, "test_bladder", "bladder").window,
+        fig6.view_of_organ(more, "test_bladder", "bladder").window,
     )
     bladder = fabricate.labels((40, 40, 16), 23, False) == fabricate.ORGANS["bladder"]
     centre = common.on_plane(common.middle(bladder), window, results.voxel_mm("bladder"))
@@ -88,7 +89,7 @@ def test_differences_are_what_networks_take_out_and_get_wrong(results: Results) 
         for bmi, mean in (("low", "mean "), ("high", ""))
         for words in ("\N{MINUS SIGN} input", f"{mean}\N{MINUS SIGN} 600 s")
     ]
-    view = difference.view(results, "test_lesion")
+    view = difference.view_of_role(results, "test_lesion")
     taken = table[
         (table.row_name == "low BMI \N{MINUS SIGN} input") & (table.panel == "v1-net")
     ].suv
@@ -104,7 +105,7 @@ def test_differences_are_what_networks_take_out_and_get_wrong(results: Results) 
 
 
 def test_profiles_are_means_over_the_realisations_through_the_lesion(results: Results) -> None:
-    table = profiles.profiles(results, "lesion")
+    table = line_profiles(results, "lesion")
     lesion = fabricate.labels((40, 40, 16), 22, False) == fabricate.ORGANS["lesion"]
     x, y, z = common.middle(lesion)
     stack = [results.suv("lesion", "v2", f"real{i:02d}", "TGD-net")[x, y, z] for i in range(1, 5)]
@@ -115,7 +116,7 @@ def test_profiles_are_means_over_the_realisations_through_the_lesion(results: Re
     assert at.standard_error == pytest.approx(at.sd / 2) and at.images == 4 and at.inside
     inside = table[(table.network == "600s") & table.inside].x_mm
     assert len(inside) == lesion[:, y, z].sum() and table.truth.isna().all()
-    bladder = profiles.profiles(results, "bladder")
+    bladder = line_profiles(results, "bladder")
     assert list(bladder.network.unique()) == [
         "600s",
         INPUT,
@@ -135,7 +136,7 @@ def test_profiles_show_the_true_activity_where_it_is_known(
     path = results.root / "listmode" / "lesion" / "truth.nii.gz"
     write_image(path, truth, image.affine, fabricate.SIDECAR)
     try:
-        table = profiles.profiles(results, "lesion")
+        table = line_profiles(results, "lesion")
     finally:
         path.unlink()
         path.with_name("truth.json").unlink()

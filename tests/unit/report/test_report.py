@@ -9,17 +9,20 @@ from pathlib import Path
 import pytest
 
 import fabricate
+from metrics_table import retention
 from tgdpet.config.loading import read_config
 from tgdpet.config.sections import NetworkEntry
 from tgdpet.config.studies import read_studies
 from tgdpet.evaluation.estimates import _quantities
+from tgdpet.evaluation.findings import read_findings
 from tgdpet.evaluation.results import PAPER_TABLE1, Results
 from tgdpet.evaluation.timing import times
 from tgdpet.figures import FIGURES, SHOWN, numbered
 from tgdpet.figures.make import make
+from tgdpet.io.files import write_csv
 from tgdpet.report.html import caption_html
-from tgdpet.report.report import _networks, build, tables
-from tgdpet.report.summary import retention, screen
+from tgdpet.report.report import build, network_counts, tables
+from tgdpet.report.summary import screen
 
 CAPTIONS = Path(__file__).parents[3] / "workflow" / "report"
 PAPER = [["–", "–"], *([f"{v:.2f}" for v in values] for values in PAPER_TABLE1.values())]
@@ -110,11 +113,27 @@ def test_several_seeds_have_one_report_with_links_to_their_own(results: Results)
     assert 'id="gain"' in text and 'id="fig5"' not in text
 
 
-def test_captions_become_html() -> None:
-    assert (
-        caption_html("**A.** b < c\n*d* ``e``\n\nf")
-        == "<p><strong>A.</strong> b &lt; c <em>d</em> <code>e</code></p><p>f</p>"
-    )
+def test_captions_become_html(tmp_path: Path) -> None:
+    caption = tmp_path / "figure.rst"
+    caption.write_text("**A.** b < c\n*d* ``e``\n\nf")
+    html = str(caption_html(caption))
+    assert re.search(r"<p><strong>A.</strong> b &lt; c\s<em>d</em> <\w+[^>]*>e</\w+></p>", html)
+    assert html.count("<p>") == 2 and "<p>f</p>" in html
+
+
+@pytest.mark.parametrize("text", ["**bold", ".. raw:: html\n\n   <script>", ".. include:: x.rst"])
+def test_a_caption_with_a_mistake_is_named(tmp_path: Path, text: str) -> None:
+    caption = tmp_path / "figure.rst"
+    caption.write_text(text)
+    with pytest.raises(ValueError, match=r"figure\.rst"):
+        caption_html(caption)
+
+
+def test_what_tables_hold_is_escaped(results: Results, tmp_path: Path) -> None:
+    table = read_findings(results.root / "metrics" / "findings.csv")
+    write_csv(tmp_path / "metrics" / "findings.csv", table.assign(claim="<b>1 & 2</b>"))
+    html = tables(tmp_path, CAPTIONS)["findings_table"]
+    assert "<td>&lt;b&gt;1 &amp; 2&lt;/b&gt;</td>" in html and "<b>1" not in html
 
 
 def test_summary_fits_one_screen(results: Results) -> None:
@@ -123,12 +142,14 @@ def test_summary_fits_one_screen(results: Results) -> None:
     assert any("TGD-net" in line and "(-3.77)" in line and "(6.46)" in line for line in lines)
 
 
-def test_gain_and_forgetting_are_relative_to_the_base(results: Results) -> None:
+def test_the_summary_shows_gain_and_forgetting_relative_to_the_base(results: Results) -> None:
     table = retention(results).set_index("network")
-    base, ours = table.loc["v1-net"], table.loc["TGD-net"]
-    assert ours.base == "v1-net"
-    assert ours.gain == pytest.approx(100 * (1 - ours.rmse_v2 / base.rmse_v2))
-    assert ours.forgotten == pytest.approx(100 * (ours.rmse_v1 / base.rmse_v1 - 1))
+    row = table.loc["TGD-net"]
+    (line,) = [
+        line for line in screen(results).splitlines() if "TGD-net  " in line and " % " in line
+    ]
+    assert f"{row.gain:.1f} %" in line and f"{row.forgotten:.1f} %" in line
+    assert line.endswith("(from v1-net)") and row.base == "v1-net"
 
 
 def test_tables_show_every_network_and_the_time_is_that_of_kse(results: Results) -> None:
@@ -138,11 +159,9 @@ def test_tables_show_every_network_and_the_time_is_that_of_kse(results: Results)
         "EWC": NetworkEntry(method="finetune", base="v1-net", data="adapt", penalty="ewc"),
     }
     more = Results(results.root, replace(results.config, networks=entries), results.studies)
-    for names in (
-        retention(more).network,
-        [q.network for q in _quantities(more.config) if q.measure == "liver_cov"],
-    ):
-        assert list(names) == ["input", "v1-net", "v2-net", "FT-net", "TGD-net", "A-random", "EWC"]
+    for measure in ("liver_cov", "rmse_v1"):
+        names = [q.network for q in _quantities(more.config) if q.measure == measure]
+        assert names == ["input", "v1-net", "v2-net", "FT-net", "TGD-net", "A-random", "EWC"]
     assert times(more).equals(times(results))
 
 
@@ -154,6 +173,6 @@ def test_a_network_retrained_whole_has_no_useful_kernels_to_keep() -> None:
         "useful_unchanged": True,
         "wall_s": 1,
     }
-    whole = _networks([("all", {**side, "parameters_retrained": 40})])
-    part = _networks([("some", {**side, "parameters_retrained": 30})])
-    assert "yes" not in whole and "yes" in part
+    whole = network_counts("all", {**side, "parameters_retrained": 40})
+    part = network_counts("some", {**side, "parameters_retrained": 30})
+    assert whole[3] == "–" and part[3] == "yes"
