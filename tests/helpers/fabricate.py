@@ -101,10 +101,10 @@ def truth(organs: np.ndarray) -> np.ndarray:
 def noisy(
     activity: np.ndarray, seconds: float, protocol: str, generator: np.random.Generator
 ) -> np.ndarray:
-    """Blurred activity with noise of a grain that is coarse for v1 and fine for v2."""
-    grain = {"v1": (1.3, 0.9, 0.9), "v2": (0.55, 0.55, 0.55)}[protocol]
-    white = ndimage.gaussian_filter(generator.standard_normal(activity.shape), grain)
-    blurred = ndimage.gaussian_filter(activity, grain)
+    """Blurred activity with noise whose texture is coarse for v1 and fine for v2."""
+    sd_voxels = {"v1": (1.3, 0.9, 0.9), "v2": (0.55, 0.55, 0.55)}[protocol]
+    white = ndimage.gaussian_filter(generator.standard_normal(activity.shape), sd_voxels)
+    blurred = ndimage.gaussian_filter(activity, sd_voxels)
     noise = (
         white
         / white.std()

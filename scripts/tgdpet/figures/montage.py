@@ -126,7 +126,7 @@ def montage(rows: Sequence[Row]) -> tuple[Figure, pd.DataFrame]:
         layout="constrained",
     )
     pads = {"w_pad": 0.015, "h_pad": 0.02, "wspace": 0.01, "hspace": 0.01}
-    figure.get_layout_engine().set(**pads)  # type: ignore[union-attr, call-arg]
+    figure.get_layout_engine().set(**pads)  # type: ignore[union-attr]
 
     images = [_draw_row(line, row) for line, row in zip(axes, rows, strict=True)]
     _draw_bars(figure, axes, rows, images)

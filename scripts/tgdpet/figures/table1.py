@@ -78,7 +78,7 @@ def _best_networks(rows: pd.DataFrame) -> dict[str, str]:
     """Column -> the network with the smallest number."""
     networks = rows[rows.network != INPUT].set_index("network")
     measured = [column for column in TABLE1 if networks[column].notna().any()]
-    return {column: networks[column].abs().idxmin() for column in measured}
+    return {column: str(networks[column].abs().idxmin()) for column in measured}
 
 
 def _write_ours(ax: Axes, y: float, row: Any, column: str, weight: str, n_lines: float) -> None:

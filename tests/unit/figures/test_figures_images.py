@@ -144,7 +144,9 @@ def test_profiles_show_the_true_activity_where_it_is_known(
     assert table[table.inside].truth.to_numpy() == pytest.approx(known, rel=1e-5)
 
 
-def test_spectra_tell_the_coarse_grain_and_how_much_each_network_smooths(results: Results) -> None:
+def test_spectra_show_the_coarse_texture_and_how_much_each_network_smooths(
+    results: Results,
+) -> None:
     with styled():
         figure, table = nps.draw(results)
         plt.close(figure)
