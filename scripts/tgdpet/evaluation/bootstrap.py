@@ -50,7 +50,8 @@ def interval(
     twice when there are several seeds, so that such intervals are, if anything, too wide. Raises
     ValueError when the effect is not finite.
     """
-    effect = float(np.mean([statistic(_means_of_seed(seed)) for seed in seeds]))
+    effects = [statistic(_means_of_seed(seed)) for seed in seeds]
+    effect = float(np.mean(effects))
 
     if not np.isfinite(effect):
         raise ValueError(
@@ -70,8 +71,10 @@ def interval(
 
 def expanded_tail(n: int, confidence: float = CONFIDENCE) -> float:
     """Share of the bootstrap distribution to leave out at either end, for a mean of `n` values."""
-    t = stats.t.ppf((1 + confidence) / 2, n - 1)
-    return float(stats.norm.cdf(-np.sqrt(n / (n - 1)) * t))
+    freedom = n - 1
+    t = stats.t.ppf((1 + confidence) / 2, freedom)
+    widening = np.sqrt(n / freedom)
+    return float(stats.norm.cdf(-widening * t))
 
 
 def repeats(seeds: Sequence[Seed]) -> int:
@@ -82,7 +85,12 @@ def repeats(seeds: Sequence[Seed]) -> int:
     if len(seeds) > 1:
         return len(seeds)
 
-    counts = [len(studies) if len(studies) > 1 else len(studies[0]) for studies in seeds[0]]
+    counts = []
+
+    for studies in seeds[0]:
+        repeated = studies if len(studies) > 1 else studies[0]
+        counts.append(len(repeated))
+
     return min([n for n in counts if n > 1], default=1)
 
 
@@ -112,9 +120,11 @@ def cov_values(realisations: Floats) -> Floats:
     theta = sd.mean() / image_means.mean() * 100
 
     # theta_(-r): the sum of squares about the mean of the others, without image r.
-    squares_without = np.maximum(sum_of_squares - deviations**2 * n / (n - 1), 0)
+    squares_of_image = deviations**2 * n / (n - 1)
+    squares_without = np.maximum(sum_of_squares - squares_of_image, 0)
     sd_without = np.sqrt(squares_without / (n - 2))
-    mean_without = (n * image_means.mean() - image_means) / (n - 1)
+    sum_without = n * image_means.mean() - image_means
+    mean_without = sum_without / (n - 1)
     theta_without = sd_without.mean(axis=1) / mean_without * 100
 
     pseudo_values = n * theta - (n - 1) * theta_without
@@ -150,7 +160,8 @@ def _resample_studies(studies: Studies, n: int, generator: np.random.Generator) 
 
     def means_of(values: Floats, count: int) -> Floats:
         rows = len(values)
-        times_drawn = generator.multinomial(rows, np.full(rows, 1 / rows), size=count)
+        equal = np.full(rows, 1 / rows)
+        times_drawn = generator.multinomial(rows, equal, size=count)
         return np.asarray(times_drawn @ values / rows)
 
     members = [partial(means_of, values) for values in studies]
@@ -177,7 +188,8 @@ def _resample_members(
             resampled = member(len(rows))
 
             if total is None:
-                total = np.zeros((n, *resampled.shape[1:]))
+                shape = (n, *resampled.shape[1:])
+                total = np.zeros(shape)
 
             total[rows] += resampled
 

@@ -91,7 +91,12 @@ def wide(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     NAME, NAME_low, NAME_high, and NAME_n: images that it was measured on; nan where a network has
     no such value.
     """
-    columns = {"value": "", "low": "_low", "high": "_high", "images": "_n"}
+    columns = {
+        "value": "",
+        "low": "_low",
+        "high": "_high",
+        "images": "_n",
+    }
     chosen = table[table["measure"].isin(measures)]
     rows = pd.DataFrame({"network": chosen["network"].unique()})
 
@@ -156,8 +161,23 @@ def _collect(quantity: Quantity, runs: Sequence[SeedRun]) -> tuple[list[Seed], l
 def _row(quantity: Quantity, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> list[object]:
     value, low, high = _interval(quantity, seeds, runs)
     unit = MEASURE_UNITS[quantity.measure]
-    images = sum(len(study) for seed in seeds for group in seed for study in group)
-    return [quantity.network, quantity.measure, value, low, high, unit, len(seeds), images]
+    images = 0
+
+    for seed in seeds:
+        for group in seed:
+            images += sum(len(study) for study in group)
+
+    row = {
+        "network": quantity.network,
+        "measure": quantity.measure,
+        "value": value,
+        "low": low,
+        "high": high,
+        "unit": unit,
+        "seeds": len(seeds),
+        "images": images,
+    }
+    return [row[column] for column in ESTIMATES_COLUMNS]
 
 
 def _interval(quantity: Quantity, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> Interval:
@@ -188,24 +208,32 @@ def _quantities(config: Config) -> Iterator[Quantity]:
         base = entry.base if entry else None
 
         if base in networks:
-            yield Quantity(network, "gain", both_roles("v2", network, base), _gain)
-            yield Quantity(network, "forgotten", both_roles("v1", network, base), _forgetting)
+            new_task = both_roles("v2", network, base)
+            yield Quantity(network, "gain", new_task, _gain)
+
+            old_task = both_roles("v1", network, base)
+            yield Quantity(network, "forgotten", old_task, _forgetting)
 
     unseen = (INPUT, *results.population(ONLINE_BASES), *results.online())
 
     for measure, role in UNSEEN.items():
         for network in unseen:
-            yield Quantity(network, measure, _of_role(role, (network, "v2", measure)))
+            cell = (network, "v2", measure)
+            yield Quantity(network, measure, _of_role(role, cell))
 
 
 def _gain(means: Floats) -> Floats:
     """Of the first network's errors against the second's."""
-    return np.asarray(gain(means[..., 0], means[..., 1]))
+    error = means[..., 0]
+    base_error = means[..., 1]
+    return np.asarray(gain(error, base_error))
 
 
 def _forgetting(means: Floats) -> Floats:
     """Of the first network's errors against the second's."""
-    return np.asarray(forgetting(means[..., 0], means[..., 1]))
+    error = means[..., 0]
+    base_error = means[..., 1]
+    return np.asarray(forgetting(error, base_error))
 
 
 def _of_role(role: str, cell: tuple[str, str, str]) -> Callable[[SeedRun], Seed]:
@@ -224,7 +252,8 @@ def _ensemble(network: str, measure: str) -> Callable[[SeedRun], Seed]:
             if not len(measured):
                 raise
 
-            return [[np.array([[float(measured.mean())]])]]
+            single_value = np.array([[float(measured.mean())]])
+            return [[single_value]]
 
     return values
 
@@ -232,7 +261,12 @@ def _ensemble(network: str, measure: str) -> Callable[[SeedRun], Seed]:
 def _measured_once(run: SeedRun, network: str, measure: str) -> pd.Series:
     """The values of the metrics table, of v2 images of the lesion studies."""
     table = read_table(run.root / "metrics" / "metrics.csv", METRICS_COLUMNS)
-    wanted = {"role": roles.LESION, "protocol": "v2", "network": network, "measure": measure}
+    wanted = {
+        "role": roles.LESION,
+        "protocol": "v2",
+        "network": network,
+        "measure": measure,
+    }
 
     for column, value in wanted.items():
         table = table[table[column] == value]

@@ -101,7 +101,10 @@ def volumes(labels: m.Labels, organs: Mapping[str, int], role: str) -> VolumesOf
     if role == roles.CATHETER:
         distorted["catheter_error"] = m.organ(labels, organs, "catheter")
 
-    lesion = m.organ(labels, organs, "lesion") if role == roles.LESION else None
+    lesion = None
+
+    if role == roles.LESION:
+        lesion = m.organ(labels, organs, "lesion")
 
     try:
         liver = m.liver_voi(labels, organs)
@@ -140,8 +143,11 @@ def evaluate_study(
         raise m.MeasureError(f"{organs_path}: {error}") from error
 
     images = StudyImages(study, recon, denoised, labels.shape, affine)
-    noisy = {p: images.noisy_samples(p, reference_sample) for p in PROTOCOLS}
-    jobs = {protocol: samples for protocol, samples in noisy.items() if samples}
+    jobs = {}
+
+    for protocol in PROTOCOLS:
+        if samples := images.noisy_samples(protocol, reference_sample):
+            jobs[protocol] = samples
 
     if not jobs:
         raise FileNotFoundError(
@@ -162,13 +168,19 @@ def evaluate_study(
                 measured = list(measure(stack, samples, reference, voi))
                 network_values[network] = _network_values(stack, voi, measured)
 
-                head = {"study": study, "role": role, "protocol": protocol, "network": network}
+                head = {
+                    "study": study,
+                    "role": role,
+                    "protocol": protocol,
+                    "network": network,
+                }
                 rows += [{**head, **row} for row in measured]
                 progress.update(1)
 
             protocols[protocol] = _protocol_values(samples, reference, voi, network_values)
 
-    return pd.DataFrame(rows, columns=METRICS_COLUMNS), StudyValues(study, role, protocols)
+    table = pd.DataFrame(rows, columns=METRICS_COLUMNS)
+    return table, StudyValues(study, role, protocols)
 
 
 def measure(
@@ -204,19 +216,29 @@ def _measure_image(
 ) -> Iterator[MetricsRow]:
     """The measures of a single image."""
     n_body = voi.body.sum()
-    yield _row("rmse", m.rmse(image, reference, voi.body), "Bq/mL", n_body)
-    yield _row("psnr", m.psnr(image, reference, voi.body), "dB", n_body)
+
+    rmse = m.rmse(image, reference, voi.body)
+    yield _row("rmse", rmse, "Bq/mL", n_body)
+
+    psnr = m.psnr(image, reference, voi.body)
+    yield _row("psnr", psnr, "dB", n_body)
 
     if with_ssim:
-        yield _row("ssim", m.ssim(image, reference, voi.body), "1", n_body)
+        ssim = m.ssim(image, reference, voi.body)
+        yield _row("ssim", ssim, "1", n_body)
 
     if voi.liver is not None:
         n_liver = voi.liver.sum()
-        yield _row("liver_cov_spatial", m.spatial_cov(image, voi.liver), "%", n_liver)
-        yield _row("liver_rmse", m.rmse(image, reference, voi.liver), "Bq/mL", n_liver)
+
+        cov = m.spatial_cov(image, voi.liver)
+        yield _row("liver_cov_spatial", cov, "%", n_liver)
+
+        liver_rmse = m.rmse(image, reference, voi.liver)
+        yield _row("liver_rmse", liver_rmse, "Bq/mL", n_liver)
 
     for name, mask in voi.distorted.items():
-        yield _row(name, m.relative_error(image, reference, mask), "%", mask.sum())
+        error = m.relative_error(image, reference, mask)
+        yield _row(name, error, "%", mask.sum())
 
 
 def _measure_ensemble(
@@ -232,17 +254,26 @@ def _measure_ensemble(
     # One image is an ensemble of one: its liver bias still says whether a network shifts the mean.
     chosen = images[realised] if repeated else images
     n = len(chosen)
-    yield _row("liver_bias", m.lesion_bias(chosen, voi.liver, reference), "%", n)
+
+    liver_bias = m.lesion_bias(chosen, voi.liver, reference)
+    yield _row("liver_bias", liver_bias, "%", n)
 
     if repeated:
-        yield _row("liver_cov", m.ensemble_cov(chosen, voi.liver), "%", n)
+        liver_cov = m.ensemble_cov(chosen, voi.liver)
+        yield _row("liver_cov", liver_cov, "%", n)
 
     if repeated and voi.lesion is not None:
-        yield _row("lesion_bias", m.lesion_bias(chosen, voi.lesion, reference), "%", n)
+        lesion_bias = m.lesion_bias(chosen, voi.lesion, reference)
+        yield _row("lesion_bias", lesion_bias, "%", n)
 
 
 def _row(name: str, value: float, unit: str, n: int) -> MetricsRow:
-    return {"measure": name, "value": value, "unit": unit, "n": int(n)}
+    return {
+        "measure": name,
+        "value": value,
+        "unit": unit,
+        "n": int(n),
+    }
 
 
 def _network_values(
@@ -252,8 +283,11 @@ def _network_values(
     errors: dict[str, list[object]] = {}
 
     for row in rows:
-        if row["sample"] != ENSEMBLE and row["measure"] in ERRORS:
-            errors.setdefault(str(row["measure"]), []).append(row["value"])
+        measure_name = str(row["measure"])
+
+        if row["sample"] != ENSEMBLE and measure_name in ERRORS:
+            values = errors.setdefault(measure_name, [])
+            values.append(row["value"])
 
     liver = None
     lesion = None
@@ -264,7 +298,11 @@ def _network_values(
     if voi.lesion is not None:
         lesion = images[:, voi.lesion].mean(axis=1, dtype=np.float64)
 
-    arrays = {name: np.array(values, np.float64) for name, values in errors.items()}
+    arrays = {}
+
+    for measure_name, values in errors.items():
+        arrays[measure_name] = np.array(values, np.float64)
+
     return NetworkValues(liver, lesion, arrays)
 
 

@@ -102,7 +102,8 @@ def task_errors(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
 
         if len(changes) == 6:
             _, images = _count(seeds)
-            rows.append([network, kind(network, entry), *changes, len(seeds), images])
+            network_kind = kind(network, entry)
+            rows.append([network, network_kind, *changes, len(seeds), images])
 
     return pd.DataFrame(rows, columns=TASK_ERROR_COLUMNS), gaps
 
@@ -144,7 +145,13 @@ def read_findings(path: Path) -> pd.DataFrame:
     table = read_table(path, [c for c in FINDINGS_COLUMNS if c not in may_lack])
     check_columns(table, FINDINGS_COLUMNS, path)
 
-    for column, allowed in (("holds", HOLDS), ("claimed", SIDES.values()), ("finding", TITLES)):
+    choices = {
+        "holds": HOLDS,
+        "claimed": SIDES.values(),
+        "finding": TITLES,
+    }
+
+    for column, allowed in choices.items():
         if unknown := sorted(set(table[column]) - set(allowed)):
             names = ", ".join(map(str, allowed))
             raise ValueError(f"{path}: column {column!r}: {unknown[0]!r} is none of {names}")

@@ -72,14 +72,17 @@ def line_profiles(results: Results, organ: str) -> pd.DataFrame:
 
 def _line(results: Results, study: str, organ: str) -> Line:
     target = m.organ(results.labels(study), ORGANS, organ)
-    x, y, z = np.rint(np.argwhere(target).mean(axis=0)).astype(int)
+    x, y, z = m.middle(target)
 
     dx_mm = float(results.voxel_mm(study)[0])
-    reach = m.bounding_box(target, round(REACH_MM / dx_mm))[0]
-    window = (reach, slice(y, y + 1), slice(z, z + 1))
+    margin = round(REACH_MM / dx_mm)
+    x_range, _, _ = m.bounding_box(target, margin)
+    window = (x_range, slice(y, y + 1), slice(z, z + 1))
 
-    x_mm = (np.arange(reach.start, reach.stop) - x) * dx_mm
-    return Line(window, x_mm, target[window].ravel())
+    voxels = np.arange(x_range.start, x_range.stop)
+    x_mm = (voxels - x) * dx_mm
+    inside = target[window].ravel()
+    return Line(window, x_mm, inside)
 
 
 def _true_activity(results: Results, study: str, line: Line) -> m.Array | float:
@@ -89,7 +92,8 @@ def _true_activity(results: Results, study: str, line: Line) -> m.Array | float:
     if not path.exists():
         return float("nan")
 
-    return results.read(path).data[line.window].ravel()
+    truth = results.read(path).data
+    return truth[line.window].ravel()
 
 
 def _networks(results: Results, organ: str) -> list[str]:
@@ -103,7 +107,8 @@ def _images(results: Results, study: str, organ: str, line: Line, network: str) 
     """The images (R, X) along the line, Bq/mL: all realisations, or the one of an online study."""
     if organ == "bladder":
         sample = results.noisy(study)
-        return results.image(study, "v2", sample, network).data[line.window].reshape(1, -1)
+        image = results.image(study, "v2", sample, network).data
+        return image[line.window].reshape(1, -1)
 
     stack = results.ensemble(study, "v2", line.window, network)
     return stack.reshape(len(stack), -1)
@@ -113,7 +118,11 @@ def _summary(suv: m.Array, reference: m.Array) -> dict[str, m.Array | int]:
     """Mean, spread and difference to the whole scan, of images (R, X) in SUV."""
     n = len(suv)
     mean = suv.mean(axis=0)
-    sd = suv.std(axis=0, ddof=1) if n > 1 else np.full(len(reference), np.nan)
+    sd = np.full(len(reference), np.nan)
+
+    if n > 1:
+        sd = suv.std(axis=0, ddof=1)
+
     return {
         "images": n,
         "suv": mean,

@@ -38,6 +38,12 @@ def organ(labels: Labels, organs: Mapping[str, int], name: str) -> Mask:
     return mask
 
 
+def middle(mask: Mask) -> npt.NDArray[np.int_]:
+    """Voxel (x, y, z) nearest to a mask's centre of mass."""
+    centre = np.argwhere(mask).mean(axis=0)
+    return np.rint(centre).astype(int)
+
+
 def edge_slices(n_slices: int) -> int:
     """Slices to leave out at either axial end.
 
@@ -76,7 +82,10 @@ def liver_voi(
     the ends.
     """
     liver = organ(labels, organs, "liver")
-    lesion = labels == organs["lesion"] if "lesion" in organs else np.zeros_like(liver)
+    lesion = np.zeros_like(liver)
+
+    if "lesion" in organs:
+        lesion = labels == organs["lesion"]
 
     n_slices = labels.shape[2]
     seen = np.zeros(n_slices, bool)
@@ -165,7 +174,8 @@ def relative_error(image: Array, reference: Array, voi: Mask) -> float:
     """Mean |x - ref| over the VOI / mean of ref over the VOI * 100, %."""
     _check_same_grid(image, reference, voi)
     inside = _filled(voi, "relative error")
-    error = np.abs(image[inside].astype(np.float64) - reference[inside]).mean()
+    difference = image[inside].astype(np.float64) - reference[inside]
+    error = np.abs(difference).mean()
     return float(error / _positive_mean(reference, voi) * 100)
 
 
@@ -187,7 +197,10 @@ def psnr(image: Array, reference: Array, voi: Mask) -> float:
             f"PSNR: the reference's largest value in the VOI is {peak:g}; it must be positive"
         )
 
-    return float("inf") if error == 0 else float(20 * np.log10(peak / error))
+    if error == 0:
+        return float("inf")
+
+    return float(20 * np.log10(peak / error))
 
 
 def ssim(image: Array, reference: Array, voi: Mask, window: int = 7) -> float:
@@ -215,7 +228,11 @@ def ssim(image: Array, reference: Array, voi: Mask, window: int = 7) -> float:
         raise MeasureError("SSIM: the reference is constant, its range is 0")
 
     _, similarity = structural_similarity(
-        image_box, reference_box, win_size=window, data_range=span, full=True
+        image_box,
+        reference_box,
+        win_size=window,
+        data_range=span,
+        full=True,
     )
     return float(similarity[voi[box]].mean(dtype=np.float64))
 
@@ -231,7 +248,8 @@ def autocorrelation(noise: Array, voi: Mask, axis: int, n_lags: int = 8) -> npt.
     inside = np.moveaxis(_filled(voi, "autocorrelation"), axis, 0)
     values = np.moveaxis(noise.astype(np.float64), axis, 0)
     values = np.where(inside, values - values[inside].mean(), 0.0)
-    variance = _nonzero(float((values**2).sum() / inside.sum()), "autocorrelation")
+    mean_square = float((values**2).sum() / inside.sum())
+    variance = _nonzero(mean_square, "autocorrelation")
 
     n_slices = len(values)
     rho = np.full(n_lags, np.nan)
@@ -256,7 +274,8 @@ def texture_fwhm(rho: Sequence[float] | npt.NDArray[np.float64], spacing_mm: flo
             break
 
         if rho[lag] <= 0.5:
-            part = (rho[lag - 1] - 0.5) / (rho[lag - 1] - rho[lag])
+            above = rho[lag - 1]
+            part = (above - 0.5) / (above - rho[lag])
             return float(2 * spacing_mm * (lag - 1 + part))
 
     return float("nan")
@@ -283,7 +302,8 @@ def _check_same_grid(*arrays: npt.NDArray[np.generic]) -> None:
 
 
 def _mean(image: Array, voi: Mask) -> float:
-    return float(image[_filled(voi, "mean")].mean(dtype=np.float64))
+    values = image[_filled(voi, "mean")]
+    return float(values.mean(dtype=np.float64))
 
 
 def _positive_mean(image: Array, voi: Mask) -> float:

@@ -38,7 +38,9 @@ def ensemble_noise(realisations: Array) -> Spectrum:
         raise MeasureError(f"noise of an ensemble: expected at least 2 realisations, got {n}")
 
     values = np.asarray(realisations, np.float64)
-    return np.asarray((values - values.mean(axis=0)) * np.sqrt(n / (n - 1)))
+    deviations = values - values.mean(axis=0)
+    factor = np.sqrt(n / (n - 1))
+    return np.asarray(deviations * factor)
 
 
 def plane_power(
@@ -55,21 +57,24 @@ def plane_power(
         )
 
     box = bounding_box(voi)
-    inside = np.where(voi[box], noise[(slice(None), *box)], 0.0)
+    noise_box = noise[(slice(None), *box)]
+    inside = np.where(voi[box], noise_box, 0.0)
 
     # The sum over slices of the squared transforms.
     shape = [max(MIN_SIZE, n) for n in inside.shape[1:3]]
     power = np.zeros((len(noise), *shape))
 
     for z in range(inside.shape[3]):
-        transform = np.fft.fft2(inside[..., z], s=shape, axes=(1, 2))
+        plane = inside[..., z]
+        transform = np.fft.fft2(plane, s=shape, axes=(1, 2))
         power += np.abs(transform) ** 2
 
     dx_mm = float(voxel_mm[0])
     dy_mm = float(voxel_mm[1])
-    u = np.asarray(np.fft.fftfreq(shape[0], dx_mm), np.float64)
-    v = np.asarray(np.fft.fftfreq(shape[1], dy_mm), np.float64)
-    return u, v, power * dx_mm * dy_mm / int(voi.sum())
+    u: Spectrum = np.fft.fftfreq(shape[0], dx_mm).astype(np.float64)
+    v: Spectrum = np.fft.fftfreq(shape[1], dy_mm).astype(np.float64)
+    n_voxels = int(voi.sum())
+    return u, v, power * dx_mm * dy_mm / n_voxels
 
 
 def radial_power(
@@ -82,15 +87,18 @@ def radial_power(
     """
     u, v, power = plane_power(noise, voi, voxel_mm)
 
-    nyquist = 0.5 / max(float(voxel_mm[0]), float(voxel_mm[1]))
+    coarser_mm = max(float(voxel_mm[0]), float(voxel_mm[1]))
+    nyquist = 0.5 / coarser_mm
     edges = np.linspace(0, nyquist, n_bins + 1)
+    middles = (edges[1:] + edges[:-1]) / 2
 
     u_plane, v_plane = np.meshgrid(u, v, indexing="ij")
-    ring = np.digitize(np.hypot(u_plane, v_plane), edges)
+    frequency = np.hypot(u_plane, v_plane)
+    ring = np.digitize(frequency, edges)
     ring_numbers = np.arange(1, n_bins + 1)
 
-    radial = np.array([ndimage.mean(image, ring, ring_numbers) for image in power])
-    return (edges[1:] + edges[:-1]) / 2, radial
+    radial = [ndimage.mean(image, ring, ring_numbers) for image in power]
+    return middles, np.array(radial)
 
 
 def mean_frequency(frequency: Spectrum, power: Spectrum) -> float:
@@ -99,4 +107,9 @@ def mean_frequency(frequency: Spectrum, power: Spectrum) -> float:
     AAPM Task Group 233, 2019. High for a fine texture; nan without noise.
     """
     total = float(power.sum())
-    return float((frequency * power).sum() / total) if total > 0 else float("nan")
+
+    if total <= 0:
+        return float("nan")
+
+    weighted = frequency * power
+    return float(weighted.sum() / total)

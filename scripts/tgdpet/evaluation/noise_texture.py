@@ -53,7 +53,8 @@ class LiverNoise:
 
     def sd(self) -> float:
         """Standard deviation in the liver, Bq/mL."""
-        return float(np.sqrt((self.noise[:, self.voi] ** 2).mean()))
+        values = self.noise[:, self.voi]
+        return float(np.sqrt((values**2).mean()))
 
 
 def liver_noise(results: Results, protocol: str, network: str = INPUT) -> LiverNoise:
@@ -62,7 +63,8 @@ def liver_noise(results: Results, protocol: str, network: str = INPUT) -> LiverN
     voi = m.liver_voi(results.labels(study), ORGANS)
     box = m.bounding_box(voi)
     realisations = results.ensemble(study, protocol, box, network)
-    return LiverNoise(ensemble_noise(realisations), voi[box], results.voxel_mm(study))
+    noise = ensemble_noise(realisations)
+    return LiverNoise(noise, voi[box], results.voxel_mm(study))
 
 
 def noise_texture(results: Results, protocol: str) -> pd.DataFrame:
@@ -87,7 +89,9 @@ def noise_texture(results: Results, protocol: str) -> pd.DataFrame:
 
     frequency, each = noise.radial_power()
 
-    for at, power in zip(frequency, each.mean(axis=0), strict=True):
+    mean_power = each.mean(axis=0)
+
+    for at, power in zip(frequency, mean_power, strict=True):
         rows.append((NOISE_POWER, "xy", float(at), float(power)))
 
     study = results.of_role(roles.LESION)[0]
@@ -109,13 +113,14 @@ def noise_spectrum(
     noise = liver_noise(results, protocol, network)
     frequency, each = noise.radial_power()
     power = each.mean(axis=0)
+    sd = each.std(axis=0, ddof=1)
 
     columns = {
         "protocol": protocol,
         "network": network,
         "frequency_per_mm": frequency,
         "nps_bqml2_mm2": power,
-        "standard_error": each.std(axis=0, ddof=1) / np.sqrt(len(each)),
+        "standard_error": sd / np.sqrt(len(each)),
         "shape_mm": power / np.trapezoid(power, frequency),
     }
     numbers: dict[str, str | float] = {

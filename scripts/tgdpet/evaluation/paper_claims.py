@@ -57,12 +57,16 @@ def difference(means: Floats) -> Floats:
 
 def difference_of_size(means: Floats) -> Floats:
     """Size of the first less that of the second."""
-    return np.asarray(np.abs(means[..., 0]) - np.abs(means[..., 1]))
+    size = np.abs(means[..., 0])
+    other_size = np.abs(means[..., 1])
+    return np.asarray(size - other_size)
 
 
 def change(means: Floats) -> Floats:
     """How much larger the first is than the second, %."""
-    return np.asarray(percent_change(means[..., 0], means[..., 1]))
+    value = means[..., 0]
+    base = means[..., 1]
+    return np.asarray(percent_change(value, base))
 
 
 def growth_beyond_kept(means: Floats) -> Floats:
@@ -72,7 +76,8 @@ def growth_beyond_kept(means: Floats) -> Floats:
 
 def difference_of_forgetting(means: Floats) -> Floats:
     """First minus second in % of the third, their base: how much more the first forgot."""
-    return np.asarray(100 * (means[..., 0] - means[..., 1]) / means[..., 2])
+    base = means[..., 2]
+    return np.asarray(100 * difference(means) / base)
 
 
 def beyond_visible(means: Floats) -> Floats:
@@ -164,7 +169,12 @@ def _pair(
 def _ratio(claim: Claim, statistic: Statistic, less: str = "") -> Claim:
     """The same claim on the ratio of the two, in %."""
     measure = claim.measure.replace(" minus ", " over ") + less
-    return replace(claim, measure=measure, unit="%", statistic=statistic)
+    return replace(
+        claim,
+        measure=measure,
+        unit="%",
+        statistic=statistic,
+    )
 
 
 def _paper_difference(column: int, network: str, other: str) -> float:

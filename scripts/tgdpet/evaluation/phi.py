@@ -17,6 +17,7 @@ from ..runtime.seeds import numpy_generator
 from ..training.tradeoff import allowed, chosen
 from .bootstrap import Floats, Interval, interval
 from .changes import forgetting, gain
+from .paper_claims import first
 from .seed_runs import read_table
 
 # Columns that may lack a value: nothing is dropped at `PLAIN`; a single seed has no intervals.
@@ -69,7 +70,8 @@ def choose(tables: Sequence[pd.DataFrame], seed: int) -> pd.DataFrame:
         kernels = np.mean([_percent_below(table, "kernels", i) for table in tables])
         parameters = np.mean([_percent_below(table, "parameters", i) for table in tables])
 
-        change_interval = _interval([100 * table["relative_change"][i] for table in tables], seed)
+        changes = [100 * table["relative_change"][i] for table in tables]
+        change_interval = _interval(changes, seed)
         gain_interval = _interval([values[i] for values in gains], seed)
         forgetting_interval = _interval([values[i] for values in forgettings], seed)
 
@@ -159,11 +161,17 @@ def _relative_to_base(measure: Callable[[Floats, Floats], Floats], loss: pd.Seri
 
 
 def _percent_below(table: pd.DataFrame, counted: str, row: int) -> float:
-    return float(100 * table[f"{counted}_below"][row] / table[f"{counted}_total"][row])
+    below = table[f"{counted}_below"][row]
+    total = table[f"{counted}_total"][row]
+    return float(100 * below / total)
 
 
 def _named(column: str, values: Interval) -> dict[str, float]:
-    return {column: values.effect, f"{column}_low": values.low, f"{column}_high": values.high}
+    return {
+        column: values.effect,
+        f"{column}_low": values.low,
+        f"{column}_high": values.high,
+    }
 
 
 def _best_row(gains: Floats, forgettings: Floats) -> int:
@@ -182,4 +190,4 @@ def _interval(values: Sequence[float], seed: int) -> Interval:
 
     seeds = [[[np.array([[value]])]] for value in values]
     generator = numpy_generator(seed, "phi")
-    return interval(seeds, lambda means: np.asarray(means[..., 0]), generator)
+    return interval(seeds, first, generator)

@@ -85,7 +85,9 @@ def standard_error(half_width: Floats, n: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = np.maximum(n - 1, 1)
         quantile = stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
-        return np.asarray(np.where(n > 1, half_width / quantile, np.nan))
+        se = half_width / quantile
+
+    return np.asarray(np.where(n > 1, se, np.nan))
 
 
 def compare(new: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
@@ -95,8 +97,16 @@ def compare(new: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     nothing of other seeds: against a reference of several its standard error is at least their
     spread, and the other way round.
     """
-    both = reference.merge(new, on="what", how="left", suffixes=("_ref", "_new"), indicator=True)
-    difference = both["value_new"].to_numpy(float) - both["value_ref"].to_numpy(float)
+    both = reference.merge(
+        new,
+        on="what",
+        how="left",
+        suffixes=("_ref", "_new"),
+        indicator=True,
+    )
+    value = both["value_new"].to_numpy(float)
+    reference_value = both["value_ref"].to_numpy(float)
+    difference = value - reference_value
 
     new_errors = _errors(both, "new", "ref")
     reference_errors = _errors(both, "ref", "new")
@@ -248,7 +258,8 @@ def _degrees_of_freedom(new: Errors, reference: Errors, total_se: Floats) -> Flo
 def _p_values(difference: Floats, total_se: Floats, freedom: Floats) -> Floats:
     """Two-sided p-values (N,) of Student's test of no difference."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        p = 2 * stats.t.sf(np.abs(difference) / total_se, freedom)
+        t = np.abs(difference) / total_se
+        p = 2 * stats.t.sf(t, freedom)
 
     # Exactly known, or the same run.
     same = (difference == 0).astype(float)

@@ -46,7 +46,13 @@ class SeedRun:
         if not studies:
             raise Missing(f"there is no study of role {role}")
 
-        return [np.stack([_values(study, *cell) for cell in cells], axis=1) for study in studies]
+        columns = []
+
+        for study in studies:
+            values = [_values(study, *cell) for cell in cells]
+            columns.append(np.stack(values, axis=1))
+
+        return columns
 
 
 def load_runs(roots: Sequence[Path]) -> list[SeedRun]:
@@ -56,7 +62,8 @@ def load_runs(roots: Sequence[Path]) -> list[SeedRun]:
     differ in more than the seed, when a table or file is damaged or holds NaN; FileNotFoundError
     for what is missing; each names the file.
     """
-    return [_load_run(root, config) for root, config in zip(roots, configs(roots), strict=True)]
+    pairs = zip(roots, configs(roots), strict=True)
+    return [_load_run(root, config) for root, config in pairs]
 
 
 def configs(roots: Sequence[Path]) -> list[sections.Config]:

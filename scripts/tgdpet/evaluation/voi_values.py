@@ -223,7 +223,8 @@ def _study(arrays: Mapping[str, Any]) -> StudyValues:
     names = {key.split("/")[0] for key in arrays if key.endswith("/samples")}
     study = str(arrays["study"])
     role = str(arrays["role"])
-    return StudyValues(study, role, {name: _protocol(arrays, name) for name in sorted(names)})
+    protocols = {name: _protocol(arrays, name) for name in sorted(names)}
+    return StudyValues(study, role, protocols)
 
 
 def _protocol(arrays: Mapping[str, Any], name: str) -> ProtocolValues:

@@ -41,7 +41,8 @@ class View:
 
 def colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each network, the same in every figure; grey for the input."""
-    fixed = dict(zip((*PAPER_NETWORKS, *PAPER_ONLINE), PALETTE, strict=False))
+    papers = (*PAPER_NETWORKS, *PAPER_ONLINE)
+    fixed = dict(zip(papers, PALETTE, strict=False))
     fixed[INPUT] = GREY
     spare = iter(PALETTE * len(names))
     return {name: fixed.get(name) or next(spare) for name in names}
@@ -67,11 +68,6 @@ def study_title(results: Results, study: str, name: str) -> str:
     return f"{name}\n{bmi:g} kg/m²"
 
 
-def middle(mask: m.Mask) -> npt.NDArray[np.int_]:
-    """Voxel nearest to a mask's centre of mass."""
-    return np.rint(np.argwhere(mask).mean(axis=0)).astype(int)
-
-
 def box_mm(mask: m.Mask, voxel_mm: npt.NDArray[np.floating], margin_mm: Sequence[float]) -> Window:
     """Bounding box of a mask, grown by `margin_mm` along x, y, z.
 
@@ -81,7 +77,8 @@ def box_mm(mask: m.Mask, voxel_mm: npt.NDArray[np.floating], margin_mm: Sequence
     grown = []
 
     for axis, box in enumerate(m.bounding_box(mask)):
-        margin = int(round(margin_mm[axis] / float(voxel_mm[axis])))
+        voxels = margin_mm[axis] / float(voxel_mm[axis])
+        margin = int(round(voxels))
         skipped = end if axis == 2 else 0
         low = max(box.start - margin, skipped)
         high = min(box.stop + margin, mask.shape[axis] - skipped)

@@ -32,8 +32,9 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
         rows += _rows(results, role)
 
     limit = signed_limit([panel.plane for row in rows for panel in row.panels])
-    first, *others = [replace(row, limit=limit) for row in rows]
-    return montage([first, *(replace(row, titled=False) for row in others)])
+    shown = [replace(row, limit=limit, titled=False) for row in rows]
+    shown[0] = replace(shown[0], titled=True)
+    return montage(shown)
 
 
 def _rows(results: Results, role: str) -> list[Row]:
@@ -43,13 +44,17 @@ def _rows(results: Results, role: str) -> list[Row]:
 
     noisy = _plane(results, view, sample)
     denoised = {n: _plane(results, view, sample, n) for n in networks}
-    removed = {n: np.asarray(plane - noisy) for n, plane in denoised.items()}
+    removed = _minus(denoised, noisy)
 
     # Means over the realisations have less noise, so that what is left is bias.
     repeated = role == roles.LESION
-    judged = {n: _mean_plane(results, view, n) for n in networks} if repeated else denoised
+    judged = denoised
+
+    if repeated:
+        judged = {n: _mean_plane(results, view, n) for n in networks}
+
     reference = _plane(results, view, results.scan)
-    wrong = {n: np.asarray(plane - reference) for n, plane in judged.items()}
+    wrong = _minus(judged, reference)
 
     mean = "mean " if repeated else ""
     scan = seconds_text(results, results.scan)
@@ -57,6 +62,16 @@ def _rows(results: Results, role: str) -> list[Row]:
         _row(view, role, f"{MINUS} input", removed),
         _row(view, role, f"{mean}{MINUS} {scan}", wrong),
     ]
+
+
+def _minus(planes: Mapping[str, Plane], reference: Plane) -> dict[str, Plane]:
+    """Each network's plane minus one that all are compared with."""
+    differences: dict[str, Plane] = {}
+
+    for network, plane in planes.items():
+        differences[network] = np.asarray(plane - reference)
+
+    return differences
 
 
 def _row(view: View, role: str, name: str, planes: Mapping[str, Plane]) -> Row:
@@ -79,6 +94,7 @@ def _mean_plane(results: Results, view: View, network: str) -> Plane:
     """Mean over the realisations, SUV."""
     x, _, z = view.window
     slab = (x, slice(view.y, view.y + 1), z)
-    mean_bqml = results.ensemble(view.study, "v2", slab, network).mean(axis=0)
+    realisations = results.ensemble(view.study, "v2", slab, network)
+    mean_bqml = realisations.mean(axis=0)
     sidecar = results.image(view.study, "v2", results.scan).sidecar
     return coronal(mean_bqml / suv_factor(sidecar), 0)

@@ -27,7 +27,7 @@ from ..evaluation.noise_texture import (
     noise_texture,
 )
 from ..evaluation.results import Results
-from .common import box_mm, display_limit, middle, on_plane, seconds_text
+from .common import box_mm, display_limit, on_plane, seconds_text
 from .style import (
     GREY,
     LIGHT_GREY,
@@ -69,10 +69,13 @@ class ImagePanel(NamedTuple):
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Above: images of both protocols, whole-scan and noisy, with a zoom; below: their noise."""
-    texture = pd.concat([noise_texture(results, p) for p in PROTOCOLS], ignore_index=True)
-    view = _view(results)
+    tables = [noise_texture(results, protocol) for protocol in PROTOCOLS]
+    texture = pd.concat(tables, ignore_index=True)
 
-    widths = _width_over_height(view.body, view) + _width_over_height(view.liver, view)
+    view = _view(results)
+    body_width = _width_over_height(view.body, view)
+    liver_width = _width_over_height(view.liver, view)
+    widths = body_width + liver_width
     panel_in = (WIDTH_IN - BESIDE_IMAGES_IN) / (2 * widths)
     images_in = 2 * panel_in + ABOVE_IMAGES_IN
 
@@ -104,7 +107,7 @@ def _view(results: Results) -> StudyView:
         study=study,
         labels=labels,
         voxel_mm=voxel_mm,
-        y=int(middle(lesion)[1]),
+        y=int(m.middle(lesion)[1]),
         body=box_mm(m.body(labels), voxel_mm, (15, 0, 0)),
         liver=box_mm(liver, voxel_mm, (15, 0, 25)),
     )
@@ -132,11 +135,12 @@ def _draw_images(figure: Any, results: Results, view: StudyView) -> None:
 
         row[0].set_ylabel(protocol, fontsize=9)
 
-    for ax, sample in zip(axes[0, ::2], (results.scan, noisy), strict=True):
-        ax.set_title(seconds_text(results, sample))
+    scan_s = seconds_text(results, results.scan)
+    noisy_s = seconds_text(results, noisy)
+    titles = (scan_s, f"{scan_s}, liver", noisy_s, f"{noisy_s}, liver")
 
-    for ax, sample in zip(axes[0, 1::2], (results.scan, noisy), strict=True):
-        ax.set_title(f"{seconds_text(results, sample)}, liver")
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title)
 
     letters(axes[:, 0], "ab", (-16, 4))
     bar(figure, image, list(axes.flat), "SUV")
@@ -155,8 +159,9 @@ def _draw_image(
         _frame(ax, view)
         sides(ax)
     elif panel.sample == results.scan:
-        lesion = middle(view.labels == ORGANS["lesion"])
-        arrow(ax, on_plane(lesion, window, view.voxel_mm), YELLOW, direction=(1, 1))
+        lesion = m.middle(view.labels == ORGANS["lesion"])
+        tip_mm = on_plane(lesion, window, view.voxel_mm)
+        arrow(ax, tip_mm, YELLOW, direction=(1, 1))
     else:
         arrow(ax, _in_liver(view), WHITE, direction=(1, -1))
 
@@ -168,7 +173,7 @@ def _in_liver(view: StudyView) -> tuple[float, float]:
     voi = m.liver_voi(view.labels, ORGANS)
     plane = np.zeros_like(voi)
     plane[:, view.y] = voi[:, view.y]
-    target = middle(plane if plane.any() else voi)
+    target = m.middle(plane if plane.any() else voi)
     return on_plane(target, view.liver, view.voxel_mm)
 
 
@@ -187,8 +192,10 @@ def _width_over_height(window: Window, view: StudyView) -> float:
 
 def _frame(ax: Axes, view: StudyView) -> None:
     """The liver's window in the whole body's."""
-    left_mm = (view.body[0].stop - view.liver[0].stop) * view.voxel_mm[0]
-    bottom_mm = (view.liver[2].start - view.body[2].start) * view.voxel_mm[2]
+    body_x, _, body_z = view.body
+    liver_x, _, liver_z = view.liver
+    left_mm = (body_x.stop - liver_x.stop) * view.voxel_mm[0]
+    bottom_mm = (liver_z.start - body_z.start) * view.voxel_mm[2]
     width_mm, height_mm = _size_mm(view.liver, view)
     frame = Rectangle(
         (left_mm, bottom_mm),
@@ -219,7 +226,12 @@ def _draw_autocorrelation(ax: Axes, texture: pd.DataFrame) -> None:
     ax.axhline(0, color=LIGHT_GREY, lw=0.5)
     ax.set_xlabel("distance (mm)")
     ax.set_ylabel("noise autocorrelation")
-    ax.legend(ncol=2, handlelength=2.2, columnspacing=0.8, handletextpad=0.4)
+    ax.legend(
+        ncol=2,
+        handlelength=2.2,
+        columnspacing=0.8,
+        handletextpad=0.4,
+    )
 
 
 def _draw_power(ax: Axes, texture: pd.DataFrame) -> None:

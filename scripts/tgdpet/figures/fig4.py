@@ -15,7 +15,7 @@ from ..evaluation import measures as m
 from ..evaluation.results import Results, image_path, in_suv
 from ..io.files import read_json
 from ..io.nifti import sidecar_path
-from .common import box_mm, display_limit, middle
+from .common import box_mm, display_limit
 from .montage import Panel, Row, differences, montage
 from .style import coronal
 
@@ -46,7 +46,7 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     labels = results.labels(study)
     lesion = labels == ORGANS["lesion"]
     target = lesion if lesion.any() else m.liver_voi(labels, ORGANS)
-    y = int(middle(target)[1])
+    y = int(m.middle(target)[1])
     window = box_mm(m.body(labels), noisy.voxel_mm, (10, 0, 0))
 
     panels = []

@@ -15,7 +15,6 @@ from .common import (
     box_mm,
     display_limit,
     input_title,
-    middle,
     on_plane,
     study_title,
 )
@@ -30,7 +29,9 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     lesion_study = results.of_role(roles.LESION)[0]
     whole_scan = results.suv(lesion_study, "v2", results.scan)
     limit = display_limit(whole_scan, results.labels(lesion_study))
-    return montage([_row(results, role, limit) for role in (roles.LESION, roles.HIGH_BMI)])
+    low_bmi = _row(results, roles.LESION, limit)
+    high_bmi = _row(results, roles.HIGH_BMI, limit)
+    return montage([low_bmi, high_bmi])
 
 
 def view_of_role(results: Results, role: str) -> View:
@@ -41,7 +42,7 @@ def view_of_role(results: Results, role: str) -> View:
 
     lesion = labels == ORGANS["lesion"]
     target_mask = lesion if role == roles.LESION else m.liver_voi(labels, ORGANS)
-    target = middle(target_mask)
+    target = m.middle(target_mask)
 
     # As wide as the body, as high as the liver and its surroundings.
     liver = (labels == ORGANS["liver"]) | lesion
@@ -72,4 +73,5 @@ def _row(results: Results, role: str, limit: float) -> Row:
         plane = coronal(volume, view.y, view.window)
         panels.append(Panel(title, plane, [mark]))
 
-    return Row(view.name, panels, view.pixel_mm, limit, keys={"study": view.study})
+    keys = {"study": view.study}
+    return Row(view.name, panels, view.pixel_mm, limit, keys=keys)

@@ -15,7 +15,7 @@ from ..constants import ORGANS
 from ..evaluation import measures as m
 from ..evaluation.evaluate import RIM_VOXELS
 from ..evaluation.results import INPUT, ONLINE_BASES, Results
-from .common import View, box_mm, display_limit, input_title, middle, on_plane, seconds_text
+from .common import View, box_mm, display_limit, input_title, on_plane, seconds_text
 from .montage import Arrow, Panel, Row, differences, montage
 from .style import RED, Plane, coronal
 
@@ -40,7 +40,7 @@ def view_of_organ(results: Results, role: str, organ: str) -> View:
     target = m.organ(labels, ORGANS, organ)
     bladder = labels == ORGANS["bladder"]
     window = box_mm(target | bladder, voxel_mm, AROUND_ORGAN_MM)
-    centre = middle(target)
+    centre = m.middle(target)
 
     return View(
         name=organ,
@@ -69,7 +69,8 @@ def online_rows(results: Results, role: str, organ: str, measure: str) -> list[R
         planes[network] = coronal(volume, view.y, view.window)
 
     # All panels point at the largest error before online learning.
-    around = m.with_rim(m.organ(labels, ORGANS, organ), RIM_VOXELS)
+    target = m.organ(labels, ORGANS, organ)
+    around = m.with_rim(target, RIM_VOXELS)
     near = coronal(around, view.y, view.window) > 0
     base_errors = [planes[n] - reference for n in results.population(ONLINE_BASES)]
     mark = _arrow_at_largest_error(base_errors, near, view.pixel_mm)
@@ -87,8 +88,12 @@ def online_rows(results: Results, role: str, organ: str, measure: str) -> list[R
     panels.append(Panel(scan_title, reference, [mark]))
 
     limit = display_limit(whole_scan, labels, LIMIT_OF_LIVER)
-    row = Row("activity", panels, view.pixel_mm, limit, keys={"study": study})
-    return [row, differences(row, reference, "error", leave_out=(len(panels) - 1,))]
+    keys = {"study": study}
+    row = Row("activity", panels, view.pixel_mm, limit, keys=keys)
+
+    last = len(panels) - 1
+    errors = differences(row, reference, "error", leave_out=(last,))
+    return [row, errors]
 
 
 def _arrow_at_largest_error(
@@ -101,10 +106,13 @@ def _arrow_at_largest_error(
     """
     row, column = _largest_error(errors, near)
     outward = _outward_normal(near, row, column)
-    tip = _leave(near, np.array([row, column], float), outward)
+    start = np.array([row, column], float)
+    tip_row, tip_column = _leave(near, start, outward)
 
-    tip_mm = ((tip[1] + 0.5) * pixel_mm[0], (tip[0] + 0.5) * pixel_mm[1])
-    return tip_mm, RED, (outward[1], outward[0])
+    x_mm = (tip_column + 0.5) * pixel_mm[0]
+    y_mm = (tip_row + 0.5) * pixel_mm[1]
+    up, sideways = outward
+    return (x_mm, y_mm), RED, (sideways, up)
 
 
 def _largest_error(errors: Sequence[Plane], near: npt.NDArray[np.bool_]) -> tuple[int, int]:
@@ -122,11 +130,13 @@ def _largest_error(errors: Sequence[Plane], near: npt.NDArray[np.bool_]) -> tupl
 
 def _outward_normal(near: npt.NDArray[np.bool_], row: int, column: int) -> npt.NDArray[np.floating]:
     """Unit vector (row, column) down the slope of a mask, and never from below."""
-    slope_rows, slope_columns = np.gradient(ndimage.gaussian_filter(near.astype(float), 2.5))
+    smooth = ndimage.gaussian_filter(near.astype(float), 2.5)
+    slope_rows, slope_columns = np.gradient(smooth)
     up = -slope_rows[row, column]
     sideways = -slope_columns[row, column]
 
-    outward = np.array([max(up, 0.3 * abs(sideways), 1e-6), sideways])
+    at_least = max(0.3 * abs(sideways), 1e-6)
+    outward = np.array([max(up, at_least), sideways])
     return np.asarray(outward / np.linalg.norm(outward))
 
 
@@ -141,7 +151,8 @@ def _leave(
     point = start.copy()
 
     while point[0] < last_row:
-        row, column = np.clip(np.rint(point), 0, last_pixel).astype(int)
+        nearest = np.rint(point)
+        row, column = np.clip(nearest, 0, last_pixel).astype(int)
 
         if not near[row, column]:
             break

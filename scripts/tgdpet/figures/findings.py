@@ -132,7 +132,12 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
     ax.axvline(0, color="black", lw=0.7, zorder=1)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
-    ax.tick_params(axis="x", labelsize=6.5, pad=1.5, length=2.5)
+    ax.tick_params(
+        axis="x",
+        labelsize=6.5,
+        pad=1.5,
+        length=2.5,
+    )
     ax.locator_params(axis="x", nbins=5)
 
 
@@ -214,7 +219,16 @@ def _draw_legend(figure: Figure) -> None:
     handles: list[Any] = []
 
     for verdict, mark in MARKS.items():
-        handles.append(Line2D([], [], lw=1.1, ms=MARK_PT, label=LEGEND[verdict], **mark))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                lw=1.1,
+                ms=MARK_PT,
+                label=LEGEND[verdict],
+                **mark,
+            )
+        )
 
     handles.append(Line2D([], [], ls="none", label="paper", **PAPER))
     handles.append(Patch(color=SHADE, label="claimed side"))

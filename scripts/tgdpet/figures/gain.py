@@ -120,7 +120,15 @@ def _draw_legend(figure: Figure, shown: pd.DataFrame) -> None:
         if kind in set(shown.kind):
             label = f"{V1_NET} (base)" if kind == "base" else kind
             handles.append(
-                Line2D([], [], ls="none", marker=marker, color=colour, ms=5, label=label)
+                Line2D(
+                    [],
+                    [],
+                    ls="none",
+                    marker=marker,
+                    color=colour,
+                    ms=5,
+                    label=label,
+                )
             )
 
     figure.legend(
@@ -147,7 +155,11 @@ def _write_footnote(ax: Axes, far: pd.DataFrame) -> None:
         fontsize=6.5,
         color=GREY,
         va="bottom",
-        bbox={"facecolor": "white", "lw": 0, "pad": 1},
+        bbox={
+            "facecolor": "white",
+            "lw": 0,
+            "pad": 1,
+        },
     )
 
 

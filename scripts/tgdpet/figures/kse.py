@@ -50,7 +50,11 @@ def _read_scores(results: Results, network: str) -> dict[str, pd.DataFrame]:
 def _draw_histogram(ax: Axes, config: Config, scores: dict[str, pd.DataFrame]) -> None:
     """Of all kernels: filled for the first network, as lines for the others; thresholds in use."""
     (network, table), *others = scores.items()
-    shared = {"x": "kse", "bins": list(BINS), "ax": ax}
+    shared = {
+        "x": "kse",
+        "bins": list(BINS),
+        "ax": ax,
+    }
     sns.histplot(
         table,
         color=PALETTE[0],
@@ -76,7 +80,13 @@ def _draw_histogram(ax: Axes, config: Config, scores: dict[str, pd.DataFrame]) -
     for phi, style in zip(phis, LINE_STYLES * len(phis), strict=False):
         below = 100 * float((table.kse < phi).mean())
         label = f"φ = {phi:g}: {below:.0f} % below"
-        ax.axvline(phi, color=PALETTE[1], lw=1.1, ls=style, label=label)
+        ax.axvline(
+            phi,
+            color=PALETTE[1],
+            lw=1.1,
+            ls=style,
+            label=label,
+        )
 
     # Room for the legend.
     legend_lines = len(phis) + len(scores)
@@ -131,7 +141,11 @@ def _draw_layers(ax: Axes, scores: pd.DataFrame, network: str) -> None:
         vmin=0,
         cmap="Greys",
         xticklabels=False,
-        cbar_kws={"label": "kernels of the layer (%)", "aspect": 20, "pad": 0.02},
+        cbar_kws={
+            "label": "kernels of the layer (%)",
+            "aspect": 20,
+            "pad": 0.02,
+        },
         ax=ax,
     )
 

@@ -17,7 +17,6 @@ from .common import (
     box_mm,
     display_limit,
     input_title,
-    middle,
     on_plane,
     seconds_text,
     study_title,
@@ -70,8 +69,9 @@ def _window(results: Results, studies: Sequence[str]) -> Window:
 
     n_slices = min(results.labels(study).shape[2] for study in studies)
     seen = m.well_seen(n_slices)
-    high = slice(max(lows[2], seen.start), min(highs[2], seen.stop))
-    return wide, wide, high
+    bottom = max(lows[2], seen.start)
+    top = min(highs[2], seen.stop)
+    return wide, wide, slice(bottom, top)
 
 
 def _rows(results: Results, role: str, study: str, window: Window, limit: float) -> list[Row]:
@@ -92,8 +92,9 @@ def _rows(results: Results, role: str, study: str, window: Window, limit: float)
     marks: list[Arrow] = []
 
     if role == roles.LESION:
-        lesion = middle(results.labels(study) == ORGANS["lesion"])
-        marks.append((on_plane(lesion, window, voxel_mm), RED, (1.0, 1.0)))
+        lesion = m.middle(results.labels(study) == ORGANS["lesion"])
+        tip_mm = on_plane(lesion, window, voxel_mm)
+        marks.append((tip_mm, RED, (1.0, 1.0)))
 
     coronal_panels = []
     sagittal_panels = []

@@ -67,7 +67,8 @@ class Row:
     @property
     def height_over_width(self) -> float:
         """Shape of its panels, in mm."""
-        rows, columns = next(p.plane.shape for p in self.panels if p.plane is not None)
+        planes = [panel.plane for panel in self.panels if panel.plane is not None]
+        rows, columns = planes[0].shape
         height_mm = rows * self.pixel_mm[1]
         width_mm = columns * self.pixel_mm[0]
         return float(height_mm / width_mm)
@@ -96,12 +97,20 @@ def differences(row: Row, reference: Plane, name: str, leave_out: Collection[int
         panels.append(replace(panel, plane=plane, arrows=(), letter=""))
 
     limit = signed_limit([panel.plane for panel in panels])
-    return replace(row, name=name, panels=panels, limit=limit, signed=True, titled=False)
+    return replace(
+        row,
+        name=name,
+        panels=panels,
+        limit=limit,
+        signed=True,
+        titled=False,
+    )
 
 
 def signed_limit(planes: Sequence[Plane | None]) -> float:
     """End of a scale of differences, SUV: what 99.5 % of the pixels lie within, up to 0.05."""
-    pixels = np.concatenate([np.abs(p).ravel() for p in planes if p is not None])
+    sizes = [np.abs(plane).ravel() for plane in planes if plane is not None]
+    pixels = np.concatenate(sizes)
     limit = max(np.percentile(pixels, 99.5), 0.05)
     return float(np.ceil(limit * 20) / 20)
 
@@ -125,7 +134,12 @@ def montage(rows: Sequence[Row]) -> tuple[Figure, pd.DataFrame]:
         squeeze=False,
         layout="constrained",
     )
-    pads = {"w_pad": 0.015, "h_pad": 0.02, "wspace": 0.01, "hspace": 0.01}
+    pads = {
+        "w_pad": 0.015,
+        "h_pad": 0.02,
+        "wspace": 0.01,
+        "hspace": 0.01,
+    }
     figure.get_layout_engine().set(**pads)  # type: ignore[union-attr]
 
     images = [_draw_row(line, row) for line, row in zip(axes, rows, strict=True)]

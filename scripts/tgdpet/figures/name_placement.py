@@ -40,15 +40,19 @@ class Points:
     def bars(self, i: int) -> tuple[Bbox, Bbox]:
         """The horizontal and the vertical bar of a point."""
         x, y = self.at[i]
-        across = Bbox([(self.low[i][0], y), (self.high[i][0], y)])
-        up = Bbox([(x, self.low[i][1]), (x, self.high[i][1])])
+        left, bottom = self.low[i]
+        right, top = self.high[i]
+        across = Bbox([(left, y), (right, y)])
+        up = Bbox([(x, bottom), (x, top)])
         return across, up
 
     def crowded_first(self) -> npt.NDArray[np.intp]:
         """The order of placement: the point with the two nearest neighbours has the fewest free."""
-        separations = np.linalg.norm(self.at[:, None] - self.at[None], axis=-1)
-        nearest = np.sort(separations, axis=1)[:, 1:3].sum(axis=1)
-        return np.argsort(nearest, kind="stable")
+        between = self.at[:, None] - self.at[None]
+        distances = np.linalg.norm(between, axis=-1)
+        distances.sort(axis=1)
+        to_two_nearest = distances[:, 1:3].sum(axis=1)
+        return np.argsort(to_two_nearest, kind="stable")
 
 
 @dataclass(eq=False)
@@ -83,9 +87,12 @@ class Paper:
 
     def take(self, i: int, centre: Pixels, size: Pixels) -> None:
         """Keep other names off this one and off its line."""
-        self.taken.append(_box(centre, size).padded(1.5 * self.pt))
+        box = _box(centre, size)
+        self.taken.append(box.padded(1.5 * self.pt))
 
-        for point in np.linspace(self.points.at[i], centre, 12)[2:-2]:
+        line = np.linspace(self.points.at[i], centre, 12)
+
+        for point in line[2:-2]:
             self.taken.append(Bbox([point - self.pt, point + self.pt]))
 
     def _centres(self, i: int, size: Pixels) -> Iterator[Pixels]:
@@ -93,7 +100,8 @@ class Paper:
         for distance_pt in DISTANCES_PT:
             for angle in ANGLES:
                 direction = np.array([np.cos(angle), np.sin(angle)])
-                yield self.points.at[i] + direction * (distance_pt * self.pt + size / 2)
+                reach = distance_pt * self.pt + size / 2
+                yield self.points.at[i] + direction * reach
 
     def _cost(self, i: int, centre: Pixels, size: Pixels, others: Sequence[Bbox]) -> float:
         """Points from the mark; much more for what is covered, confusingly near or outside."""
@@ -103,7 +111,8 @@ class Paper:
 
         outside_x = box.x0 < self.frame.x0 or box.x1 > self.frame.x1
         outside_y = box.y0 < self.frame.y0 or box.y1 > self.frame.y1
-        covered = sum(box.overlaps(other) for other in self.taken) + (outside_x or outside_y)
+        covered = sum(box.overlaps(other) for other in self.taken)
+        covered += outside_x or outside_y
 
         return float(distance_pt + NEAR_BAR_COST * near_bar + COVERED_COST * covered)
 
@@ -142,11 +151,18 @@ def write_names(
         paper.take(i, centre, size)
 
         offset_pt = (centre - points.at[i]) / paper.pt
-        gap_pt = np.maximum(np.abs(offset_pt) - size / paper.pt / 2, 0)
+        half_size_pt = size / paper.pt / 2
+        gap_pt = np.maximum(np.abs(offset_pt) - half_size_pt, 0)
         line = None
 
         if np.linalg.norm(gap_pt) > LINE_FROM_PT:
-            line = {"arrowstyle": "-", "color": GREY, "lw": 0.5, "shrinkA": 1, "shrinkB": 3}
+            line = {
+                "arrowstyle": "-",
+                "color": GREY,
+                "lw": 0.5,
+                "shrinkA": 1,
+                "shrinkB": 3,
+            }
 
         ax.annotate(
             name,

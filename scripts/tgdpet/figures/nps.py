@@ -107,7 +107,12 @@ def _write_numbers(ax: Axes, numbers: pd.DataFrame) -> None:
     ax.axis("off")
     sd_x = 0.62
     frequency_x = 1.05
-    head: Any = {"ha": "right", "va": "top", "weight": "bold", "fontsize": 7}
+    head: Any = {
+        "ha": "right",
+        "va": "top",
+        "weight": "bold",
+        "fontsize": 7,
+    }
     ax.text(sd_x, 1.0, "SD\n(kBq/mL)", **head)
     ax.text(frequency_x, 1.0, "mean\nfrequency\n(1/mm)", **head)
 

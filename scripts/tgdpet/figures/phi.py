@@ -46,7 +46,14 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     allowed = forgetting.axhline(float(table.allowed.iloc[0]), color=GREY, lw=0.8, ls=":")
 
     for ax, text in zip(axes, "abc", strict=True):
-        ax.axvline(x[best], color="black", lw=0.9, ls="--", zorder=0, label=recommended)
+        ax.axvline(
+            x[best],
+            color="black",
+            lw=0.9,
+            ls="--",
+            zorder=0,
+            label=recommended,
+        )
         ax.set_xticks(*_ticks(x))
         ax.set_xlabel("φ (all: plain fine-tuning)")
         letter(ax, text)

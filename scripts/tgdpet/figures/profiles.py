@@ -59,11 +59,25 @@ def _draw_organ(axes: Sequence[Axes], table: pd.DataFrame, results: Results) -> 
 
         if network == results.scan:
             scan = seconds_text(results, network)
-            above.plot(rows.x_mm, rows.suv, ls=DASHED, label=scan, color="black", lw=1.6)
+            above.plot(
+                rows.x_mm,
+                rows.suv,
+                ls=DASHED,
+                label=scan,
+                color="black",
+                lw=1.6,
+            )
             continue
 
         label = "input" if network == INPUT else network
-        above.plot(rows.x_mm, rows.suv, ls="-", label=label, color=colour[network], lw=1.1)
+        above.plot(
+            rows.x_mm,
+            rows.suv,
+            ls="-",
+            label=label,
+            color=colour[network],
+            lw=1.1,
+        )
         below.plot(rows.x_mm, rows.minus_scan, color=colour[network], lw=1.1)
         _draw_band(above, rows.x_mm, rows.suv, rows.sd, colour[network])
         _draw_band(below, rows.x_mm, rows.minus_scan, rows.standard_error, colour[network])

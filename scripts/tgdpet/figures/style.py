@@ -166,7 +166,16 @@ def sides(ax: Axes, names: tuple[str, str] = CORONAL_SIDES) -> None:
 
 def corner(ax: Axes, text: str) -> None:
     """A panel's letter, inside its lower left corner."""
-    _write_inside(ax, 0.02, 0.03, text, ha="left", va="bottom", fontsize=8, weight="bold")
+    _write_inside(
+        ax,
+        0.02,
+        0.03,
+        text,
+        ha="left",
+        va="bottom",
+        fontsize=8,
+        weight="bold",
+    )
 
 
 def _write_inside(ax: Axes, x: float, y: float, text: str, **options: Any) -> None:

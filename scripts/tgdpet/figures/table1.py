@@ -88,7 +88,15 @@ def _write_ours(ax: Axes, y: float, row: Any, column: str, weight: str, n_lines:
     interval = _interval_text(row, column)
 
     if not interval:
-        ax.text(x, y, text, ha="right", va="center", weight=weight, color="black")
+        ax.text(
+            x,
+            y,
+            text,
+            ha="right",
+            va="center",
+            weight=weight,
+            color="black",
+        )
         return
 
     ax.text(
@@ -163,7 +171,15 @@ def _draw_points(ax: Axes, rows: pd.DataFrame) -> None:
     ax.axhline(0, color=LIGHT_GREY, lw=0.7, zorder=0)
     ax.set_xlabel("liver CoV (%), ensemble")
     ax.set_ylabel("lesion bias (%)")
-    ax.plot([], [], "o", mfc="none", mec=GREY, ms=6, label="open: paper")
+    ax.plot(
+        [],
+        [],
+        "o",
+        mfc="none",
+        mec=GREY,
+        ms=6,
+        label="open: paper",
+    )
     ax.legend(
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),

@@ -92,7 +92,12 @@ def tables(root: Path, captions: Path) -> dict[str, str]:
 def _figure(root: Path, name: str, captions: Path) -> Section:
     caption = caption_html(captions / f"{name}.rst")
     path = root / "figures" / f"{name}.png"
-    content: dict[str, Any] = {"name": name, "caption": caption, "png": "", "more": ""}
+    content: dict[str, Any] = {
+        "name": name,
+        "caption": caption,
+        "png": "",
+        "more": "",
+    }
 
     if path.exists():
         content["png"] = png_text(path)
@@ -271,7 +276,11 @@ def _measures_table(title: str, estimates: pd.DataFrame, measures: Sequence[str]
         rows.append(cells)
 
     heads = ["network", *(MEASURE_HEADS[measure] for measure in measures)]
-    return {"title": title, "heads": heads, "rows": rows}
+    return {
+        "title": title,
+        "heads": heads,
+        "rows": rows,
+    }
 
 
 def _config(results: Results) -> Section:
