@@ -30,7 +30,7 @@ PROFILE_COLUMNS = [
 ROLE_OF_ORGAN = {"lesion": roles.LESION, "bladder": roles.BLADDER}
 
 
-class Line(NamedTuple):
+class ProfileLine(NamedTuple):
     """A line along x through an organ's middle: its voxels, their distance (mm), those inside."""
 
     window: m.Window
@@ -70,7 +70,7 @@ def line_profiles(results: Results, organ: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[PROFILE_COLUMNS]
 
 
-def _line(results: Results, study: str, organ: str) -> Line:
+def _line(results: Results, study: str, organ: str) -> ProfileLine:
     target = m.organ(results.labels(study), ORGANS, organ)
     x, y, z = m.middle(target)
 
@@ -82,10 +82,10 @@ def _line(results: Results, study: str, organ: str) -> Line:
     voxels = np.arange(x_range.start, x_range.stop)
     x_mm = (voxels - x) * dx_mm
     inside = target[window].ravel()
-    return Line(window, x_mm, inside)
+    return ProfileLine(window, x_mm, inside)
 
 
-def _true_activity(results: Results, study: str, line: Line) -> m.Array | float:
+def _true_activity(results: Results, study: str, line: ProfileLine) -> m.Array | float:
     """Along the line, Bq/mL; nan where it is not known."""
     path = results.root / "listmode" / study / "truth.nii.gz"
 
@@ -103,7 +103,7 @@ def _networks(results: Results, organ: str) -> list[str]:
     return results.population()
 
 
-def _images(results: Results, study: str, organ: str, line: Line, network: str) -> m.Array:
+def _images(results: Results, study: str, organ: str, line: ProfileLine, network: str) -> m.Array:
     """The images (R, X) along the line, Bq/mL: all realisations, or the one of an online study."""
     if organ == "bladder":
         sample = results.noisy(study)

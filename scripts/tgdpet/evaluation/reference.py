@@ -23,7 +23,7 @@ from .findings import read_findings
 
 FILES = {"findings": "metrics/findings.csv", "estimates": "metrics/estimates.csv"}
 TIME_FINDING = 7  # depends on the machine
-COMPARISON_COLUMNS = ["what", "new", "reference", "difference", "allowed", "verdict"]
+COMPARISON_COLUMNS = ["quantity", "new", "reference", "difference", "allowed", "verdict"]
 FAILURES = ("differs", "missing")
 
 
@@ -39,7 +39,7 @@ class Errors(NamedTuple):
 
 
 def read_reference(root: Path) -> pd.DataFrame:
-    """What a results or reference folder found: columns what, value, se, n, seeds, judged.
+    """What a results or reference folder found: columns quantity, value, se, n, seeds, judged.
 
     `n`: repetitions that `se` rests on, that is seeds, or in a single seed the images of a study.
     `se` comes from the 95 % interval and Student's quantile for n repetitions; nan without an
@@ -59,7 +59,7 @@ def read_reference(root: Path) -> pd.DataFrame:
     _check_unique(estimates, ["network", "measure"], estimates_path)
 
     findings_rows = _rows(
-        what=findings["finding"].astype(str) + ": " + findings["measure"],
+        quantity=findings["finding"].astype(str) + ": " + findings["measure"],
         value=findings["effect"],
         table=findings,
         images_per_study=findings["realisations"] // findings["studies"].clip(lower=1),
@@ -67,7 +67,7 @@ def read_reference(root: Path) -> pd.DataFrame:
     findings_rows["judged"] = findings["finding"].to_numpy() != TIME_FINDING
 
     estimates_rows = _rows(
-        what=estimates["network"].astype(str) + ": " + estimates["measure"],
+        quantity=estimates["network"].astype(str) + ": " + estimates["measure"],
         value=estimates["value"],
         table=estimates,
         images_per_study=estimates["images"] // estimates["seeds"].clip(lower=1),
@@ -99,7 +99,7 @@ def compare(new: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """
     both = reference.merge(
         new,
-        on="what",
+        on="quantity",
         how="left",
         suffixes=("_ref", "_new"),
         indicator=True,
@@ -131,7 +131,7 @@ def compare(new: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     verdict[np.flatnonzero(tested)[rejected]] = "differs"
 
     table = {
-        "what": both["what"],
+        "quantity": both["quantity"],
         "new": both["value_new"],
         "reference": both["value_ref"],
         "difference": difference,
@@ -165,15 +165,16 @@ def holm(p: Floats, share: float = 1 - CONFIDENCE) -> tuple[Floats, npt.NDArray[
 
 def comparison_text(rows: pd.DataFrame, new: pd.DataFrame, reference: pd.DataFrame) -> str:
     """The comparison for people, a line a row, and what it amounts to."""
-    width = int(rows["what"].str.len().max())
+    width = int(rows["quantity"].str.len().max())
     lines = [f"{'':{width}}{'new':>11}{'reference':>11}{'difference':>12}{'allowed':>10}  verdict"]
 
-    for what, *numbers, verdict in rows[COMPARISON_COLUMNS].itertuples(index=False):
+    for quantity, *numbers, verdict in rows[COMPARISON_COLUMNS].itertuples(index=False):
         value, kept, difference, allowed = map(_cell, numbers)
-        lines.append(f"{what:{width}}{value:>11}{kept:>11}{difference:>12}{allowed:>10}  {verdict}")
+        cells = f"{value:>11}{kept:>11}{difference:>12}{allowed:>10}"
+        lines.append(f"{quantity:{width}}{cells}  {verdict}")
 
-    for what in sorted(set(new["what"]) - set(reference["what"])):
-        lines.append(f"{what}: not in the reference")
+    for quantity in sorted(set(new["quantity"]) - set(reference["quantity"])):
+        lines.append(f"{quantity}: not in the reference")
 
     counts = rows["verdict"].value_counts()
     lines.append("; ".join(f"{counts[verdict]} {verdict}" for verdict in counts.index))
@@ -210,7 +211,7 @@ def _check_unique(table: pd.DataFrame, keys: list[str], path: Path) -> None:
 
 
 def _rows(
-    what: pd.Series, value: pd.Series, table: pd.DataFrame, images_per_study: pd.Series
+    quantity: pd.Series, value: pd.Series, table: pd.DataFrame, images_per_study: pd.Series
 ) -> pd.DataFrame:
     """The rows of one table, but for `judged`."""
     seeds = table["seeds"]
@@ -218,7 +219,7 @@ def _rows(
     half_width = (table["high"] - table["low"]).to_numpy(float) / 2
     return pd.DataFrame(
         {
-            "what": what.to_numpy(),
+            "quantity": quantity.to_numpy(),
             "value": value.to_numpy(float),
             "n": n,
             "seeds": seeds.to_numpy(),

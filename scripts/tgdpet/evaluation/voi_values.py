@@ -31,7 +31,7 @@ ERRORS = (
     "bladder_rim_error",
     "catheter_error",
 )
-UNREADABLE = (
+NPZ_ERRORS = (
     ValueError,
     OSError,
     EOFError,
@@ -119,7 +119,7 @@ def read_voi_values(path: str | Path) -> StudyValues:
     try:
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except UNREADABLE as error:
+    except NPZ_ERRORS as error:
         raise ValueError(f"{path}: not a readable npz file (truncated?): {error}") from error
 
     try:

@@ -20,7 +20,7 @@ from .montage import Arrow, Panel, Row, differences, montage
 from .style import RED, Plane, coronal
 
 AROUND_ORGAN_MM = (75.0, 0.0, 90.0)
-LIMIT_OF_LIVER = 2.5  # times the liver's mean: the organ saturates, artifacts lie around it
+SATURATED_LIMIT = 2.5  # times the liver's mean: the organ saturates, artifacts lie around it
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
@@ -87,7 +87,7 @@ def online_rows(results: Results, role: str, organ: str, measure: str) -> list[R
     scan_title = f"{seconds_text(results, results.scan)}\n(reference)\n"
     panels.append(Panel(scan_title, reference, [mark]))
 
-    limit = display_limit(whole_scan, labels, LIMIT_OF_LIVER)
+    limit = display_limit(whole_scan, labels, SATURATED_LIMIT)
     keys = {"study": study}
     row = Row("activity", panels, view.pixel_mm, limit, keys=keys)
 

@@ -31,8 +31,8 @@ PAPER: dict[str, Any] = {
     "mew": 0.7,
 }
 SHADE = "#e8f0f7"
-FONT_PT = 6.6
-MARK_PT = 4.6
+ROW_FONT_PT = 6.6
+EFFECT_MARK_PT = 4.6
 # Heights: a row, what is above and below a panel's rows, and the legend.
 ROW_IN = 0.158
 ABOVE_IN = 0.2
@@ -87,7 +87,7 @@ def forest(table: pd.DataFrame) -> Figure:
             head,
             ha="right",
             va="top",
-            fontsize=FONT_PT,
+            fontsize=ROW_FONT_PT,
         )
 
     return figure
@@ -159,7 +159,7 @@ def _draw_effect(ax: Axes, y: int, row: Any) -> None:
         row.effect,
         y,
         ls="none",
-        ms=MARK_PT,
+        ms=EFFECT_MARK_PT,
         mew=1.0,
         zorder=4,
         **mark,
@@ -174,7 +174,7 @@ def _point_at_effect(ax: Axes, y: int, row: Any, low: float, high: float) -> Non
         low if below else high,
         y,
         ls="none",
-        ms=MARK_PT,
+        ms=EFFECT_MARK_PT,
         zorder=4,
         clip_on=False,
         **mark,
@@ -197,7 +197,7 @@ def _write(ax: Axes, x_in: float, y: int, text: str, **options: Any) -> None:
         y,
         text,
         va="center",
-        fontsize=FONT_PT,
+        fontsize=ROW_FONT_PT,
         transform=ax.get_yaxis_transform(),
         **options,
     )
@@ -224,7 +224,7 @@ def _draw_legend(figure: Figure) -> None:
                 [],
                 [],
                 lw=1.1,
-                ms=MARK_PT,
+                ms=EFFECT_MARK_PT,
                 label=LEGEND[verdict],
                 **mark,
             )

@@ -19,7 +19,7 @@ from .name_placement import write_names
 from .style import GREY, LIGHT_GREY, PALETTE, WIDTH_IN, letters
 
 # Kind of network -> marker and colour.
-KINDS = {
+KIND_MARKS = {
     "base": ("*", "#000000"),
     "from scratch on v2": ("P", "#000000"),
     "TGD": ("o", PALETTE[0]),
@@ -28,7 +28,7 @@ KINDS = {
     "penalty": ("v", PALETTE[2]),
     "old data": ("D", PALETTE[3]),
 }
-TASKS = ("old", "new")
+TASK_COLUMNS = ("old", "new")
 WORTH_A_ZOOM = 0.6  # of the whole: a second panel that enlarges less shows nothing more
 FAR_TIMES = 5.0  # times the middle network's distance from the base
 FAR_TIMES_OF_PAPER = 1.5  # times the farthest of the paper's networks
@@ -87,7 +87,7 @@ def scatter(table: pd.DataFrame) -> Figure:
 
 
 def _draw_points(ax: Axes, rows: pd.DataFrame) -> None:
-    for kind, (marker, colour) in KINDS.items():
+    for kind, (marker, colour) in KIND_MARKS.items():
         of_kind = rows[rows.kind == kind]
         ax.errorbar(
             of_kind.old,
@@ -116,7 +116,7 @@ def _bars(rows: pd.DataFrame, task: str) -> npt.NDArray[np.floating]:
 def _draw_legend(figure: Figure, shown: pd.DataFrame) -> None:
     handles = []
 
-    for kind, (marker, colour) in KINDS.items():
+    for kind, (marker, colour) in KIND_MARKS.items():
         if kind in set(shown.kind):
             label = f"{V1_NET} (base)" if kind == "base" else kind
             handles.append(
@@ -192,7 +192,7 @@ def _is_inner(table: pd.DataFrame) -> pd.Series:
 
     No farther than twice the middle one, along both axes.
     """
-    changes = table[list(TASKS)].abs()
+    changes = table[list(TASK_COLUMNS)].abs()
     middle = changes[table.kind != "base"].median()
     return (changes <= 2 * middle).all(axis=1)
 
@@ -212,12 +212,12 @@ def _is_far(table: pd.DataFrame) -> pd.Series:
     They would squeeze all others together. How far most are is counted to the ends of their
     intervals, which are drawn, too.
     """
-    ends = pd.DataFrame({task: _ends(table, task).abs().max(axis=1) for task in TASKS})
+    ends = pd.DataFrame({task: _ends(table, task).abs().max(axis=1) for task in TASK_COLUMNS})
     most = ends[table.kind != "base"].median()
     papers = ends[table.network.isin(PAPER_NETWORKS)].max()
 
     limit = np.maximum(FAR_TIMES * most, FAR_TIMES_OF_PAPER * papers)
-    return (table[list(TASKS)].abs() > limit).any(axis=1)
+    return (table[list(TASK_COLUMNS)].abs() > limit).any(axis=1)
 
 
 def _ends(table: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -227,4 +227,4 @@ def _ends(table: pd.DataFrame, task: str) -> pd.DataFrame:
 
 def _span(table: pd.DataFrame) -> npt.NDArray[np.floating]:
     """How far marks and intervals reach along both axes, %."""
-    return np.array([np.ptp(_ends(table, task).to_numpy()) for task in TASKS])
+    return np.array([np.ptp(_ends(table, task).to_numpy()) for task in TASK_COLUMNS])

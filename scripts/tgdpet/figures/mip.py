@@ -25,7 +25,7 @@ from .fig5 import ORDER
 from .montage import Arrow, Panel, Row, montage
 from .style import CORONAL_SIDES, RED, SAGITTAL_SIDES, projection
 
-LIMIT_OF_LIVER = 3.5  # times the liver's mean: projections are brighter than planes
+PROJECTION_LIMIT = 3.5  # times the liver's mean: projections are brighter than planes
 AROUND_BODY_MM = (10.0, 10.0, 0.0)
 
 
@@ -39,7 +39,7 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 
     lesion_study = results.of_role(roles.LESION)[0]
     whole_scan = results.suv(lesion_study, "v2", results.scan)
-    limit = display_limit(whole_scan, results.labels(lesion_study), LIMIT_OF_LIVER)
+    limit = display_limit(whole_scan, results.labels(lesion_study), PROJECTION_LIMIT)
 
     window = _window(results, list(studies.values()))
     rows = []

@@ -19,12 +19,12 @@ from .style import GREY
 
 DISTANCES_PT = (3.0, 6.0, 10.0, 16.0, 24.0, 34.0, 46.0)  # between a mark and its name
 ANGLES = np.radians(np.arange(0, 360, 22.5))
-MARK_PT = 4.0  # half a mark
+HALF_MARK_PT = 4.0  # half a mark
 NEAR_BAR_PT = 7.0  # a name as close to another point's bars would be read as that one's
 NEAR_BAR_COST = 25.0  # in points of distance from the mark
 COVERED_COST = 1000.0
 LINE_FROM_PT = 9.0  # a name farther than this is connected to its point
-FONT_PT = 6.8
+NAME_FONT_PT = 6.8
 
 Pixels = npt.NDArray[np.floating]
 
@@ -65,7 +65,7 @@ class Paper:
     taken: list[Bbox] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        half_mark = MARK_PT * self.pt
+        half_mark = HALF_MARK_PT * self.pt
 
         for i, point in enumerate(self.points.at):
             self.taken.append(Bbox([point - half_mark, point + half_mark]))
@@ -141,7 +141,7 @@ def write_names(
             continue
 
         style: Any = {
-            "fontsize": FONT_PT,
+            "fontsize": NAME_FONT_PT,
             "weight": "bold" if name == bold else "normal",
             "ha": "center",
             "va": "center",

@@ -21,7 +21,7 @@ from ..figures import FIGURES, TOGETHER
 from ..io.files import atomic, read_json, sha256, write_json, write_text
 
 MAX_MB = 5.0
-OPTIONAL = ("metrics/gain.csv", "metrics/phi.csv")  # kept where they are, and not compared
+KEPT_IF_THERE = ("metrics/gain.csv", "metrics/phi.csv")  # kept where they are, and not compared
 STUDIES = "studies.tsv"
 PROVENANCE = "provenance.json"
 MAX_NAMED = 5  # settings that differ, in one message
@@ -211,7 +211,7 @@ def _sources(results: Path, first: Path) -> Iterator[tuple[str, Path]]:
     for name in FILES.values():
         yield name, results / name
 
-    for name in OPTIONAL:
+    for name in KEPT_IF_THERE:
         if (results / name).exists():
             yield name, results / name
 

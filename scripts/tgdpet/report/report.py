@@ -57,7 +57,7 @@ UNCHANGED = {True: "yes", False: "NO", None: "–"}
 Sidecar = Mapping[str, Any]
 
 
-def build(root: Path, runs: Sequence[Results], captions: Path) -> str:
+def build_report(root: Path, runs: Sequence[Results], captions: Path) -> str:
     """The report of the results folder `root` as HTML; `captions` holds NAME.rst of all shown.
 
     `runs` are the results of single seeds: `root` itself, or several of a study, whose reports are
@@ -84,7 +84,7 @@ def build(root: Path, runs: Sequence[Results], captions: Path) -> str:
     return page(title, sections)
 
 
-def tables(root: Path, captions: Path) -> dict[str, str]:
+def table_pages(root: Path, captions: Path) -> dict[str, str]:
     """The tables of the results folder `root` by name, each a page of its own."""
     return {name: page(SHOWN[name].title, [_table(root, name, captions)]) for name in TABLES}
 

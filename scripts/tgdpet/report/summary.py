@@ -131,7 +131,7 @@ def _files(results: Results) -> list[str]:
         "",
         f"Report   {root}/report.html",
         f"Figures  {root}/figures/: {len(made)} of {len(figures)}, .png .pdf .csv",
-        f"Numbers  {root}/metrics/: metrics.csv; findings.csv, which findings were reproduced",
+        f"Numbers  {root}/metrics/: metrics.csv; findings.csv, what was reproduced",
         "Next     snakemake --configfile config/paper.yaml -n    what the paper's scale would cost",
         "         snakemake figures                              draw again, nothing retrained",
     ]

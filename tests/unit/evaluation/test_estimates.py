@@ -19,9 +19,9 @@ from tgdpet.evaluation import voi_values
 from tgdpet.evaluation.estimates import (
     ESTIMATES_COLUMNS,
     TABLE1,
+    estimate_text,
     estimates,
     read_estimates,
-    estimate_text,
     wide,
 )
 from tgdpet.evaluation.results import Results

@@ -18,11 +18,11 @@ import yaml
 import fabricate
 from tgdpet.evaluation.reference import (
     compare,
+    comparison_text,
     holm,
     passed,
     read_reference,
     standard_error,
-    comparison_text,
 )
 from tgdpet.io.files import read_json, write_csv
 from tgdpet.report import reference_folder
@@ -64,7 +64,7 @@ def sample(
     se = values.std(axis=1, ddof=1) / np.sqrt(seeds) if seeds > 1 else np.full(rows, 0.1 * spread)
     n = float(seeds) if seeds > 1 else 10.0
     names = [f"row {i}" for i in range(rows)]
-    head = {"what": names, "value": values.mean(axis=1), "n": n, "seeds": seeds, "se": se}
+    head = {"quantity": names, "value": values.mean(axis=1), "n": n, "seeds": seeds, "se": se}
     return pd.DataFrame({**head, "judged": True})
 
 
@@ -93,7 +93,7 @@ def test_the_test_is_not_blind() -> None:
     new = exact()
     new.loc[3, "value"] += 0.6  # 6 standard errors of the difference
     rows = compare(new, exact())
-    assert list(rows.what[rows.verdict == "differs"]) == ["row 3"] and not passed(rows)
+    assert list(rows.quantity[rows.verdict == "differs"]) == ["row 3"] and not passed(rows)
     assert abs(rows.difference[3]) > rows.allowed[3]
 
 
@@ -113,7 +113,7 @@ def test_a_run_agrees_with_itself_and_time_is_not_judged(made: Path, kept: Path)
     new, old = read_reference(made), read_reference(kept)
     rows = compare(new, old)
     assert passed(rows) and (rows.verdict == "OK").any() and (rows.verdict == "no interval").any()
-    assert set(rows.verdict[rows.what.str.startswith("7: ")]) == {"machine's"}
+    assert set(rows.verdict[rows.quantity.str.startswith("7: ")]) == {"machine's"}
     assert "one seed in both" in comparison_text(rows, new, old)
 
 
@@ -125,7 +125,7 @@ def test_what_differs_or_is_missing_is_named(kept: Path, copy: Path) -> None:
 
     change(copy / "metrics" / "estimates.csv", worse)
     new, old = read_reference(copy), read_reference(kept)
-    rows = compare(new, old).set_index("what")
+    rows = compare(new, old).set_index("quantity")
     assert (
         rows.verdict["TGD-net: liver_cov"] == "differs"
         and rows.verdict["FT-net: gain"] == "missing"

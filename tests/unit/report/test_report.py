@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tomllib
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +22,7 @@ from tgdpet.figures import FIGURES, SHOWN, numbered
 from tgdpet.figures.make import make
 from tgdpet.io.files import write_csv
 from tgdpet.report.html import caption_html
-from tgdpet.report.report import build, network_counts, tables
+from tgdpet.report.report import build_report, network_counts, table_pages
 from tgdpet.report.summary import screen
 
 CAPTIONS = Path(__file__).parents[3] / "workflow" / "report"
@@ -53,7 +54,7 @@ def test_categories_follow_the_pipeline_and_the_findings_table_is_first() -> Non
 
 def test_report_is_self_contained_and_names_what_is_missing(results: Results) -> None:
     make("table1", results, results.root / "figures" / "table1")
-    text = build(results.root, [results], CAPTIONS)
+    text = build_report(results.root, [results], CAPTIONS)
     assert text.count("data:image/png;base64,") == 1
     assert text.count("Not drawn:") == len(FIGURES) - 1
     assert not re.search(r'(src|href)="(https?:|//|/)', text)
@@ -65,7 +66,7 @@ def test_report_is_self_contained_and_names_what_is_missing(results: Results) ->
 
 
 def test_the_findings_come_first_with_their_intervals(results: Results, tmp_path: Path) -> None:
-    text = build(results.root, [results], CAPTIONS)
+    text = build_report(results.root, [results], CAPTIONS)
     table = text[text.index('<table class="findings">') : text.index('id="run"')]
     row = table[table.index("v1-net over-smooths v2 images: its liver CoV") :].split("</tr>")[0]
     assert re.search(
@@ -74,12 +75,12 @@ def test_the_findings_come_first_with_their_intervals(results: Results, tmp_path
     assert (
         "<td>unclear</td>" in table and "measured once" in table and "<td>no interval</td>" in table
     )
-    for name, text in tables(tmp_path, CAPTIONS).items():
+    for name, text in table_pages(tmp_path, CAPTIONS).items():
         assert f"Not made: {SHOWN[name].tables[0]} is missing" in text
 
 
 def test_every_number_has_its_interval_or_says_that_it_has_none(results: Results) -> None:
-    text = tables(results.root, CAPTIONS)["numbers_table"]
+    text = table_pages(results.root, CAPTIONS)["numbers_table"]
     rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(<td>.*?)</tr>", text)]
     ours = [
         cell
@@ -103,7 +104,7 @@ def test_several_seeds_have_one_report_with_links_to_their_own(results: Results)
         replace(results, root=root / f"seed-{n}", config=replace(results.config, seed=n))
         for n in (5, 6)
     ]
-    text = build(root, runs, CAPTIONS)
+    text = build_report(root, runs, CAPTIONS)
     assert (
         text.index('id="findings_table"')
         < text.index('href="seed-5/report.html"')
@@ -132,7 +133,7 @@ def test_a_caption_with_a_mistake_is_named(tmp_path: Path, text: str) -> None:
 def test_what_tables_hold_is_escaped(results: Results, tmp_path: Path) -> None:
     table = read_findings(results.root / "metrics" / "findings.csv")
     write_csv(tmp_path / "metrics" / "findings.csv", table.assign(claim="<b>1 & 2</b>"))
-    html = tables(tmp_path, CAPTIONS)["findings_table"]
+    html = table_pages(tmp_path, CAPTIONS)["findings_table"]
     assert "<td>&lt;b&gt;1 &amp; 2&lt;/b&gt;</td>" in html and "<b>1" not in html
 
 
@@ -176,3 +177,12 @@ def test_a_network_retrained_whole_has_no_useful_kernels_to_keep() -> None:
     whole = network_counts("all", {**side, "parameters_retrained": 40})
     part = network_counts("some", {**side, "parameters_retrained": 30})
     assert whole[3] == "–" and part[3] == "yes"
+
+
+def test_the_wheel_takes_the_template_along(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    package = root / "scripts" / "tgdpet"
+    taken = set()
+    for pattern in project["tool"]["setuptools"]["package-data"]["tgdpet"]:
+        taken.update(package.glob(pattern))
+    assert set(package.rglob("*.j2")) == {path for path in taken if path.suffix == ".j2"} != set()
