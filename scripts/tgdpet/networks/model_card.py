@@ -6,14 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..dataset.index import read_index
 from ..io.files import write_text
 from .weights import FORMAT, Card
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = {"train": "trained on", "val": "held out for validation"}
 NUMBERS = {
