@@ -14,13 +14,16 @@ def map_array(path: str | Path, what: str) -> np.memmap:
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such {what}")
+
     try:
         array = np.load(path, mmap_mode="r")
     except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise ValueError(f"{path}: not a readable {what} (truncated?): {error}") from error
-    size, expected = Path(path).stat().st_size, array.offset + array.nbytes
-    if size != expected:
-        raise ValueError(
-            f"{path}: damaged: shape {array.shape} takes {expected} bytes, the file has {size}"
-        )
+
+    n_bytes = Path(path).stat().st_size
+    expected = array.offset + array.nbytes
+    if n_bytes != expected:
+        sizes = f"shape {array.shape} takes {expected} bytes, the file has {n_bytes}"
+        raise ValueError(f"{path}: damaged: {sizes}")
+
     return array
