@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import __version__
 from ..config.loading import load_section
-from ..config.sections import strip_optional
+from ..config.schema import strip_optional
 from ..io import files, recorder
 
 # How torch says that memory of the machine or of the GPU is out: all are RuntimeErrors.
@@ -62,18 +62,28 @@ def _add_option(
     meaning = (field.metadata.get("help") or field.name).replace("%", "%%")
 
     if hint is bool:
-        switch = argparse.BooleanOptionalAction
-        group.add_argument(flag, action=switch, default=default, help=meaning)
+        group.add_argument(
+            flag,
+            action=argparse.BooleanOptionalAction,
+            default=default,
+            help=meaning,
+        )
         return
 
     is_list = typing.get_origin(hint) is list
     kind = typing.get_args(hint)[0] if is_list else hint
 
     choices = field.metadata.get("choices")
-    metavar = "{" + ",".join(choices) + "}" if choices else kind.__name__
-    nargs = "+" if is_list else None
+    shown = "{" + ",".join(choices) + "}" if choices else kind.__name__
 
-    group.add_argument(flag, type=kind, nargs=nargs, default=default, metavar=metavar, help=meaning)
+    group.add_argument(
+        flag,
+        type=kind,
+        nargs="+" if is_list else None,
+        default=default,
+        metavar=shown,
+        help=meaning,
+    )
 
 
 def from_options(args: argparse.Namespace, section: type, skip: Container[str] = ()) -> Any:
@@ -113,7 +123,10 @@ def as_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The parsed options as JSON values, for a sidecar."""
     settings: dict[str, Any] = {}
     for name, value in vars(args).items():
-        settings[name] = [str(v) for v in value] if isinstance(value, list) else str(value)
+        if isinstance(value, list):
+            settings[name] = [str(element) for element in value]
+        else:
+            settings[name] = str(value)
 
     return settings
 

@@ -17,6 +17,7 @@ def load_config(raw: Mapping[str, Any], source: str = "configuration") -> Config
     Raises ConfigError naming the source, the dotted key, the value and what is allowed.
     """
     config = build(Config, raw, "", source)
+
     check_whole(config, source)
     return config
 
@@ -30,10 +31,12 @@ def read_config(path: str | Path) -> Config:
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such configuration file") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not valid YAML: {reason}") from error
+
     return load_config(raw or {}, str(path))
 
 
 def load_section(section: type, raw: Mapping[str, Any], source: str) -> Any:
-    """Check `raw` as one section (a dataclass of this module) and return that dataclass."""
+    """Check `raw` as one section (a dataclass of `config.sections`) and return that dataclass."""
     return build(section, raw, "", source)

@@ -17,7 +17,10 @@ SUFFIX = ".provenance.json"
 
 
 def write_records(
-    outputs: Sequence[Path], read: Iterable[Path], words: Sequence[str], started: float
+    outputs: Sequence[Path],
+    read: Iterable[Path],
+    words: Sequence[str],
+    started: float,
 ) -> None:
     """Write the records of a job's `outputs`, unless one of them is a sidecar itself.
 
@@ -27,28 +30,47 @@ def write_records(
     if not outputs or any(_is_sidecar(path) for path in outputs):
         return
 
-    inputs = _inputs(read, words, outputs)
-    settings = {"words": list(words)}
-    provenance = files.sidecar(inputs, settings, _seed(words), "cpu", started)
+    provenance = files.sidecar(
+        inputs=_inputs(read, words, outputs),
+        settings={"words": list(words)},
+        seed=_seed(words),
+        device="cpu",
+        started=started,
+    )
 
-    for folder in dict.fromkeys(path.parent for path in outputs):
-        in_folder = [path for path in outputs if path.parent == folder]
-        hashes = {path.name: files.sha256(path) for path in in_folder if path.exists()}
+    by_folder: dict[Path, list[Path]] = {}
+    for path in outputs:
+        by_folder.setdefault(path.parent, []).append(path)
 
-        record = in_folder[0].with_name(in_folder[0].name + SUFFIX)
-        files.write_json(record, {"outputs": hashes, "provenance": provenance})
+    for folder, paths in by_folder.items():
+        content = {"outputs": _hashes(paths), "provenance": provenance}
+        files.write_json(folder / f"{paths[0].name}{SUFFIX}", content)
 
 
-def _inputs(read: Iterable[Path], words: Sequence[str], outputs: Sequence[Path]) -> list[str]:
+def _hashes(paths: Iterable[Path]) -> dict[str, str]:
+    """Name -> SHA-256 of the files that are still there."""
+    return {path.name: files.sha256(path) for path in paths if path.exists()}
+
+
+def _inputs(
+    read: Iterable[Path],
+    words: Sequence[str],
+    outputs: Sequence[Path],
+) -> list[str]:
     """Each input once, as it was named, in the order of the names."""
-    options_left_out = (word for word in words if not word.startswith("-"))
-    named = {word for word in options_left_out if os.path.isfile(word)}
-    named |= {str(path) for path in read}
+    named = {str(path) for path in read}
+    for word in words:
+        if not word.startswith("-") and os.path.isfile(word):
+            named.add(word)
 
-    written = {os.path.abspath(path) for path in outputs}
-    by_whole_path = {os.path.abspath(name): name for name in sorted(named)}
+    by_whole_path = {}
+    for name in sorted(named):
+        by_whole_path[os.path.abspath(name)] = name
 
-    return [name for whole_path, name in by_whole_path.items() if whole_path not in written]
+    for path in outputs:
+        by_whole_path.pop(os.path.abspath(path), None)
+
+    return list(by_whole_path.values())
 
 
 def _is_sidecar(path: Path) -> bool:
@@ -61,4 +83,8 @@ def _is_sidecar(path: Path) -> bool:
 
 def _seed(words: Sequence[str]) -> int | None:
     """The value of the option --seed, if there is one."""
-    return int(words[words.index("--seed") + 1]) if "--seed" in words else None
+    if "--seed" not in words:
+        return None
+
+    following = words.index("--seed") + 1
+    return int(words[following])
