@@ -8,7 +8,7 @@ RESULTS ?= results
 COMMAND ?=
 # A folder of wheels (`make wheelhouse`) to install from, and from nowhere else.
 WHEELHOUSE ?=
-EXTRAS := workflow,cluster,dev
+EXTRAS := workflow,cluster,dev,docs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,12 +17,13 @@ STAMP := $(VENV)/.stamp
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv wheelhouse demo test test-cluster test-wheelhouse check schema check-reference reference clean
+.PHONY: help venv wheelhouse demo test test-cluster test-wheelhouse check docs schema check-reference reference clean
 
 help:
 	@echo "make demo    simulate, reconstruct, train, adapt, evaluate; Table 1 and all figures in results/"
 	@echo "make test    run the tests"
-	@echo "make check   linters, formatters, types"
+	@echo "make check   linters, formatters, types, the documentation"
+	@echo "make docs    build the documentation in build/site, offline; any warning is an error"
 	@echo "make venv    only make the environment .venv; then: . .venv/bin/activate && snakemake -n"
 	@echo "make schema  write workflow/schemas/config.schema.json anew after a change of scripts/tgdpet/config.py"
 	@echo "make check-reference  compare RESULTS=folder with results/reference, within intervals"
@@ -68,11 +69,16 @@ test-wheelhouse:
 	tests/cluster/wheelhouse.sh
 
 check: venv
-	ruff check scripts tests benchmarks examples
-	ruff format --check scripts tests benchmarks examples
+	ruff check scripts tests benchmarks examples docs
+	ruff format --check scripts tests benchmarks examples docs
 	mypy
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+	mkdocs build --quiet --strict
+
+docs: venv
+	mkdocs build --strict
+	@echo "Open build/site/index.html"
 
 schema: venv
 	python -m tgdpet.config > workflow/schemas/config.schema.json
