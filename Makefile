@@ -25,7 +25,7 @@ help:
 	@echo "make check   linters, formatters, types, the documentation"
 	@echo "make docs    build the documentation in build/site, offline; any warning is an error"
 	@echo "make venv    only make the environment .venv; then: . .venv/bin/activate && snakemake -n"
-	@echo "make schema  write workflow/schemas/config.schema.json anew after a change of scripts/tgdpet/config.py"
+	@echo "make schema  write workflow/schemas/config.schema.json anew after a change of scripts/tgdpet/config/sections.py"
 	@echo "make check-reference  compare RESULTS=folder with results/reference, within intervals"
 	@echo "make reference        keep RESULTS=folder, made by COMMAND='...', as results/reference"
 	@echo "make wheelhouse       download every wheel once; then elsewhere, offline: make venv WHEELHOUSE=wheelhouse"
@@ -81,7 +81,7 @@ docs: venv
 	@echo "Open build/site/index.html"
 
 schema: venv
-	python -m tgdpet.config > workflow/schemas/config.schema.json
+	python -m tgdpet.config.sections > workflow/schemas/config.schema.json
 
 check-reference: venv
 	@python scripts/11_check_reference.py --results '$(RESULTS)'

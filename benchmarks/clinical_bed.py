@@ -1,6 +1,8 @@
-"""One 60 s bed of the clinical scanner (about 10^7 events): time and peak memory of each stage up to the image.
+"""One 60 s bed of the clinical scanner (about 10^7 events): time and peak memory of each stage up
+to the image.
 
-Runs the pipeline's own scripts in a temporary folder. Run by hand: python benchmarks/clinical_bed.py (some minutes).
+Runs the pipeline's own scripts in a temporary folder. Run by hand: python
+benchmarks/clinical_bed.py (some minutes).
 """
 
 from __future__ import annotations
@@ -24,13 +26,20 @@ def run(what: str, command: str) -> None:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{what} failed: {command}")
-    print(f"{what:<40} {time.perf_counter() - start:6.0f} s {usage.ru_maxrss / 1024:8.0f} MB", flush=True)
+    print(
+        f"{what:<40} {time.perf_counter() - start:6.0f} s {usage.ru_maxrss / 1024:8.0f} MB",
+        flush=True,
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads to use")
-    parser.add_argument("--efficiency", type=float, default=0.41, help="decides the number of events")
+    parser.add_argument(
+        "--efficiency", type=float, default=0.41, help="decides the number of events"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder, threads = Path(name) / "bed", f"--threads {args.threads}"
@@ -41,9 +50,15 @@ def main() -> None:
         )
         n = ((folder / "events.npy").stat().st_size - 128) // 12
         print(f"{n:.3g} events")
-        run("subsample", f"{SCRIPTS}/02_subsample.py --listmode {folder} --role adapt --out {folder}/samples.json")
+        run(
+            "subsample",
+            f"{SCRIPTS}/02_subsample.py --listmode {folder} --role adapt --out {folder}/samples.json",
+        )
         files = f"--out-sensitivity {folder}/s.nii.gz --out-additive {folder}/additive.npy"
-        run("sensitivity and background", f"{SCRIPTS}/03_corrections.py --listmode {folder} {files} {threads}")
+        run(
+            "sensitivity and background",
+            f"{SCRIPTS}/03_corrections.py --listmode {folder} {files} {threads}",
+        )
         run(
             "reconstruct, 3 x 10 subsets",
             f"{SCRIPTS}/03_reconstruct.py --listmode {folder} --samples {folder}/samples.json --only 60s --protocol v2 "

@@ -1,7 +1,9 @@
-"""Slices a second that a study is denoised at, and the largest difference between CPU and GPU where there is one.
+"""Slices a second that a study is denoised at, and the largest difference between CPU and GPU where
+there is one.
 
-Run by hand: python benchmarks/denoise.py [--threads 1] [--slices 256] [--size 192] [--widths 0.25 1.0] [--repeats 3].
-Medians of the repeats, transfers included, after one short call to warm up; a GPU is used where there is one.
+Run by hand: python benchmarks/denoise.py [--threads 1] [--slices 256] [--size 192] [--widths 0.25
+1.0] [--repeats 3]. Medians of the repeats, transfers included, after one short call to warm up; a
+GPU is used where there is one.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import device
-from tgdpet.denoise import denoise
-from tgdpet.dncnn import DnCNN
+from tgdpet.networks.denoise import denoise
+from tgdpet.networks.dncnn import DnCNN
+from tgdpet.runtime import device
 
 SCALE = 5000.0  # Bq/mL
 
@@ -54,7 +56,10 @@ def main() -> None:
         line = f"width {width:g}: {taken:8.2f} s, {args.slices / taken:8.2f} slices/s"
         if place.type == "cuda":
             few = image[:, :, :4]
-            apart = np.abs(denoise(model, few, SCALE, place) - denoise(model, few, SCALE, "cpu")).max() / SCALE
+            apart = (
+                np.abs(denoise(model, few, SCALE, place) - denoise(model, few, SCALE, "cpu")).max()
+                / SCALE
+            )
             line += f", {apart:.1e} of the scale apart from the CPU"
         print(line, flush=True)
 

@@ -2,9 +2,10 @@
 
 Run by hand: python benchmarks/denormals.py [--width 0.25] [--rounds 5] [--threads 1]
 
-The regulariser of eq. 4 drives the weights of kernels that are of no use towards zero. Here half of the kernels of
-every layer with batch normalisation have a scale of 1e-20, so that gradients that pass two such layers are denormal.
-All ways in turn; ratios are medians over the rounds, with quartiles.
+The regulariser of eq. 4 drives the weights of kernels that are of no use towards zero. Here half of
+the kernels of every layer with batch normalisation have a scale of 1e-20, so that gradients that
+pass two such layers are denormal. All ways in turn; ratios are medians over the rounds, with
+quartiles.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet.dncnn import DnCNN
+from tgdpet.networks.dncnn import DnCNN
 
 STEPS, BATCH, PATCH = 4, 16, 32
 
@@ -50,7 +51,9 @@ def seconds(model: DnCNN, flush: bool) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--width", type=float, default=0.25, help="of the network")
     parser.add_argument("--rounds", type=int, default=5, help="of all ways")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -62,7 +65,10 @@ def main() -> None:
         "half silenced, flushed": (1e-20, True),
     }
     models = {scale: silenced(args.width, scale) for scale in (None, 1e-20)}
-    times = [{name: seconds(models[scale], flush) for name, (scale, flush) in ways.items()} for _ in range(args.rounds)]
+    times = [
+        {name: seconds(models[scale], flush) for name, (scale, flush) in ways.items()}
+        for _ in range(args.rounds)
+    ]
     for name in ways:
         ratios = [t[name] / t["all kernels at work"] for t in times]
         low, middle, high = statistics.quantiles(ratios, n=4)

@@ -1,8 +1,10 @@
-"""Events per second of writing and reading PETSIRD, peak memory by file size, and the petsird package's own reader.
+"""Events per second of writing and reading PETSIRD, peak memory by file size, and the petsird
+package's own reader.
 
-Run by hand: python benchmarks/exchange.py [millions of events, 20 by default]. The study is random events of the
-clinical scanner in 1 s blocks; the package's reader is timed on the first 1e5 of them. Times hold the header, the
-check of every event against the efficiencies, and the files; the machine may be shared.
+Run by hand: python benchmarks/exchange.py [millions of events, 20 by default]. The study is random
+events of the clinical scanner in 1 s blocks; the package's reader is timed on the first 1e5 of
+them. Times hold the header, the check of every event against the efficiencies, and the files; the
+machine may be shared.
 """
 
 from __future__ import annotations
@@ -17,13 +19,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import acquisition, images, listmode, scanner
-from tgdpet.config import Grid
-from tgdpet.emission import emit_randoms
-from tgdpet.exchange.read import import_study
-from tgdpet.exchange.write import export_study
-from tgdpet.files import write_json
-from tgdpet.phantom import FDG_HALF_LIFE_S
+from tgdpet.config.sections import Grid
+from tgdpet.constants import FDG_HALF_LIFE_S
+from tgdpet.io import nifti
+from tgdpet.io.files import write_json
+from tgdpet.listmode import study_folder
+from tgdpet.listmode.events import EVENT, write_events
+from tgdpet.petsird.read import import_study
+from tgdpet.petsird.write import export_study
+from tgdpet.scanner import cylinder
+from tgdpet.simulation.monte_carlo_kernels import emit_randoms
 
 GRID = Grid([16, 16, 8], [40.0, 40.0, 40.0])
 MEGA = 1 << 20
@@ -31,7 +36,7 @@ MEGA = 1 << 20
 
 def fabricate(folder: Path, millions: int) -> None:
     """A study of random events on accepted LORs."""
-    device = scanner.PRESETS["clinical"]
+    device = cylinder.PRESETS["clinical"]
     counts = np.array([
         device.crystals_per_ring, device.rings, device.max_ring_difference, device.tof_half_bins,
         device.min_crystal_difference,
@@ -39,14 +44,14 @@ def fabricate(folder: Path, millions: int) -> None:
 
     def parts():
         for i in range(millions):
-            out = np.empty(1_000_000, listmode.EVENT)
+            out = np.empty(1_000_000, EVENT)
             emit_randoms(out, counts, np.array([i], np.uint64))
             yield out
 
-    n = listmode.write_events(folder / "events.npy", parts())
-    scanner.write(folder / "scanner.json", device)
-    affine = images.grid_affine(tuple(GRID.shape), tuple(GRID.voxel_mm))
-    images.write_plain(folder / "mu.nii.gz", np.zeros(GRID.shape, np.float32), affine)
+    n = write_events(folder / "events.npy", parts())
+    cylinder.write(folder / "scanner.json", device)
+    affine = nifti.grid_affine(tuple(GRID.shape), tuple(GRID.voxel_mm))
+    nifti.write_plain(folder / "mu.nii.gz", np.zeros(GRID.shape, np.float32), affine)
     write_json(folder / "listmode.json", {
         "study": "bench", "events": n, "scan_s": 60.0, "effective_s": 60.0, "grid": vars(GRID),
         "background": {
@@ -57,7 +62,9 @@ def fabricate(folder: Path, millions: int) -> None:
 
 
 def report(what: str, events: int, seconds: float, size: int) -> None:
-    status = Path("/proc/self/status").read_text()  # Linux; getrusage's peak would be inherited from the parent
+    status = Path(
+        "/proc/self/status"
+    ).read_text()  # Linux; getrusage's peak would be inherited from the parent
     peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
     print(
         f"{what:26s} {events / 1e6:6.1f} M events, file {size / MEGA:7.1f} MiB, {seconds:6.2f} s, "
@@ -79,10 +86,12 @@ def once(what: str, folder: Path, file: Path) -> None:
             events += len(block.value.prompt_events[0][0])
             if events >= wanted:
                 break
-        report("package's reader", events, time.perf_counter() - start - header_s, file.stat().st_size)
+        report(
+            "package's reader", events, time.perf_counter() - start - header_s, file.stat().st_size
+        )
         print(f"{'':26s} its header alone {header_s:.2f} s")
         return
-    n = len(acquisition.read(folder).events)
+    n = len(study_folder.read(folder).events)
     for repeat in range(3):  # the first run compiles or loads the kernels
         start = time.perf_counter()
         if what == "write":

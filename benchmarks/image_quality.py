@@ -1,9 +1,11 @@
-"""Contrast recovery and background variability of six hot spheres against iterations, for both protocols.
+"""Contrast recovery and background variability of six hot spheres against iterations, for both
+protocols.
 
-After NEMA NU 2-2018, section 7: spheres of 10 to 37 mm at 4 : 1 in a warm body with a cold lung insert, measured in
-discs of their diameter in the spheres' plane; the background in 12 places of five planes. Simplified: the body is an
-ellipse, the spheres are painted without walls, and the resolution is the default run's. The reconstructions use the
-protocols of a configuration, on voxels of 3 mm.
+After NEMA NU 2-2018, section 7: spheres of 10 to 37 mm at 4 : 1 in a warm body with a cold lung
+insert, measured in discs of their diameter in the spheres' plane; the background in 12 places of
+five planes. Simplified: the body is an ellipse, the spheres are painted without walls, and the
+resolution is the default run's. The reconstructions use the protocols of a configuration, on voxels
+of 3 mm.
 
 Run by hand: python benchmarks/image_quality.py --out docs/figures (about ten minutes on two cores).
 """
@@ -22,12 +24,15 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import config as configuration
-from tgdpet import corrections, osem, scanner, sensitivity, simulate
-from tgdpet.config import Grid
-from tgdpet.files import write_csv
-from tgdpet.progress import Progress
-from tgdpet.projector import Projector
+from tgdpet.config import loading
+from tgdpet.config import sections as configuration
+from tgdpet.config.sections import Grid
+from tgdpet.io.files import write_csv
+from tgdpet.recon import additive_term, osem, sensitivity
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.runtime.progress import Progress
+from tgdpet.scanner import cylinder
+from tgdpet.simulation import monte_carlo
 
 GRID = Grid([136, 112, 56], [3.0, 3.0, 4.0])
 DIAMETERS_MM = (10, 13, 17, 22, 28, 37)
@@ -47,7 +52,9 @@ class Body:
 
 
 def axes_mm() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    x, y, z = ((np.arange(n) - (n - 1) / 2) * v for n, v in zip(GRID.shape, GRID.voxel_mm, strict=True))
+    x, y, z = (
+        (np.arange(n) - (n - 1) / 2) * v for n, v in zip(GRID.shape, GRID.voxel_mm, strict=True)
+    )
     return x[:, None, None], y[None, :, None], z[None, None, :]
 
 
@@ -64,13 +71,18 @@ def body() -> Body:
     activity, mu = np.zeros(GRID.shape, np.float32), np.zeros(GRID.shape, np.float32)
     shifts = [np.array(s) for s in np.ndindex(3, 3, 3)]
     for shift in shifts:
-        u, v, w = (a + (s - 1) / 3 * size for a, s, size in zip((x, y, z), shift, GRID.voxel_mm, strict=True))
+        u, v, w = (
+            a + (s - 1) / 3 * size
+            for a, s, size in zip((x, y, z), shift, GRID.voxel_mm, strict=True)
+        )
         inside = ((u / BODY_MM[0]) ** 2 + (v / BODY_MM[1]) ** 2 <= 1) & (np.abs(w) < 90)
         lung = inside & (u**2 + v**2 < LUNG_MM**2)
         value = np.where(inside & ~lung, BACKGROUND_BQML, 0.0)
         for diameter, a, b in spheres():
             value = np.where(
-                (u - a) ** 2 + (v - b) ** 2 + w**2 < (diameter / 2) ** 2, CONTRAST * BACKGROUND_BQML, value
+                (u - a) ** 2 + (v - b) ** 2 + w**2 < (diameter / 2) ** 2,
+                CONTRAST * BACKGROUND_BQML,
+                value,
             )
         activity += (value / len(shifts)).astype(np.float32)
         mu += (np.where(inside, np.where(lung, 0.025, 0.096), 0.0) / len(shifts)).astype(np.float32)
@@ -98,45 +110,77 @@ def disc(x: np.ndarray, y: np.ndarray, a: float, b: float, diameter: float) -> n
 
 def curves(config: configuration.Config, scan_s: float, threads: int) -> pd.DataFrame:
     """One row a protocol, iteration and sphere."""
-    device = scanner.from_choice(dataclasses.replace(config.scanner, efficiency=None))
+    device = cylinder.from_choice(dataclasses.replace(config.scanner, efficiency=None))
     settings = dataclasses.replace(config.simulation, scan_s=scan_s, oversampling=1)
     phantom, voxel = body(), GRID.voxel_mm
     activity = (phantom.activity * np.prod(voxel) * 1e-3).astype(np.float32)
-    scan = simulate.Scan(activity, tuple(voxel), phantom.mu_per_cm / 10, tuple(voxel), device, settings)
-    noise = simulate.background(scan, 1)
+    scan = monte_carlo.Scan(
+        activity, tuple(voxel), phantom.mu_per_cm / 10, tuple(voxel), device, settings
+    )
+    noise = monte_carlo.background(scan, 1)
     with Progress(64, "simulate", "slices") as bar:
         parts = []
-        for part in simulate.simulate(scan, noise, 2, threads):
+        for part in monte_carlo.simulate(scan, noise, 2, threads):
             parts.append(part)
             bar.update(1)
     events = np.concatenate(parts)
     projector = Projector(device, GRID, threads)
     with Progress(sensitivity.work(device), "sensitivity", "pairs") as bar:
         image_s = sensitivity.sensitivity(projector, phantom.mu_per_cm, bar.update)
-    additive = corrections.additive(projector, events, phantom.mu_per_cm, noise)
+    additive = additive_term.additive(projector, events, phantom.mu_per_cm, noise)
     rows = []
     for name, protocol in config.protocols.items():
         longer = dataclasses.replace(protocol, iterations=ITERATIONS)
         with Progress(len(events) * ITERATIONS, f"reconstruct {name}", "events") as bar:
-            images = osem.iterate(projector, events, additive, image_s, scan.effective_s, longer, bar.update)
+            images = osem.iterate(
+                projector, events, additive, image_s, scan.effective_s, longer, bar.update
+            )
             for iteration, image in enumerate(images, start=1):
-                rows += [(name, protocol.iterations, len(events), iteration, *row) for row in measure(image)]
-    columns = ["protocol", "iterations_used", "events", "iteration", "diameter_mm", "recovery_pc", "variability_pc"]
+                rows += [
+                    (name, protocol.iterations, len(events), iteration, *row)
+                    for row in measure(image)
+                ]
+    columns = [
+        "protocol",
+        "iterations_used",
+        "events",
+        "iteration",
+        "diameter_mm",
+        "recovery_pc",
+        "variability_pc",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """A panel a sphere: recovery against variability along the iterations, the protocol's own marked."""
+    """A panel a sphere: recovery against variability along the iterations, the protocol's own
+    marked.
+    """
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(2, 3, figsize=(7.2, 4.6), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        2, 3, figsize=(7.2, 4.6), sharex=True, sharey=True, layout="constrained"
+    )
     for ax, (diameter, of_sphere) in zip(axes.flat, table.groupby("diameter_mm"), strict=True):
         for name, line in of_sphere.groupby("protocol"):
             ax.plot(
-                line["variability_pc"], line["recovery_pc"], "o-", ms=2.5, lw=1, color=COLOURS[str(name)], label=name
+                line["variability_pc"],
+                line["recovery_pc"],
+                "o-",
+                ms=2.5,
+                lw=1,
+                color=COLOURS[str(name)],
+                label=name,
             )
             used = line[line["iteration"] == line["iterations_used"]]
-            ax.plot(used["variability_pc"], used["recovery_pc"], "s", ms=7, mfc="none", color=COLOURS[str(name)])
+            ax.plot(
+                used["variability_pc"],
+                used["recovery_pc"],
+                "s",
+                ms=7,
+                mfc="none",
+                color=COLOURS[str(name)],
+            )
         ax.axhline(100, color="0.7", lw=0.8, zorder=0)
         ax.set_title(f"{diameter} mm", fontsize=9)
     axes[0, 0].legend(frameon=False, fontsize=8)
@@ -147,20 +191,30 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--config", default="config/config.yaml", help="whose scanner and protocols (default: %(default)s)"
+        "--config",
+        default="config/config.yaml",
+        help="whose scanner and protocols (default: %(default)s)",
     )
     parser.add_argument("--scan-s", type=float, default=60.0, help="duration of the scan, s")
     parser.add_argument("--threads", type=int, default=2, help="threads to use")
-    parser.add_argument("--out", type=Path, default=Path("docs/figures"), help="folder for the CSV and the figure")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/figures"), help="folder for the CSV and the figure"
+    )
     args = parser.parse_args()
-    table = curves(configuration.read(args.config), args.scan_s, args.threads)
+    table = curves(loading.read_config(args.config), args.scan_s, args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     write_csv(args.out / "image_quality.csv", table)
     draw(table, args.out / "image_quality.png")
     last = table[table["iteration"] == table["iterations_used"]]
-    print(last.pivot(index="diameter_mm", columns="protocol", values=["recovery_pc", "variability_pc"]).round(1))
+    print(
+        last.pivot(
+            index="diameter_mm", columns="protocol", values=["recovery_pc", "variability_pc"]
+        ).round(1)
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Seconds that KSE takes for one layer, and the largest difference between CPU and GPU where there is one.
+"""Seconds that KSE takes for one layer, and the largest difference between CPU and GPU where there
+is one.
 
-Run by hand: python benchmarks/kse.py [--threads 2] [--repeats 5]. float64 throughout; medians of the repeats.
+Run by hand: python benchmarks/kse.py [--threads 2] [--repeats 5]. float64 throughout; medians of
+the repeats.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import kse
+from tgdpet.tgd import kse
 
 SHAPES = [(64, 3, 3, 3), (128, 128, 3, 3), (256, 256, 3, 3), (256, 256, 3, 3, 3), (512, 512, 3, 3)]
 
@@ -38,9 +40,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     for shape in SHAPES:
         weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        line = (
-            f"{'x'.join(map(str, shape)):>16}: {seconds(weight, args.repeats):7.3f} s on {args.threads} CPU thread(s)"
-        )
+        line = f"{'x'.join(map(str, shape)):>16}: {seconds(weight, args.repeats):7.3f} s on {args.threads} CPU thread(s)"
         if torch.cuda.is_available():
             apart = float((kse.score(weight) - kse.score(weight.cuda()).cpu()).abs().max())
             line += f", {seconds(weight.cuda(), args.repeats):7.4f} s on the GPU, {apart:.1e} apart"

@@ -1,7 +1,7 @@
 """A long list mode streamed through subsampling: events per second and peak memory.
 
-Writes a list mode of random events, then draws all samples of a role in one pass over it. Run by hand:
-python benchmarks/listmode.py --events 1e9 --folder /tmp (12 GB on disk, a few minutes).
+Writes a list mode of random events, then draws all samples of a role in one pass over it. Run by
+hand: python benchmarks/listmode.py --events 1e9 --folder /tmp (12 GB on disk, a few minutes).
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import listmode, subsample
-from tgdpet.config import Sampling
-from tgdpet.samples import samples_of
-from tgdpet.scanner import PRESETS
+from tgdpet.config.roles import samples_of
+from tgdpet.config.sections import Sampling
+from tgdpet.listmode import subsample
+from tgdpet.listmode.events import EVENT, chunks, open_events, write_events
+from tgdpet.scanner.cylinder import PRESETS
 
 SEED, STUDY, SCAN_S = 0, "long", 600.0
 
@@ -29,10 +30,12 @@ def random_events(n: int) -> Iterator[np.ndarray]:
     """Events of the clinical scanner, part by part."""
     scanner, rng = PRESETS["clinical"], np.random.default_rng(0)
     for start in range(0, n, subsample.CHUNK):
-        part = np.empty(min(subsample.CHUNK, n - start), listmode.EVENT)
+        part = np.empty(min(subsample.CHUNK, n - start), EVENT)
         for key in ("det0", "det1"):
             part[key] = rng.integers(0, scanner.n_detectors, len(part), dtype=np.uint32)
-        part["tof"] = rng.integers(-scanner.tof_half_bins, scanner.tof_half_bins + 1, len(part), dtype=np.int32)
+        part["tof"] = rng.integers(
+            -scanner.tof_half_bins, scanner.tof_half_bins + 1, len(part), dtype=np.int32
+        )
         yield part
 
 
@@ -42,24 +45,35 @@ def peak_mb() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", type=float, default=1e8, help="events to write and stream")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp"), help="where the list mode is written and removed")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("/tmp"),
+        help="where the list mode is written and removed",
+    )
     args = parser.parse_args()
     path, n = args.folder / "benchmark-events.npy", int(args.events)
     try:
         start = time.perf_counter()
-        listmode.write_events(path, random_events(n))
-        print(f"wrote {n:.3g} events in {time.perf_counter() - start:.0f} s, {path.stat().st_size / 1e9:.1f} GB")
+        write_events(path, random_events(n))
+        print(
+            f"wrote {n:.3g} events in {time.perf_counter() - start:.0f} s, {path.stat().st_size / 1e9:.1f} GB"
+        )
         for role in ("adapt", "test_lesion", "test_bladder"):
             samples = samples_of(role, Sampling(), SCAN_S)
             start = time.perf_counter()
             subsample.count(samples, n, SEED, STUDY)
             counted = time.perf_counter() - start
             totals, start = dict.fromkeys((s.name for s in samples), 0), time.perf_counter()
-            for first, part in listmode.chunks(listmode.open_events(path), subsample.CHUNK):
+            for first, part in chunks(open_events(path), subsample.CHUNK):
                 for sample in samples:
-                    totals[sample.name] += len(part[subsample.keep(sample, first, len(part), SEED, STUDY)])
+                    totals[sample.name] += len(
+                        part[subsample.keep(sample, first, len(part), SEED, STUDY)]
+                    )
             drawn = time.perf_counter() - start
             subsample.check_counts(samples, totals, n)
             print(

@@ -1,10 +1,11 @@
 """Events per second of the projector pair and of one fused EM step, on one thread and on several.
 
-Run by hand: python benchmarks/projector.py [--events N] [--repeats N] [--threads N] [--cuda]. Every round runs every
-variant once on one thread and once on all: ratios are medians over rounds, since a shared machine's speed changes. What
-two threads can give at most is measured in the same rounds by loops that compute and that read memory. Where others
-keep the cores busy, read the CPU time: all threads' over that of one, 1 when nothing is lost by sharing. With --cuda
-all threads are compared with the GPU; what is sent there and back is part of the time, but not where events are held.
+Run by hand: python benchmarks/projector.py [--events N] [--repeats N] [--threads N] [--cuda]. Every
+round runs every variant once on one thread and once on all: ratios are medians over rounds, since a
+shared machine's speed changes. What two threads can give at most is measured in the same rounds by
+loops that compute and that read memory. Where others keep the cores busy, read the CPU time: all
+threads' over that of one, 1 when nothing is lost by sharing. With --cuda all threads are compared
+with the GPU; what is sent there and back is part of the time, but not where events are held.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet.config import Grid
-from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector, locality_order, on_device
-from tgdpet.scanner import PRESETS
+from tgdpet.config.sections import Grid
+from tgdpet.listmode.events import EVENT
+from tgdpet.recon.projector_cpu import Projector, locality_order
+from tgdpet.recon.projectors import on_device
+from tgdpet.scanner.cylinder import PRESETS
 
 SCANNER = PRESETS["clinical"]
 GRIDS = [Grid([128, 128, 64], [4.0, 4.0, 4.0]), Grid([200, 200, 109], [3.0, 3.0, 3.0])]
@@ -47,7 +49,10 @@ def variants(events: np.ndarray, grid: Grid, rng: np.random.Generator) -> dict[s
     image = rng.random(grid.shape, dtype=np.float32)
     ones, additive = np.ones(len(events), np.float32), np.full(len(events), 10.0, np.float32)
     works: dict[str, Work] = {}
-    for name, some in (("sorted", events[locality_order(events, SCANNER, grid)]), ("unsorted", events)):
+    for name, some in (
+        ("sorted", events[locality_order(events, SCANNER, grid)]),
+        ("unsorted", events),
+    ):
         lors = tuple(np.ascontiguousarray(some[key]) for key in ("det0", "det1"))
         tof = np.ascontiguousarray(some["tof"])
 
@@ -103,8 +108,13 @@ def ceilings() -> dict[str, Work]:
 
 
 def held(events: np.ndarray, grid: Grid, rng: np.random.Generator) -> dict[str, Work]:
-    """The fused step with events and additive term held on the device, as reconstruction has them."""
-    image, additive = rng.random(grid.shape, dtype=np.float32), np.full(len(events), 10.0, np.float32)
+    """The fused step with events and additive term held on the device, as reconstruction has
+    them.
+    """
+    image, additive = (
+        rng.random(grid.shape, dtype=np.float32),
+        np.full(len(events), 10.0, np.float32),
+    )
     kept: dict[int, tuple[Any, Any]] = {}
 
     def work(p: Any) -> object:
@@ -116,7 +126,9 @@ def held(events: np.ndarray, grid: Grid, rng: np.random.Generator) -> dict[str, 
 
 
 def measure(works: dict[str, Work], one: Any, many: Any, n: int, repeats: int) -> None:
-    """Print a line for each: M events/s of the first projector and the second (median, half the range), their ratio."""
+    """Print a line for each: M events/s of the first projector and the second (median, half the
+    range), their ratio.
+    """
     for work in works.values():
         work(one), work(many)  # compiles
     wall, cpu = ({name: np.empty((repeats, 2)) for name in works} for _ in range(2))
@@ -125,7 +137,10 @@ def measure(works: dict[str, Work], one: Any, many: Any, n: int, repeats: int) -
             for j, projector in enumerate((one, many)):
                 start = time.perf_counter(), time.process_time()
                 work(projector)
-                wall[name][i, j], cpu[name][i, j] = time.perf_counter() - start[0], time.process_time() - start[1]
+                wall[name][i, j], cpu[name][i, j] = (
+                    time.perf_counter() - start[0],
+                    time.process_time() - start[1],
+                )
     for name, s in wall.items():
         rate, ratio = n / s / 1e6, s[:, 0] / s[:, 1]
         numbers = "  ".join(f"{np.median(r):6.2f} +- {np.ptp(r) / 2:4.2f}" for r in rate.T)
@@ -138,7 +153,9 @@ def measure(works: dict[str, Work], one: Any, many: Any, n: int, repeats: int) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
@@ -156,7 +173,9 @@ def main() -> None:
             works = ceilings() | works
             pair = [Projector(SCANNER, grid, n) for n in (1, options.threads)]
             of = f"1 thread, {options.threads}"
-        print(f"{options.events} events, {grid.shape} voxels of {grid.voxel_mm} mm; M events/s on {of}")
+        print(
+            f"{options.events} events, {grid.shape} voxels of {grid.voxel_mm} mm; M events/s on {of}"
+        )
         measure(works, *pair, options.events, options.repeats)
 
 

@@ -1,8 +1,10 @@
-"""How long the paper's scale takes on a cluster: a simulated schedule from the rates of `tgdpet.costs`, nothing is run.
+"""How long the paper's scale takes on a cluster: a simulated schedule from the rates of
+`tgdpet.workflow.costs`, nothing is run.
 
-Run by hand: python benchmarks/schedule.py --out docs/figures   (writes schedule.csv and schedule.png). List scheduling:
-whenever cores or a GPU are free, the ready job with the longest way to the end starts. Rates as in `costs.py` (of a GPU
-half of an H100's), each job costs OVERHEAD_S of queueing and starting, and no job waits for anybody else's.
+Run by hand: python benchmarks/schedule.py --out docs/figures   (writes schedule.csv and
+schedule.png). List scheduling: whenever cores or a GPU are free, the ready job with the longest way
+to the end starts. Rates as in `costs.py` (of a GPU half of an H100's), each job costs OVERHEAD_S of
+queueing and starting, and no job waits for anybody else's.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import costs, rates, studies
-from tgdpet.config import Config, load, needs_old_data, old_task
+from tgdpet.config import roles, studies
+from tgdpet.config.loading import load_config
+from tgdpet.config.sections import Config, needs_old_data, old_task
 from tgdpet.figures import drawn
+from tgdpet.workflow import costs, rates
 
 ROOT = Path(__file__).resolve().parent.parent
 CORES = 32  # of a node without GPUs; each GPU brings the cores of its own jobs
@@ -32,7 +36,9 @@ OVERHEAD_S = 20.0
 
 @dataclass(frozen=True)
 class Job:
-    """A job: seconds, cores of a CPU node or one GPU (cores = 0), and the jobs that have to end before it starts."""
+    """A job: seconds, cores of a CPU node or one GPU (cores = 0), and the jobs that have to end
+    before it starts.
+    """
 
     name: str
     seconds: float
@@ -41,40 +47,59 @@ class Job:
 
 
 def jobs_of(config: Config, table: Iterable[studies.Study]) -> list[Job]:
-    """The jobs of a configuration, one image a reconstruction job, trainings and denoising on a GPU."""
+    """The jobs of a configuration, one image a reconstruction job, trainings and denoising on a
+    GPU.
+    """
     table = list(table)
     events, threads, jobs = costs.events_per_study(config), config.resources, []
     images: dict[tuple[str, str], list[str]] = {}
     for s in table:
-        corrections_s = (costs.sensitivity_core_s(config) + costs.additive_core_s(config)) / threads.reconstruct
+        corrections_s = (
+            costs.sensitivity_core_s(config) + costs.additive_core_s(config)
+        ) / threads.reconstruct
         jobs += [
             Job(f"simulate {s.study}", events / rates.SIMULATE_EVENTS_PER_CORE_S / threads.simulate, threads.simulate),
             Job(f"subsample {s.study}", 20 * events / rates.SUBSAMPLE_EVENTS_PER_CORE_S, 1, (f"simulate {s.study}",)),
             Job(f"corrections {s.study}", corrections_s, threads.reconstruct, (f"simulate {s.study}",)),
         ]  # fmt: skip
         before = (f"subsample {s.study}", f"corrections {s.study}")
-        for protocol in costs.protocols(s.role, config):
-            for number, share in enumerate(costs.fractions(s.role, config)):
+        for protocol in roles.protocols(s.role, config):
+            for number, share in enumerate(roles.fractions(s.role, config)):
                 seconds = costs.recon_core_s(config, protocol, [share]) / threads.reconstruct
-                job = Job(f"reconstruct {s.study} {protocol} {number}", seconds, threads.reconstruct, before)
+                job = Job(
+                    f"reconstruct {s.study} {protocol} {number}",
+                    seconds,
+                    threads.reconstruct,
+                    before,
+                )
                 images.setdefault((s.study, protocol), []).append(job.name)
                 jobs.append(job)
     return jobs + _networks(config, table, images)
 
 
-def _networks(config: Config, table: list[studies.Study], images: Mapping[tuple[str, str], list[str]]) -> list[Job]:
+def _networks(
+    config: Config, table: list[studies.Study], images: Mapping[tuple[str, str], list[str]]
+) -> list[Job]:
     online = [s.study for s in studies.with_role(table, "test_bladder", "test_catheter")]
     tests = [s for s in table if s.role.startswith("test_")]
     tasks = {f"n2n {study}": images[study, "v2"] for study in online}
-    for task, role, protocol in (("v1", "train_v1v2", "v1"), ("v2", "train_v1v2", "v2"), ("adapt", "adapt", "v2")):
-        tasks[task] = [name for s in studies.with_role(table, role) for name in images[s.study, protocol]]
+    for task, role, protocol in (
+        ("v1", "train_v1v2", "v1"),
+        ("v2", "train_v1v2", "v2"),
+        ("adapt", "adapt", "v2"),
+    ):
+        tasks[task] = [
+            name for s in studies.with_role(table, role) for name in images[s.study, protocol]
+        ]
     jobs = [Job(f"dataset {task}", 60.0, 1, tuple(made)) for task, made in tasks.items()]
     bases = {e.base for e in config.networks.values() if e.method == "tgd"} | {config.score.network}
     for name, entry in config.networks.items():
         for study in online if entry.data == "n2n" else [""]:
             after = [f"dataset {entry.data} {study}".strip()]
             if entry.base:
-                after.append(f"score {entry.base}" if entry.method == "tgd" else f"network {entry.base}")
+                after.append(
+                    f"score {entry.base}" if entry.method == "tgd" else f"network {entry.base}"
+                )
             if needs_old_data(entry):
                 after.append(f"dataset {old_task(name, config.networks)}")
             seconds = costs.training_s(config, table, name, 1, 1)
@@ -85,21 +110,32 @@ def _networks(config: Config, table: list[studies.Study], images: Mapping[tuple[
             if entry.data == "n2n" and s.study not in online:
                 continue
             own = f"network {name} {s.study}" if entry.data == "n2n" else f"network {name}"
-            inputs = [x for p in costs.protocols(s.role, config) for x in images[s.study, p]]
+            inputs = [x for p in roles.protocols(s.role, config) for x in images[s.study, p]]
             seconds = costs.denoising_s(config, len(inputs), 1, 1)
             jobs.append(Job(f"denoise {name} {s.study}", seconds, 0, (own, *inputs)))
     for s in tests:
-        denoised = [j for j in jobs if j.name.startswith("denoise ") and j.name.endswith(f" {s.study}")]
-        n_images = len(denoised) * sum(len(images[s.study, p]) for p in costs.protocols(s.role, config))
+        denoised = [
+            j for j in jobs if j.name.startswith("denoise ") and j.name.endswith(f" {s.study}")
+        ]
+        n_images = len(denoised) * sum(
+            len(images[s.study, p]) for p in roles.protocols(s.role, config)
+        )
         jobs.append(
-            Job(f"evaluate {s.study}", costs.evaluation_core_s(config, n_images), 1, tuple(j.name for j in denoised))
+            Job(
+                f"evaluate {s.study}",
+                costs.evaluation_core_s(config, n_images),
+                1,
+                tuple(j.name for j in denoised),
+            )
         )
     last = tuple(f"evaluate {s.study}" for s in tests)
     return [*jobs, Job("figures", rates.FIGURE_S * (len(drawn(config)) + 1), 1, last)]
 
 
 def ways_to_the_end(jobs: Iterable[Job]) -> dict[str, float]:
-    """Seconds from the start of each job to the end of all, where nothing is ever waited for but other jobs."""
+    """Seconds from the start of each job to the end of all, where nothing is ever waited for but
+    other jobs.
+    """
     jobs = {job.name: job for job in jobs}
     followers: dict[str, list[str]] = {name: [] for name in jobs}
     for job in jobs.values():
@@ -107,7 +143,9 @@ def ways_to_the_end(jobs: Iterable[Job]) -> dict[str, float]:
             followers[before].append(job.name)
     ways: dict[str, float] = {}
     for name in reversed(_in_order(jobs)):
-        ways[name] = jobs[name].seconds + OVERHEAD_S + max((ways[f] for f in followers[name]), default=0.0)
+        ways[name] = (
+            jobs[name].seconds + OVERHEAD_S + max((ways[f] for f in followers[name]), default=0.0)
+        )
     return ways
 
 
@@ -126,10 +164,21 @@ def _in_order(jobs: Mapping[str, Job]) -> list[str]:
 
 
 def makespan(jobs: Iterable[Job], nodes: int, gpus: int) -> float:
-    """Seconds until all jobs are done on so many CPU nodes and GPUs; a job's cores lie on one node."""
+    """Seconds until all jobs are done on so many CPU nodes and GPUs; a job's cores lie on one
+    node.
+    """
     todo = {job.name: job for job in jobs}
-    ways, waits = ways_to_the_end(todo.values()), {name: set(job.after) for name, job in todo.items()}
-    ready, running, free, idle_gpus, now = [n for n, w in waits.items() if not w], [], [CORES] * nodes, gpus, 0.0
+    ways, waits = (
+        ways_to_the_end(todo.values()),
+        {name: set(job.after) for name, job in todo.items()},
+    )
+    ready, running, free, idle_gpus, now = (
+        [n for n, w in waits.items() if not w],
+        [],
+        [CORES] * nodes,
+        gpus,
+        0.0,
+    )
     while ready or running:
         for name in sorted(ready, key=lambda n: -ways[n]):
             job = todo[name]
@@ -161,18 +210,22 @@ def paper() -> list[Job]:
         for key, value in yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()).items():
             both = isinstance(value, dict) and isinstance(raw.get(key), dict)
             raw[key] = {**raw[key], **value} if both else value
-    config = load(raw)
+    config = load_config(raw)
     return jobs_of(config, studies.read_studies(ROOT / config.studies))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for schedule.csv and schedule.png")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for schedule.csv and schedule.png"
+    )
     args = parser.parse_args()
     jobs = paper()
     least = max(ways_to_the_end(jobs).values())
     rows = [(gpus, nodes, makespan(jobs, nodes, gpus) / 3600) for gpus in GPUS for nodes in NODES]
-    table = pd.DataFrame(rows, columns=["gpus", "nodes", "makespan_h"]).assign(critical_path_h=least / 3600)
+    table = pd.DataFrame(rows, columns=["gpus", "nodes", "makespan_h"]).assign(
+        critical_path_h=least / 3600
+    )
     table.to_csv(args.out / "schedule.csv", index=False, float_format="%.4g")
     draw(table, args.out / "schedule.png")
     print(table.pivot(index="nodes", columns="gpus", values="makespan_h").round(1).to_string())
@@ -188,14 +241,24 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     with styled():
         figure, ax = plt.subplots(figsize=(4.8, 3.0), layout="constrained")
         for number, (gpus, own) in enumerate(table.groupby("gpus")):
-            words = f"{gpus} GPU{'s' * (gpus > 1)}"  # thinner and thinner, as lines lie on one another
+            words = (
+                f"{gpus} GPU{'s' * (gpus > 1)}"  # thinner and thinner, as lines lie on one another
+            )
             ax.plot(
-                own.nodes, own.makespan_h, "o-", ms=5 - number, lw=3 - 0.7 * number, color=PALETTE[number], label=words
+                own.nodes,
+                own.makespan_h,
+                "o-",
+                ms=5 - number,
+                lw=3 - 0.7 * number,
+                color=PALETTE[number],
+                label=words,
             )
         least = float(table.critical_path_h.iloc[0])
         ax.axhline(least, color=GREY, ls="--", lw=0.9)
         where = (table.nodes.min(), least)
-        ax.annotate("longest chain of jobs", where, (0, -10), textcoords="offset points", color=GREY)
+        ax.annotate(
+            "longest chain of jobs", where, (0, -10), textcoords="offset points", color=GREY
+        )
         ax.set(xscale="log", xlabel=f"CPU nodes of {CORES} cores", ylabel="makespan, h")
         ax.set_ylim(0, 1.08 * table.makespan_h.max())
         shown = [n for n in NODES if n & (n - 1) == 0]

@@ -1,11 +1,15 @@
-"""What a TGD step costs against a full fine-tuning step, when a share of every layer's kernels is frozen.
+"""What a TGD step costs against a full fine-tuning step, when a share of every layer's kernels is
+frozen.
 
-Forward, backward and optimizer step (Adam) of the DnCNN on 32x32 patches, channels_last, all ways in one run and
-interleaved: each round times every way once, in an order that moves on from round to round. A ratio is taken within
-its round, against the full step (all parameters, BN with running statistics, as TGD's default); the row "full, BN
-train" is the same with batch statistics. Medians over the rounds, and the quartiles.
+Forward, backward and optimizer step (Adam) of the DnCNN on 32x32 patches, channels_last, all ways
+in one run and
+interleaved: each round times every way once, in an order that moves on from round to round. A ratio
+is taken within its round, against the full step (all parameters, BN with running statistics, as
+TGD's default); the row "full, BN train" is the same with batch statistics. Medians over the rounds,
+and the quartiles.
 
-Run by hand: python benchmarks/tgd_step.py (about ten minutes on two cores; --widths 1 --shares 0.5 takes two).
+Run by hand: python benchmarks/tgd_step.py (about ten minutes on two cores; --widths 1 --shares 0.5
+takes two).
 """
 
 from __future__ import annotations
@@ -24,11 +28,21 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet.dncnn import DnCNN
-from tgdpet.tgd import FLOWS, TGD
+from tgdpet.networks.dncnn import DnCNN
+from tgdpet.tgd.layer import FLOWS, TGD
 
 PATCH = 32
-FIELDS = ("width", "frozen", "way", "gather", "median_s", "ratio", "ratio_q25", "ratio_q75", "rounds")
+FIELDS = (
+    "width",
+    "frozen",
+    "way",
+    "gather",
+    "median_s",
+    "ratio",
+    "ratio_q25",
+    "ratio_q75",
+    "rounds",
+)
 Step = Callable[[], None]
 
 
@@ -85,10 +99,16 @@ def interleaved(ways: list[Step], rounds: int) -> np.ndarray:
     return seconds
 
 
-def measure(width: float, frozen: float, patches: int, rounds: int, gathers: list[str]) -> list[dict[str, object]]:
+def measure(
+    width: float, frozen: float, patches: int, rounds: int, gathers: list[str]
+) -> list[dict[str, object]]:
     x = torch.randn(patches, 3, PATCH, PATCH, generator=torch.Generator().manual_seed(2))
     x = x.contiguous(memory_format=torch.channels_last)
-    names = [("full, BN eval", ""), ("full, BN train", ""), *((f, g) for f in FLOWS for g in gathers)]
+    names = [
+        ("full, BN eval", ""),
+        ("full, BN train", ""),
+        *((f, g) for f in FLOWS for g in gathers),
+    ]
     ways = [full_step(width, x, train=False), full_step(width, x, train=True)]
     ways += [tgd_step(width, frozen, x, f, g) for f, g in names[2:]]
     seconds = interleaved(ways, rounds)
@@ -97,15 +117,29 @@ def measure(width: float, frozen: float, patches: int, rounds: int, gathers: lis
     rows = []
     for i, (way, gather) in enumerate(names):
         low, middle, high = (f"{q:.3f}" for q in quartiles[:, i])
-        values = (width, frozen, way, gather, f"{np.median(seconds[:, i]):.4f}", middle, low, high, rounds)
+        values = (
+            width,
+            frozen,
+            way,
+            gather,
+            f"{np.median(seconds[:, i]):.4f}",
+            middle,
+            low,
+            high,
+            rounds,
+        )
         rows.append(dict(zip(FIELDS, values, strict=True)))
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--widths", type=float, nargs="+", default=[1.0, 0.5, 0.25])
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.25, 0.5, 0.75, 0.95], help="kernels frozen")
+    parser.add_argument(
+        "--shares", type=float, nargs="+", default=[0.25, 0.5, 0.75, 0.95], help="kernels frozen"
+    )
     parser.add_argument("--gathers", nargs="+", default=["auto", "always", "never"])
     parser.add_argument("--patches", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
@@ -113,7 +147,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(
-        f"torch {torch.__version__}, {args.threads} threads, {args.patches} patches of {PATCH}x{PATCH}", file=sys.stderr
+        f"torch {torch.__version__}, {args.threads} threads, {args.patches} patches of {PATCH}x{PATCH}",
+        file=sys.stderr,
     )
     table = csv.DictWriter(sys.stdout, FIELDS, delimiter="\t", lineterminator="\n")
     table.writeheader()

@@ -1,14 +1,18 @@
-"""Pixels/s of `tgdpet.train.fit` against the bare step and against a plain loop with a DataLoader over NIfTI files.
+"""Pixels/s of `tgdpet.training.loop.fit` against the bare step and against a plain loop with a
+DataLoader over NIfTI files.
 
-Run by hand: python benchmarks/training.py [--widths 0.25 1] [--threads 2] [--rounds 5] [--steps 40] [--device cpu]
+Run by hand: python benchmarks/training.py [--widths 0.25 1] [--threads 2] [--rounds 5] [--steps 40]
+[--device cpu]
     [--ways bare fit]
 
-bare: forward, backward and optimizer step over and over on one batch that is already there, in the layout and precision
-of `fit`, on a GPU compiled. fit: all of it, with patches, turns, log, checkpoint (once a minute) and validation;
-its first steps are left out of the time as they are in the others. plain: what one would write first: contiguous
-float32 tensors, a Dataset that opens the NIfTI file, cuts a patch and turns it, and a DataLoader (0 and 2 workers).
-All in turn, round by round, so that a busy machine slows all alike; ratios are medians over the rounds, with quartiles.
-On a GPU also the share of the card's own bf16 matmul rate, counting 7.8 MFLOP a pixel and step at width 1.
+bare: forward, backward and optimizer step over and over on one batch that is already there, in the
+layout and precision of `fit`, on a GPU compiled. fit: all of it, with patches, turns, log,
+checkpoint (once a minute) and validation; its first steps are left out of the time as they are in
+the others. plain: what one would write first: contiguous float32 tensors, a Dataset that opens the
+NIfTI file, cuts a patch and turns it, and a DataLoader (0 and 2 workers). All in turn, round by
+round, so that a busy machine slows all alike; ratios are medians over the rounds, with quartiles.
+On a GPU also the share of the card's own bf16 matmul rate, counting 7.8 MFLOP a pixel and step at
+width 1.
 """
 
 from __future__ import annotations
@@ -31,19 +35,21 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from tgdpet import device
-from tgdpet.config import Compute, Training
-from tgdpet.dncnn import DnCNN
-from tgdpet.engine import COMPILED_STEPS, Forward
-from tgdpet.patches import PatchData
-from tgdpet.train import Run, fit
+from tgdpet.config.sections import Compute, Training
+from tgdpet.dataset.patches import PatchData
+from tgdpet.networks.dncnn import DnCNN
+from tgdpet.runtime import device
+from tgdpet.training.loop import TrainingRun, fit
+from tgdpet.training.step import COMPILED_STEPS, Forward
 
 STUDIES, SHAPE, PATCH = 4, (64, 104, 104), 32
 WARM = 5
 
 
 def write_data(folder: Path) -> Path:
-    """Four studies of two volumes (noisy, target), as our data set and as NIfTI files, plain and compressed."""
+    """Four studies of two volumes (noisy, target), as our data set and as NIfTI files, plain and
+    compressed.
+    """
     rows = []
     for number in range(STUDIES):
         rng = np.random.default_rng(number)
@@ -52,9 +58,14 @@ def write_data(folder: Path) -> Path:
         np.save(folder / f"{number}.npy", np.stack([noisy, clean]))
         for suffix in (".nii", ".nii.gz"):
             for name, volume in (("noisy", noisy), ("clean", clean)):
-                nib.save(nib.Nifti1Image(volume.transpose(2, 1, 0), np.eye(4)), folder / f"{name}{number}{suffix}")
+                nib.save(
+                    nib.Nifti1Image(volume.transpose(2, 1, 0), np.eye(4)),
+                    folder / f"{name}{number}{suffix}",
+                )
         split = "val" if number == STUDIES - 1 else "train"
-        rows += [(str(number), split, f"{number}.npy", "60s", 0, 1, z, 0.9) for z in range(SHAPE[0])]
+        rows += [
+            (str(number), split, f"{number}.npy", "60s", 0, 1, z, 0.9) for z in range(SHAPE[0])
+        ]
     columns = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "index.tsv", sep="\t", index=False)
     return folder / "index.tsv"
@@ -77,7 +88,9 @@ class PlainPatches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         out = []
         for name in ("noisy", "clean"):
             image: Any = nib.load(self.folder / f"{name}{number}{self.suffix}")
-            part = np.asarray(image.dataobj[x : x + PATCH, y : y + PATCH, z - 1 : z + 2], np.float32).transpose(2, 1, 0)
+            part = np.asarray(
+                image.dataobj[x : x + PATCH, y : y + PATCH, z - 1 : z + 2], np.float32
+            ).transpose(2, 1, 0)
             part = np.rot90(part[..., ::-1] if flip else part, turns, (1, 2))
             out.append(torch.from_numpy(np.ascontiguousarray(part)) / 1000)
         return out[0], out[1]
@@ -88,7 +101,9 @@ def bare(model: nn.Module, batch: int, place: torch.device, steps: int) -> Calla
     model.to(place, memory_format=torch.channels_last).train()
     precision = device.precision("auto", place)
     forward = Forward(model, place, precision, Compute(), COMPILED_STEPS)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-4, fused=place.type == "cuda" or None)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=1e-4, weight_decay=1e-4, fused=place.type == "cuda" or None
+    )
     noisy, target = (torch.rand(batch, 3, PATCH, PATCH, device=place) for _ in range(2))
 
     def go() -> float:
@@ -105,7 +120,13 @@ def bare(model: nn.Module, batch: int, place: torch.device, steps: int) -> Calla
 
 
 def ours(
-    model: nn.Module, batch: int, place: torch.device, steps: int, index: Path, judged: bool, compute: Compute
+    model: nn.Module,
+    batch: int,
+    place: torch.device,
+    steps: int,
+    index: Path,
+    judged: bool,
+    compute: Compute,
 ) -> Callable[[], float]:
     """Seconds a step of `fit`, with or without held-out studies."""
     model.to(place)
@@ -114,7 +135,9 @@ def ours(
         for s in ("train", "val")
     ]
     per_slice = batch * (WARM + steps) / len(parts[0])
-    settings = Training(epochs=1, batch=batch, patch=PATCH, patches_per_slice=per_slice, learning_rate=1e-4)
+    settings = Training(
+        epochs=1, batch=batch, patch=PATCH, patches_per_slice=per_slice, learning_rate=1e-4
+    )
 
     def go() -> float:
         times: list[float] = []
@@ -128,7 +151,7 @@ def ours(
         parts[0].batch = batch_of  # type: ignore[method-assign]
         checkpoint = index.parent / "checkpoint.safetensors"
         checkpoint.unlink(missing_ok=True)
-        run = Run("fit", index.parent / "log.csv", checkpoint, compute=compute)
+        run = TrainingRun("fit", index.parent / "log.csv", checkpoint, compute=compute)
         fit(model, parts[0], parts[1] if judged else None, settings, run)
         parts[0].batch = draw  # type: ignore[method-assign]
         return (wait(place) - times[WARM]) / steps
@@ -137,13 +160,21 @@ def ours(
 
 
 def plain(
-    model: nn.Module, batch: int, place: torch.device, steps: int, folder: Path, suffix: str, workers: int
+    model: nn.Module,
+    batch: int,
+    place: torch.device,
+    steps: int,
+    folder: Path,
+    suffix: str,
+    workers: int,
 ) -> Callable[[], float]:
     """Seconds a step of the loop that one would write first."""
     model.to(place).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-4)
 
-    steps = max(3, steps // 8) if suffix.endswith(".gz") else steps  # each patch decompresses two files
+    steps = (
+        max(3, steps // 8) if suffix.endswith(".gz") else steps
+    )  # each patch decompresses two files
 
     def batches() -> Iterator[Any]:
         data = PlainPatches(folder, suffix, batch * (1 + steps))
@@ -191,14 +222,19 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     args = parser.parse_args()
     place = device.pick(args.device, args.threads)
-    print(f"{device.describe(place)}; {args.rounds} rounds of {args.steps} steps of {args.batch} patches", flush=True)
+    print(
+        f"{device.describe(place)}; {args.rounds} rounds of {args.steps} steps of {args.batch} patches",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory() as name:
         folder, index = Path(name), write_data(Path(name))
         for width in args.widths:
             compare(width, place, folder, index, args)
 
 
-def compare(width: float, place: torch.device, folder: Path, index: Path, args: argparse.Namespace) -> None:
+def compare(
+    width: float, place: torch.device, folder: Path, index: Path, args: argparse.Namespace
+) -> None:
     """Print a row for each way at one width."""
 
     def model() -> DnCNN:
@@ -231,7 +267,9 @@ def compare(width: float, place: torch.device, folder: Path, index: Path, args: 
     pixels = args.batch * PATCH**2
     peak = matmul_flops(place) if place.type == "cuda" else None
     for name, values in times.items():
-        line = f"width {width:g} {name:>26}: {pixels / statistics.median(values) / 1e3:8.1f} kpixel/s"
+        line = (
+            f"width {width:g} {name:>26}: {pixels / statistics.median(values) / 1e3:8.1f} kpixel/s"
+        )
         for other in [w for w in ("bare", "fit") if w in times]:
             ratios = [a / b for a, b in zip(times[other], values, strict=True)]
             quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3

@@ -1,14 +1,16 @@
 """The paper's online learning on one noisy study, with a network of the user's own.
 
-A study's list mode is split into two halves of equal counts. Each half is a target for the other (Noise2Noise,
-Lehtinen et al. 2018), so that a network can learn from the study that it is to denoise; TGD lets only redundant
-kernels move. Printed are the errors before and after and what kept its bits; a PNG shows the images.
+A study's list mode is split into two halves of equal counts. Each half is a target for the other
+(Noise2Noise, Lehtinen et al. 2018), so that a network can learn from the study that it is to
+denoise; TGD lets only redundant kernels move. Printed are the errors before and after and what kept
+its bits; a PNG shows the images.
 
     pip install tgdpet            # or, from a checkout: export PYTHONPATH=scripts
     python examples/online_learning.py [HALF1.nii.gz HALF2.nii.gz] [--steps N] [--out online_learning.png]
 
-Without files a small study is made up: a bladder and a catheter, which the network has never seen. With files there
-is no truth, and the error is the network's disagreement with the other half, which holds that half's noise too.
+Without files a small study is made up: a bladder and a catheter, which the network has never seen.
+With files there is no truth, and the error is the network's disagreement with the other half, which
+holds that half's noise too.
 """
 
 from __future__ import annotations
@@ -28,13 +30,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tgdpet import tgd
-from tgdpet.images import read_plain
+from tgdpet.io.nifti import read_plain
 
 SIZE, SLICES, COUNTS = 64, 12, 30.0
 
 
 class Study(NamedTuple):
-    """Two halves (slices, Y, X), each an unbiased image of the same object; the truth where it is known."""
+    """Two halves (slices, Y, X), each an unbiased image of the same object; the truth where it is
+    known.
+    """
 
     first: Tensor
     second: Tensor
@@ -48,7 +52,9 @@ class YourNetwork(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(1, width, 3, padding=1)
         self.middle = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+            nn.Sequential(
+                nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+            )
             for _ in range(3)
         )
         self.last = nn.Conv2d(width, 1, 3, padding=1)
@@ -62,7 +68,9 @@ class YourNetwork(nn.Module):
 
 
 def discs(n: int, generator: torch.Generator) -> Tensor:
-    """Activity (n, SIZE, SIZE): a body and six organs or lesions, which is all that the network is trained on."""
+    """Activity (n, SIZE, SIZE): a body and six organs or lesions, which is all that the network is
+    trained on.
+    """
     place = torch.arange(SIZE) - SIZE * (0.2 + 0.6 * torch.rand(n, 6, 2, 1, generator=generator))
     distance = (place[:, :, 0, :, None] ** 2 + place[:, :, 1, None, :] ** 2).sqrt()
     radius = 2 + 5 * torch.rand(n, 6, 1, 1, generator=generator)
@@ -72,12 +80,16 @@ def discs(n: int, generator: torch.Generator) -> Tensor:
 
 def body() -> Tensor:
     """(SIZE, SIZE), 0.5 inside."""
-    y, x = torch.meshgrid(torch.arange(SIZE) - SIZE / 2, torch.arange(SIZE) - SIZE / 2, indexing="ij")
+    y, x = torch.meshgrid(
+        torch.arange(SIZE) - SIZE / 2, torch.arange(SIZE) - SIZE / 2, indexing="ij"
+    )
     return 0.5 * torch.sigmoid(26 - (x**2 + 1.5 * y**2).sqrt())
 
 
 def noisy(activity: Tensor, counts: float, generator: torch.Generator) -> Tensor:
-    """A blurred Poisson image of the activity (n, Y, X), `counts` a pixel where the activity is 1."""
+    """A blurred Poisson image of the activity (n, Y, X), `counts` a pixel where the activity is
+    1.
+    """
     events = torch.poisson(counts * activity.clamp(min=0), generator=generator) / counts
     return functional.avg_pool2d(events[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
 
@@ -94,7 +106,9 @@ def made_up(seed: int = 5) -> Study:
 
 
 def from_files(first: Path, second: Path) -> Study:
-    """Two NIfTI images of one study on one grid (X, Y, Z), scaled so that the 99th percentile of the first is 1."""
+    """Two NIfTI images of one study on one grid (X, Y, Z), scaled so that the 99th percentile of
+    the first is 1.
+    """
     a, b = (np.asarray(read_plain(p)[0], dtype=np.float32) for p in (first, second))
     if a.shape != b.shape or a.ndim != 3:
         raise SystemExit(f"{second}: expected a volume like {first}, {a.shape}; got {b.shape}")
@@ -117,7 +131,9 @@ def pretrain(network: nn.Module, steps: int) -> None:
 
 
 def learn_online(network: nn.Module, study: Study, layer: tgd.TGD, steps: int) -> None:
-    """Noise2Noise: slices of the first half predict those of the second, and the other way round."""
+    """Noise2Noise: slices of the first half predict those of the second, and the other way
+    round.
+    """
     pairs = torch.cat([study.first, study.second]), torch.cat([study.second, study.first])
     generator = torch.Generator().manual_seed(2)
     optimizer = torch.optim.Adam(layer.parameters(), lr=1e-3)
@@ -143,12 +159,16 @@ def error(parts: tuple[Tensor, Tensor], study: Study) -> float:
     """RMSE to the truth, or of each denoised half to the other half as measured."""
     if study.truth is not None:
         return float(functional.mse_loss((parts[0] + parts[1]) / 2, study.truth).sqrt())
-    return float(functional.mse_loss(torch.cat(parts), torch.cat([study.second, study.first])).sqrt())
+    return float(
+        functional.mse_loss(torch.cat(parts), torch.cat([study.second, study.first])).sqrt()
+    )
 
 
 def draw(path: Path, panels: dict[str, Tensor]) -> None:
     """The middle slice of each volume in inverse grey on one scale."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(3 * len(panels), 3.2), layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(3 * len(panels), 3.2), layout="constrained"
+    )
     top = float(torch.quantile(panels["measured"][len(panels["measured"]) // 2], 0.998))
     for axis, (title, volume) in zip(axes, panels.items(), strict=True):
         shown = axis.imshow(volume[len(volume) // 2].numpy(), cmap="gray_r", vmin=0, vmax=top)
@@ -159,10 +179,18 @@ def draw(path: Path, panels: dict[str, Tensor]) -> None:
 
 def main() -> None:
     """Pre-train, learn online, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("halves", nargs="*", type=Path, help="two NIfTI images, one of each half of the list mode")
-    parser.add_argument("--steps", type=int, default=150, help="online steps; pre-training takes twice as many")
-    parser.add_argument("--fraction", type=float, default=0.4, help="share of the kernels to retrain")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "halves", nargs="*", type=Path, help="two NIfTI images, one of each half of the list mode"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=150, help="online steps; pre-training takes twice as many"
+    )
+    parser.add_argument(
+        "--fraction", type=float, default=0.4, help="share of the kernels to retrain"
+    )
     parser.add_argument("--out", type=Path, default=Path("online_learning.png"))
     args = parser.parse_args()
     if len(args.halves) not in (0, 2):
@@ -173,7 +201,9 @@ def main() -> None:
     pretrain(network, 2 * args.steps)
     before = denoised(network, study)
 
-    masks = tgd.select(tgd.score_kernels(network, study.first[None, :1, :SIZE, :SIZE]), fraction=args.fraction)
+    masks = tgd.select(
+        tgd.score_kernels(network, study.first[None, :1, :SIZE, :SIZE]), fraction=args.fraction
+    )
     with tgd.TGD(network, masks) as layer:
         learn_online(network, study, layer, args.steps)
         kept = layer.unchanged()
@@ -181,10 +211,15 @@ def main() -> None:
     after, counts = denoised(network, study), layer.counts()
     errors = [f"{title} {error(v, study):.4f}" for title, v in
               (("measured", study[:2]), ("before", before), ("after", after))]  # fmt: skip
-    print(f"RMSE to {'the truth' if study.truth is not None else 'the other half'}: {', '.join(errors)}")
+    print(
+        f"RMSE to {'the truth' if study.truth is not None else 'the other half'}: {', '.join(errors)}"
+    )
     print(f"kernels retrained: {counts['kernels_retrained']} of {counts['kernels_total']}")
     print(f"useful kernels, biases and statistics have the same bits: {kept}")
-    means = {t: (a + b) / 2 for t, (a, b) in {"measured": study[:2], "before": before, "after": after}.items()}
+    means = {
+        t: (a + b) / 2
+        for t, (a, b) in {"measured": study[:2], "before": before, "after": after}.items()
+    }
     draw(args.out, means | ({"truth": study.truth} if study.truth is not None else {}))
     print(f"images: {args.out}")
 

@@ -1,19 +1,22 @@
 #!/usr/bin/env python
-"""Compile the numba kernels once and keep them in the on-disk cache, so that no later job waits for it."""
+"""Compile the numba kernels once and keep them in the on-disk cache, so that no later job waits for
+it.
+"""
 
 from pathlib import Path
 
-from tgdpet import cli, warmup
-from tgdpet.files import write_text
+from tgdpet.cli import arguments
+from tgdpet.io.files import write_text
+from tgdpet.workflow import compile_kernels
 
 
 def main() -> None:
     """Parse the command line, compile, write the marker."""
-    parser = cli.parser(__doc__)
+    parser = arguments.parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="marker file to write when done")
     args = parser.parse_args()
-    write_text(args.out, "\n".join(warmup.compile_all()) + "\n")
+    write_text(args.out, "\n".join(compile_kernels.compile_all()) + "\n")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    arguments.run(main)

@@ -1,42 +1,65 @@
 #!/usr/bin/env python
-"""Add a spherical lesion to a study's list mode: its trues, simulated through the study's scanner and attenuation."""
+"""Add a spherical lesion to a study's list mode: its trues, simulated through the study's scanner
+and attenuation.
+"""
 
 import time
 from pathlib import Path
 
-from tgdpet import acquisition, cli, insertion, lesion
-from tgdpet.files import sidecar, write_json
-from tgdpet.progress import Progress
+from tgdpet.cli import arguments
+from tgdpet.io.files import sidecar, write_json
+from tgdpet.listmode import study_folder
+from tgdpet.runtime.progress import Progress
+from tgdpet.simulation import lesion, lesion_study
 
 
 def main() -> None:
     """Parse the command line, insert, write the new study's folder."""
     started = time.time()
-    parser = cli.parser(__doc__)
+    parser = arguments.parser(__doc__)
     parser.add_argument("--listmode", type=Path, required=True, help="the study's list-mode folder")
-    parser.add_argument("--out-dir", type=Path, required=True, help="folder of the study with the lesion")
-    parser.add_argument("--centre-mm", type=float, nargs=3, required=True, metavar=("X", "Y", "Z"), help="RAS mm")
-    parser.add_argument("--diameter-mm", type=float, required=True, help="the sphere's diameter, mm")
+    parser.add_argument(
+        "--out-dir", type=Path, required=True, help="folder of the study with the lesion"
+    )
+    parser.add_argument(
+        "--centre-mm", type=float, nargs=3, required=True, metavar=("X", "Y", "Z"), help="RAS mm"
+    )
+    parser.add_argument(
+        "--diameter-mm", type=float, required=True, help="the sphere's diameter, mm"
+    )
     extra = parser.add_mutually_exclusive_group(required=True)
     extra.add_argument("--bqml", type=float, help="activity added at scan start, Bq/mL")
-    extra.add_argument("--suv", type=float, help="the same as SUV (needs dose and weight of the study)")
-    parser.add_argument("--psf-fwhm-mm", type=float, help="blur, crystals included; default: from the detectors' size")
+    extra.add_argument(
+        "--suv", type=float, help="the same as SUV (needs dose and weight of the study)"
+    )
+    parser.add_argument(
+        "--psf-fwhm-mm",
+        type=float,
+        help="blur, crystals included; default: from the detectors' size",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the counts")
     parser.add_argument("--threads", type=int, default=1, help="threads to use")
     args = parser.parse_args()
     x, y, z = args.centre_mm
-    bqml = insertion.bqml_of_suv(args.listmode, args.suv) if args.bqml is None else args.bqml
+    bqml = lesion_study.bqml_of_suv(args.listmode, args.suv) if args.bqml is None else args.bqml
     psf_mm = args.psf_fwhm_mm
     if psf_mm is None:
-        psf_mm = lesion.default_psf_mm(acquisition.read(args.listmode).scanner)
+        psf_mm = lesion.default_psf_mm(study_folder.read(args.listmode).scanner)
     sphere = lesion.Sphere((x, y, z), args.diameter_mm, bqml, psf_mm)
     with Progress(100, "insert lesion", "%") as bar:
-        meta = insertion.insert(
-            args.listmode, args.out_dir, sphere, args.seed, args.threads, lambda share: bar.update(100 * share)
+        meta = lesion_study.insert(
+            args.listmode,
+            args.out_dir,
+            sphere,
+            args.seed,
+            args.threads,
+            lambda share: bar.update(100 * share),
         )
-    provenance = sidecar([args.listmode / "listmode.json"], cli.as_settings(args), args.seed, "cpu", started)
+    provenance = sidecar(
+        [args.listmode / "listmode.json"], arguments.as_settings(args), args.seed, "cpu", started
+    )
     write_json(args.out_dir / "listmode.json", {**meta, "provenance": provenance})
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    arguments.run(main)

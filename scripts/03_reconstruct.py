@@ -4,35 +4,47 @@
 import time
 from pathlib import Path
 
-from tgdpet import acquisition, cli, images, osem, subsample
-from tgdpet.config import Protocol
-from tgdpet.files import sidecar
-from tgdpet.progress import Progress
-from tgdpet.projector import on_device
+from tgdpet.cli import arguments
+from tgdpet.config.sections import ReconProtocol
+from tgdpet.io import nifti
+from tgdpet.io.files import sidecar
+from tgdpet.listmode import study_folder, subsample
+from tgdpet.recon import osem
+from tgdpet.recon.projectors import on_device
+from tgdpet.runtime.progress import Progress
 
 
 def main() -> None:
     """Parse the command line, reconstruct sample after sample, write each."""
-    parser = cli.parser(__doc__)
+    parser = arguments.parser(__doc__)
     parser.add_argument("--listmode", type=Path, required=True, help="the study's list-mode folder")
     parser.add_argument("--samples", type=Path, required=True, help="samples.json of stage 2")
-    parser.add_argument("--sensitivity", type=Path, required=True, help="sensitivity image of the study")
-    parser.add_argument("--only", nargs="+", metavar="SAMPLE", help="samples to reconstruct (default: all)")
+    parser.add_argument(
+        "--sensitivity", type=Path, required=True, help="sensitivity image of the study"
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="SAMPLE", help="samples to reconstruct (default: all)"
+    )
     parser.add_argument("--protocol", required=True, help="the protocol's name, for file names")
     parser.add_argument("--threads", type=int, default=1, help="threads to use")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to project; cuda: tgdpet[cuda]")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        choices=("cpu", "cuda"),
+        help="where to project; cuda: tgdpet[cuda]",
+    )
     parser.add_argument("--out-dir", type=Path, required=True, help="folder for the images")
-    cli.add_options(parser, Protocol)
+    arguments.add_options(parser, ReconProtocol)
     args = parser.parse_args()
-    protocol = cli.from_options(args, Protocol)
-    study = acquisition.read(args.listmode)
-    additive = acquisition.read_additive(study)
-    sensitivity, _ = images.read_plain(args.sensitivity)
-    name, seed, samples = acquisition.read_samples(args.samples)
+    protocol = arguments.from_options(args, ReconProtocol)
+    study = study_folder.read(args.listmode)
+    additive = study_folder.read_additive(study)
+    sensitivity, _ = nifti.read_plain(args.sensitivity)
+    name, seed, samples = study_folder.read_samples(args.samples)
     samples = [s for s in samples if not args.only or s.name in args.only]
     projector = on_device(args.device, study.scanner, study.grid, args.threads)
     valid = osem.valid_slices(sensitivity)
-    settings = cli.as_settings(args)
+    settings = arguments.as_settings(args)
     made_from = [args.samples, args.listmode / "listmode.json", args.sensitivity]
     total = sum(s.fraction for s in samples) * len(study.events) * protocol.iterations
     with Progress(total, f"reconstruct {name} {args.protocol}", "events") as bar:
@@ -40,12 +52,14 @@ def main() -> None:
             started = time.time()
             events, background = subsample.take(sample, [study.events, additive], seed, name)
             seconds = study.meta["effective_s"] * sample.fraction
-            image = osem.reconstruct(projector, events, background, sensitivity, seconds, protocol, bar.update)
-            beside = acquisition.recon_sidecar(study.meta, sample, args.protocol, protocol, valid)
+            image = osem.reconstruct(
+                projector, events, background, sensitivity, seconds, protocol, bar.update
+            )
+            beside = study_folder.recon_sidecar(study.meta, sample, args.protocol, protocol, valid)
             beside["provenance"] = sidecar(made_from, settings, seed, args.device, started)
-            path = args.out_dir / images.image_name(name, args.protocol, sample.name)
-            images.write_image(path, image, study.affine, beside)
+            path = args.out_dir / nifti.image_name(name, args.protocol, sample.name)
+            nifti.write_image(path, image, study.affine, beside)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    arguments.run(main)

@@ -1,23 +1,25 @@
 #!/usr/bin/env python
 """Train a denoising network from scratch on a 2.5D training set."""
 
-from tgdpet import cli, job
-from tgdpet.config import Training
+from tgdpet.cli import arguments, training_options
+from tgdpet.config.sections import Training
 
 
 def main() -> None:
     """Parse the command line, train, write weights, log and sidecar."""
-    parser = cli.parser(__doc__ or "")
-    job.add_options(parser)
-    parser.add_argument("--width", type=float, default=1.0, help="multiplies the paper's channel numbers")
-    cli.add_options(parser, Training)
+    parser = arguments.parser(__doc__ or "")
+    training_options.add_options(parser)
+    parser.add_argument(
+        "--width", type=float, default=1.0, help="multiplies the paper's channel numbers"
+    )
+    arguments.add_options(parser, Training)
     args = parser.parse_args()
-    settings = cli.from_options(args, Training)
+    settings = arguments.from_options(args, Training)
 
-    from tgdpet import stages
+    from tgdpet.training import jobs
 
-    stages.train(job.from_options(args), settings, args.width)
+    jobs.train(training_options.from_options(args), settings, args.width)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    arguments.run(main)

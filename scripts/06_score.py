@@ -1,28 +1,35 @@
 #!/usr/bin/env python
-"""Score every kernel of a network by its sparsity and entropy (KSE), as the layers that read it see it."""
+"""Score every kernel of a network by its sparsity and entropy (KSE), as the layers that read it see
+it.
+"""
 
 from pathlib import Path
 
-from tgdpet import cli
+from tgdpet.cli import arguments
 
 
 def main() -> None:
     """Parse the command line, score, write the table."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument("--network", type=Path, required=True, help="network to score (.safetensors)")
+    parser = arguments.parser(__doc__ or "")
+    parser.add_argument(
+        "--network", type=Path, required=True, help="network to score (.safetensors)"
+    )
     parser.add_argument("--k", type=int, default=5, help="nearest neighbours in the density metric")
     parser.add_argument("--alpha", type=float, default=1.0, help="weight of the entropy")
     parser.add_argument("--out", type=Path, required=True, help="table to write (.csv)")
     args = parser.parse_args()
 
-    from tgdpet import stages, weights
-    from tgdpet.files import write_csv
+    from tgdpet.io.files import write_csv
+    from tgdpet.networks import weights
+    from tgdpet.training import jobs
 
     model, card = weights.load(args.network)
-    table = stages.score_table(model, args.k, args.alpha)
+    table = jobs.score_table(model, args.k, args.alpha)
     write_csv(args.out, table)
-    print(f"{card.network}: {len(table)} kernels, {(table['kse'] < 0.3).sum()} with a KSE below 0.3")
+    print(
+        f"{card.network}: {len(table)} kernels, {(table['kse'] < 0.3).sum()} with a KSE below 0.3"
+    )
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    arguments.run(main)

@@ -1,34 +1,44 @@
 #!/usr/bin/env python
-"""Adapt a trained network to new data: fine-tune its last blocks, or retrain its redundant kernels (TGD)."""
+"""Adapt a trained network to new data: fine-tune its last blocks, or retrain its redundant kernels
+(TGD).
+"""
 
 from pathlib import Path
 
-from tgdpet import cli, job
-from tgdpet.checks import check_entry
-from tgdpet.config import NetworkEntry, Training
+from tgdpet.cli import arguments, training_options
+from tgdpet.config.checks import check_entry
+from tgdpet.config.sections import NetworkEntry, Training
 
-FILES = ("data", "base", "weights")  # --dataset and --base say it here, and an adapted network has no file yet
+FILES = (
+    "data",
+    "base",
+    "weights",
+)  # --dataset and --base say it here, and an adapted network has no file yet
 
 
 def main() -> None:
     """Parse the command line, adapt, write weights, log and sidecar."""
-    parser = cli.parser(__doc__ or "")
-    job.add_options(parser)
-    parser.add_argument("--base", type=Path, required=True, help="network to start from (.safetensors)")
+    parser = arguments.parser(__doc__ or "")
+    training_options.add_options(parser)
+    parser.add_argument(
+        "--base", type=Path, required=True, help="network to start from (.safetensors)"
+    )
     parser.add_argument("--scores", type=Path, help="KSE table of the base network (tgd)")
     parser.add_argument("--old", type=Path, help="index.tsv of what the base was trained on")
-    cli.add_options(parser, NetworkEntry, skip=FILES)
-    cli.add_options(parser, Training)
+    arguments.add_options(parser, NetworkEntry, skip=FILES)
+    arguments.add_options(parser, Training)
     parser.set_defaults(method="finetune")
     args = parser.parse_args()
-    entry = cli.from_options(args, NetworkEntry, skip=FILES)
+    entry = arguments.from_options(args, NetworkEntry, skip=FILES)
     check_entry("command line: ", entry)
-    settings = cli.from_options(args, Training)
+    settings = arguments.from_options(args, Training)
 
-    from tgdpet import stages
+    from tgdpet.training import jobs
 
-    stages.adapt(job.from_options(args), settings, entry, args.base, args.scores, args.old)
+    jobs.adapt(
+        training_options.from_options(args), settings, entry, args.base, args.scores, args.old
+    )
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    arguments.run(main)

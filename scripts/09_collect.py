@@ -2,21 +2,23 @@
 
 from pathlib import Path
 
-from tgdpet import cli
+from tgdpet.cli import arguments
 
 
 def main() -> None:
     """Parse, read, concatenate, write."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument("--tables", required=True, nargs="+", type=Path, help="tables of single studies, .csv")
+    parser = arguments.parser(__doc__ or "")
+    parser.add_argument(
+        "--tables", required=True, nargs="+", type=Path, help="tables of single studies, .csv"
+    )
     parser.add_argument("--out", required=True, type=Path, help="table to write, .csv")
     args = parser.parse_args()
 
-    from tgdpet.evaluate import COLUMNS, collect
-    from tgdpet.files import read_csv, write_csv
+    from tgdpet.evaluation.evaluate import COLUMNS, collect
+    from tgdpet.io.files import read_csv, write_csv
 
     write_csv(args.out, collect([read_csv(path, COLUMNS) for path in args.tables]))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    arguments.run(main)

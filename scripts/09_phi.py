@@ -1,23 +1,29 @@
-"""Stage 9: the recommended phi, from the sweep in one results folder a seed, with gain and forgetting at every phi."""
+"""Stage 9: the recommended phi, from the sweep in one results folder a seed, with gain and
+forgetting at every phi.
+"""
 
 from pathlib import Path
 
-from tgdpet import cli
+from tgdpet.cli import arguments
 
 
 def main() -> None:
     """Parse, read, choose, write."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument("--results", required=True, nargs="+", type=Path, help="results folders, one a seed")
+    parser = arguments.parser(__doc__ or "")
+    parser.add_argument(
+        "--results", required=True, nargs="+", type=Path, help="results folders, one a seed"
+    )
     parser.add_argument("--out", required=True, type=Path, help="table to write, .csv")
     args = parser.parse_args()
 
-    from tgdpet import phi, runs
-    from tgdpet.files import write_csv
+    from tgdpet.evaluation import phi, seed_runs
+    from tgdpet.io.files import write_csv
 
-    seed = runs.configs(args.results)[0].seed
-    write_csv(args.out, phi.choose([phi.read(root / "kse" / "sweep.csv") for root in args.results], seed))
+    seed = seed_runs.configs(args.results)[0].seed
+    write_csv(
+        args.out, phi.choose([phi.read(root / "kse" / "sweep.csv") for root in args.results], seed)
+    )
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    arguments.run(main)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from tgdpet import cli
+from tgdpet.cli import arguments
 from tgdpet.figures import FIGURES
 
 
 def main() -> None:
     """Parse, read, draw, write."""
-    parser = cli.parser(__doc__ or "")
+    parser = arguments.parser(__doc__ or "")
     parser.add_argument("figure", choices=FIGURES, help="figure to draw")
     parser.add_argument("--config", required=True, type=Path, help="resolved configuration, .yaml")
     parser.add_argument("--studies", required=True, type=Path, help="table of studies, .tsv")
@@ -16,13 +16,17 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, help="file to write, without suffix")
     args = parser.parse_args()
 
-    from tgdpet.config import read
-    from tgdpet.figures.common import Results
+    from tgdpet.config.loading import read_config
+    from tgdpet.config.studies import read_studies
+    from tgdpet.evaluation.results import Results
     from tgdpet.figures.make import make
-    from tgdpet.studies import read_studies
 
-    make(args.figure, Results(args.results, read(args.config), read_studies(args.studies)), args.out)
+    make(
+        args.figure,
+        Results(args.results, read_config(args.config), read_studies(args.studies)),
+        args.out,
+    )
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    arguments.run(main)

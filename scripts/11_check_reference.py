@@ -1,4 +1,5 @@
-"""Compare a finished run or study with the reference, row by row within intervals; or keep it as the reference.
+"""Compare a finished run or study with the reference, row by row within intervals; or keep it as
+the reference.
 
 Exit code 1 when a row differs or is missing.
 """
@@ -6,27 +7,34 @@ Exit code 1 when a row differs or is missing.
 import sys
 from pathlib import Path
 
-from tgdpet import cli
+from tgdpet.cli import arguments
 
 
 def main() -> None:
     """Parse, read, compare, print; or write."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument("--results", required=True, type=Path, help="results folder of a run or a study")
-    parser.add_argument("--reference", type=Path, default=Path("results/reference"), help="the reference's folder")
-    parser.add_argument("--write", action="store_true", help="make the reference from these results instead")
+    parser = arguments.parser(__doc__ or "")
+    parser.add_argument(
+        "--results", required=True, type=Path, help="results folder of a run or a study"
+    )
+    parser.add_argument(
+        "--reference", type=Path, default=Path("results/reference"), help="the reference's folder"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="make the reference from these results instead"
+    )
     parser.add_argument("--command", help="with --write: the command that made the results")
     args = parser.parse_args()
 
-    from tgdpet import reference, reference_files
+    from tgdpet.evaluation import reference
+    from tgdpet.report import reference_folder
 
     if args.write:
         if not args.command:
             parser.error("--write needs --command, the command that made the results")
-        names = reference_files.write(args.results, args.reference, args.command)
+        names = reference_folder.write(args.results, args.reference, args.command)
         print(f"{args.reference}: {len(names)} files from {args.results}")
         return
-    reference_files.check_same(args.results, args.reference)
+    reference_folder.check_same(args.results, args.reference)
     new, kept = reference.read(args.results), reference.read(args.reference)
     rows = reference.compare(new, kept)
     print(reference.text(rows, new, kept))
@@ -35,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    arguments.run(main)

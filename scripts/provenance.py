@@ -1,15 +1,20 @@
 #!/usr/bin/env python
-"""Print what a result was made from, as a tree: files, hosts, jobs, devices, seeds, versions; from sidecars alone."""
+"""Print what a result was made from, as a tree: files, hosts, jobs, devices, seeds, versions; from
+sidecars alone.
+"""
 
 from pathlib import Path
 
-from tgdpet import cli, provenance
+from tgdpet.cli import arguments
+from tgdpet.io import provenance
 
 
 def main() -> None:
     """Parse the command line, print the tree."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument("file", type=Path, help="figure, table, network or image; its path as the run wrote it")
+    parser = arguments.parser(__doc__ or "")
+    parser.add_argument(
+        "file", type=Path, help="figure, table, network or image; its path as the run wrote it"
+    )
     parser.add_argument("--depth", type=int, help="levels to show (default: all)")
     args = parser.parse_args()
     for line in provenance.tree(args.file, args.depth):
@@ -17,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    arguments.run(main)

@@ -21,7 +21,9 @@ def root() -> Path:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Tiny tensors, where threads only wait for one another, and sums that are the same every time."""
+    """Tiny tensors, where threads only wait for one another, and sums that are the same every
+    time.
+    """
     import torch
 
     before = torch.get_num_threads()
@@ -31,7 +33,9 @@ def one_thread() -> Iterator[None]:
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """What Snakemake makes of two configuration files: mappings merged, everything else replaced."""
+    """What Snakemake makes of two configuration files: mappings merged, everything else
+    replaced.
+    """
     out = copy.deepcopy(base)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(out.get(key), dict)
@@ -44,7 +48,9 @@ def raw_config() -> Callable[..., dict[str, Any]]:
     """`raw_config("smoke")`: config.yaml with smoke.yaml over it, as Snakemake sees it."""
 
     def read(name: str = "config") -> dict[str, Any]:
-        base, over = (yaml.safe_load((ROOT / "config" / f"{n}.yaml").read_text()) for n in ("config", name))
+        base, over = (
+            yaml.safe_load((ROOT / "config" / f"{n}.yaml").read_text()) for n in ("config", name)
+        )
         return merge(base, over)
 
     return read

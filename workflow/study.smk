@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from tgdpet import checks, studies
-from tgdpet import config as tgd_config
+from tgdpet.config import checks, studies
+from tgdpet.config.loading import load_config
 from tgdpet.figures import TOGETHER
 
 SOURCE = " + ".join(str(f) for f in workflow.configfiles)
@@ -91,7 +91,7 @@ TOGETHER_FILES = expand(
 
 
 # What `rules/folder.smk` makes the bill of.
-CONFIG = tgd_config.load(config_of(SEEDS[0]), SOURCE)
+CONFIG = load_config(config_of(SEEDS[0]), SOURCE)
 STUDIES = studies.read_studies(CONFIG.studies)
 
 

@@ -1,5 +1,5 @@
 """`python -m tgdpet` is the command `tgdpet`."""
 
-from .command import main
+from .cli.command import main
 
 main()

@@ -20,7 +20,11 @@ def missing() -> str:
     """Why no SLURM can be started here; empty where one can."""
     if os.geteuid() != 0:
         return "SLURM's daemons need root here"
-    lacking = [name for name in NEEDED if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None]
+    lacking = [
+        name
+        for name in NEEDED
+        if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None
+    ]
     if lacking:
         return f"{lacking[0]} is not installed (Debian: apt-get install slurm-wlm munge)"
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
@@ -43,7 +47,10 @@ def slurm_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         stop()
         states.append(tmp_path_factory.mktemp("slurm"))
         done = subprocess.run(
-            [HERE / "slurm.sh", "start", states[-1], str(gpus)], stderr=subprocess.PIPE, text=True, check=False
+            [HERE / "slurm.sh", "start", states[-1], str(gpus)],
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
         if done.returncode == 3:
             states.clear()
@@ -63,9 +70,16 @@ def folder(slurm_with: Start, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session")
-def local_run(slurm_with: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
-    """A whole run without SLURM, list mode included, in a folder of its own; called, it waits for the end."""
-    work, results = Folder(tmp_path_factory.mktemp("local") / "work"), tmp_path_factory.mktemp("results") / "local"
+def local_run(
+    slurm_with: Start, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Path]]:
+    """A whole run without SLURM, list mode included, in a folder of its own; called, it waits for
+    the end.
+    """
+    work, results = (
+        Folder(tmp_path_factory.mktemp("local") / "work"),
+        tmp_path_factory.mktemp("results") / "local",
+    )
     run = work.start(results, "--cores", "2", "--notemp", log="local.log")
 
     def ended() -> Path:

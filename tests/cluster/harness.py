@@ -21,7 +21,12 @@ import yaml
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PATIENCE_S = 900.0  # machines may be busy; a test that waits in vain is a failed one anyway
-NETWORKS = ("v1-net", "v2-net", "TGD-net", "TGD-N2N")  # of config.yaml: every rule has one of them to work on
+NETWORKS = (
+    "v1-net",
+    "v2-net",
+    "TGD-net",
+    "TGD-N2N",
+)  # of config.yaml: every rule has one of them to work on
 ROLES = ("train_v1v2", "adapt", "test_lesion", "test_high_bmi", "test_bladder", "test_catheter")
 RECONSTRUCT = [f"reconstruct_{role}" for role in ROLES]
 # Where a local run gives the same bytes every time; the rest tells hosts, times and speeds.
@@ -35,7 +40,9 @@ CLOCK = {"timing.csv", "training.csv"}
 
 @dataclass
 class Row:
-    """What one fault did: seconds of computing lost, and whether the results are those of a run left alone."""
+    """What one fault did: seconds of computing lost, and whether the results are those of a run
+    left alone.
+    """
 
     fault: str
     happened: str
@@ -63,7 +70,11 @@ def scripts(place: Path, *words: str) -> list[psutil.Process]:
     for process in psutil.process_iter(["cmdline", "cwd"]):
         line = process.info["cmdline"] or []
         ours = len(line) > 1 and "python" in Path(line[0]).name and line[1].startswith("scripts/")
-        if ours and process.info["cwd"] == str(place) and all(word in line or word in line[1] for word in words):
+        if (
+            ours
+            and process.info["cwd"] == str(place)
+            and all(word in line or word in line[1] for word in words)
+        ):
             found.append(process)
     return found
 
@@ -89,14 +100,24 @@ class Folder:
         (self.place / "config").mkdir()
         for path in (ROOT / "config").iterdir():
             (self.place / "config" / path.name).symlink_to(path)
-        own, shared = self.place / "config/config.yaml", yaml.safe_load((ROOT / "config/config.yaml").read_text())
-        shared["networks"] = {name: shared["networks"][name] for name in NETWORKS}  # other files only add to these
+        own, shared = (
+            self.place / "config/config.yaml",
+            yaml.safe_load((ROOT / "config/config.yaml").read_text()),
+        )
+        shared["networks"] = {
+            name: shared["networks"][name] for name in NETWORKS
+        }  # other files only add to these
         own.unlink()
         own.write_text(yaml.safe_dump(shared))
         (self.place / "Snakefile").write_text((ROOT / "Snakefile").read_text())
         self.profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
-        self.profile |= {"slurm-init-seconds-before-status-checks": 1, "latency-wait": 10, "cores": 2}
-        # Each job costs seconds of two Snakemakes' start: more of them go together than on a larger cluster.
+        self.profile |= {
+            "slurm-init-seconds-before-status-checks": 1,
+            "latency-wait": 10,
+            "cores": 2,
+        }
+        # Each job costs seconds of two Snakemakes' start: more of them go together than on a larger
+        # cluster.
         self.profile["groups"] |= dict.fromkeys(("corrections", *RECONSTRUCT), "subsample")
         self.profile["group-components"] |= {"subsample": 2, "denoise": 8}
         self.set()
@@ -122,8 +143,12 @@ class Folder:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
 
-    def start(self, results: Path, *words: str, log: str = "snakemake.log") -> subprocess.Popen[bytes]:
-        """Start Snakemake in a session of its own; its words go to `log`, after those that are there."""
+    def start(
+        self, results: Path, *words: str, log: str = "snakemake.log"
+    ) -> subprocess.Popen[bytes]:
+        """Start Snakemake in a session of its own; its words go to `log`, after those that are
+        there.
+        """
         profile = () if "--cores" in words else ("--workflow-profile", "profiles/mine")
         with open(self.place / log, "ab") as file:
             self.runs += [subprocess.Popen(
@@ -146,7 +171,9 @@ class Folder:
     def unlock(self, results: Path) -> None:
         """The documented step after a killed Snakemake."""
         words = self.command(results, "--workflow-profile", "profiles/mine", "--unlock")
-        subprocess.run(words, cwd=self.place, env=self.environment(), check=True, capture_output=True)
+        subprocess.run(
+            words, cwd=self.place, env=self.environment(), check=True, capture_output=True
+        )
 
     def log(self, name: str = "snakemake.log") -> str:
         """What Snakemake said so far."""
@@ -191,7 +218,13 @@ def resumed(log: Path, before: int = 0) -> int:
 
 def differing(one: Path, two: Path) -> list[str]:
     """Files that should be the same bytes in both result folders, and are not."""
-    names = {str(p.relative_to(r)) for r in (one, two) for glob in SAME for p in r.glob(glob) if p.name not in CLOCK}
+    names = {
+        str(p.relative_to(r))
+        for r in (one, two)
+        for glob in SAME
+        for p in r.glob(glob)
+        if p.name not in CLOCK
+    }
     assert len(names) > 80, len(names)
     return [n for n in sorted(names) if not _same(one / n, two / n)]
 
@@ -203,7 +236,11 @@ def _same(one: Path, two: Path) -> bool:
 def _content(path: Path) -> list[bytes]:
     """The lines of a file; without finding 7, which is time saved."""
     lines = path.read_bytes().splitlines(keepends=True)
-    return [line for line in lines if not line.startswith(b"7,")] if path.name == "findings.csv" else lines
+    return (
+        [line for line in lines if not line.startswith(b"7,")]
+        if path.name == "findings.csv"
+        else lines
+    )
 
 
 @contextlib.contextmanager
@@ -215,7 +252,9 @@ def watched() -> Iterator[list[set[str]]]:
     def watch() -> None:
         while not done.wait(0.5):
             with contextlib.suppress(subprocess.SubprocessError):
-                seen.append(set(slurm("squeue", "-h", "-p", "gpu", "--states=R", "-o", "%i").split()))
+                seen.append(
+                    set(slurm("squeue", "-h", "-p", "gpu", "--states=R", "-o", "%i").split())
+                )
 
     thread = threading.Thread(target=watch)
     thread.start()

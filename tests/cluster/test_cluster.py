@@ -1,6 +1,8 @@
-"""The workflow on a real SLURM (one node, fake GPUs), interrupted in every way: the results are those of a local run.
+"""The workflow on a real SLURM (one node, fake GPUs), interrupted in every way: the results are
+those of a local run.
 
-One run of all rules on one GPU takes the faults one after the other; the tests below tell what came of each.
+One run of all rules on one GPU takes the faults one after the other; the tests below tell what came
+of each.
 """
 
 from __future__ import annotations
@@ -16,14 +18,28 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness import PATIENCE_S, Folder, Row, differing, kill, lost_s, resumed, script, slurm, wait_for, watched
+from harness import (
+    PATIENCE_S,
+    Folder,
+    Row,
+    differing,
+    kill,
+    lost_s,
+    resumed,
+    script,
+    slurm,
+    wait_for,
+    watched,
+)
 
 NETWORKS = ("v1-net", "v2-net")  # on one GPU they are trained one after the other, in any order
 
 
 @dataclass
 class Story:
-    """A run with its faults: where the results are, what was seen on the way, which files differ from a local run's."""
+    """A run with its faults: where the results are, what was seen on the way, which files differ
+    from a local run's.
+    """
 
     results: Path
     folder: Folder
@@ -51,15 +67,21 @@ class Story:
         """Wait until the training says at which step it goes on; that step."""
         before = self.resumed.get(network, 0)
         wait_for(f"{network}'s script", lambda: self.script("05_train", network))
-        self.resumed[network] = wait_for("the training to go on", lambda: resumed(self.log_of(network), before))
+        self.resumed[network] = wait_for(
+            "the training to go on", lambda: resumed(self.log_of(network), before)
+        )
         return self.resumed[network]
 
     def training(self, network: str) -> Path:
-        """Wait until this network is being trained and has a checkpoint that is not of the step before; its path."""
+        """Wait until this network is being trained and has a checkpoint that is not of the step
+        before; its path.
+        """
         path = self.results / f"checkpoints/{network}.safetensors"
         before = path.stat().st_mtime if path.exists() else 0.0
         wait_for(f"{network}'s script", lambda: self.script("05_train", network))
-        wait_for(f"a checkpoint of {network}", lambda: path.exists() and path.stat().st_mtime > before)
+        wait_for(
+            f"a checkpoint of {network}", lambda: path.exists() and path.stat().st_mtime > before
+        )
         return path
 
 
@@ -103,7 +125,9 @@ def _node_drained(told: Story) -> None:
     errors = told.folder.log().count("Error in ")
     node = slurm("hostname", "-s").strip()
     slurm("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
-    wait_for("the running jobs' end", lambda: not slurm("squeue", "-h", "--states=R", "-o", "%i").split())
+    wait_for(
+        "the running jobs' end", lambda: not slurm("squeue", "-h", "--states=R", "-o", "%i").split()
+    )
     time.sleep(3)
     assert not slurm("squeue", "-h", "--states=R", "-o", "%i").split()
     slurm("scontrol", "update", f"nodename={node}", "state=resume")
@@ -131,12 +155,21 @@ def _wall_time(told: Story, network: str) -> None:
     lost = time.time() - path.stat().st_mtime
     slurm("scontrol", "update", f"JobId={job}", "EndTime=now+1")
     process.wait(timeout=PATIENCE_S)
-    wait_for("SLURM's word", lambda: "TIMEOUT" in slurm("squeue", "-h", "--states=all", "-j", job, "-o", "%T"))
+    wait_for(
+        "SLURM's word",
+        lambda: "TIMEOUT" in slurm("squeue", "-h", "--states=all", "-j", job, "-o", "%T"),
+    )
     step = told.goes_on(network)
-    told.tell("wall time reached in a training", f"tried again with twice the time, on from step {step}", lost)
+    told.tell(
+        "wall time reached in a training",
+        f"tried again with twice the time, on from step {step}",
+        lost,
+    )
 
 
-def _interrupted(told: Story, network: str, run: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+def _interrupted(
+    told: Story, network: str, run: subprocess.Popen[bytes]
+) -> subprocess.Popen[bytes]:
     path = told.training(network)
     process = told.script("05_train", network)
     os.kill(run.pid, signal.SIGINT)
@@ -145,11 +178,17 @@ def _interrupted(told: Story, network: str, run: subprocess.Popen[bytes]) -> sub
     told.idle()
     run = told.folder.start(told.results)
     step = told.goes_on(network)
-    told.tell("Ctrl-C of Snakemake", f"it cancelled its jobs; the same command again, on from step {step}", lost)
+    told.tell(
+        "Ctrl-C of Snakemake",
+        f"it cancelled its jobs; the same command again, on from step {step}",
+        lost,
+    )
     return run
 
 
-def _snakemake_killed(told: Story, network: str, run: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+def _snakemake_killed(
+    told: Story, network: str, run: subprocess.Popen[bytes]
+) -> subprocess.Popen[bytes]:
     path = told.training(network)
     process = told.script("05_train", network)
     kill(run)
@@ -163,17 +202,30 @@ def _snakemake_killed(told: Story, network: str, run: subprocess.Popen[bytes]) -
     told.folder.unlock(told.results)
     run = told.folder.start(told.results)
     step = told.goes_on(network)
-    told.tell("kill -9 of Snakemake", f"scancel, --unlock, the same command again: on from step {step}", lost)
+    told.tell(
+        "kill -9 of Snakemake",
+        f"scancel, --unlock, the same command again: on from step {step}",
+        lost,
+    )
     return run
 
 
 def _memory(told: Story) -> None:
-    jobs = [line.split("|") for line in slurm("squeue", "-h", "--states=all", "-o", "%T|%M|%i|%k").splitlines()]
-    ends = {state: (elapsed, number) for state, elapsed, number, comment in jobs if "dataset_adapt" in comment}
+    jobs = [
+        line.split("|")
+        for line in slurm("squeue", "-h", "--states=all", "-o", "%T|%M|%i|%k").splitlines()
+    ]
+    ends = {
+        state: (elapsed, number)
+        for state, elapsed, number, comment in jobs
+        if "dataset_adapt" in comment
+    }
     assert "COMPLETED" in ends and len(ends) == 2, jobs
     ((elapsed, number),) = (end for state, end in ends.items() if state != "COMPLETED")
     minutes, seconds = map(float, elapsed.split(":"))
-    words = (told.folder.place / f".snakemake/slurm_logs/rule_dataset_adapt/{number}.log").read_text()
+    words = (
+        told.folder.place / f".snakemake/slurm_logs/rule_dataset_adapt/{number}.log"
+    ).read_text()
     assert "memory" in words, words
     told.tell("memory exceeded", "killed by SLURM; tried again with more", 60 * minutes + seconds)
 
@@ -205,7 +257,9 @@ def test_a_second_snakemake_is_told_who_holds_the_lock(story):
 
 def test_jobs_asked_for_what_they_need(story):
     """GPU jobs in their partition, small jobs together, nobody else with a GPU."""
-    seen = slurm("squeue", "-h", "--states=all", "-O", "Partition:9,tres-per-job:19,Comment:99").splitlines()
+    seen = slurm(
+        "squeue", "-h", "--states=all", "-O", "Partition:9,tres-per-job:19,Comment:99"
+    ).splitlines()
     assert len(seen) > 20
     for partition, gpus, comment in (line.split(maxsplit=2) for line in seen):
         uses = re.match(r"rule_(train|adapt|drop|denoise)", comment) is not None

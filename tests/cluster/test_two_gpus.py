@@ -1,4 +1,6 @@
-"""Two GPUs, two Snakemakes writing one file, and a disk that is full: on a small part of the rules."""
+"""Two GPUs, two Snakemakes writing one file, and a disk that is full: on a small part of the
+rules.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ def again(local, tmp_path):
     """A copy of the local results without the networks that are trained from scratch."""
     results = tmp_path / "results"
     shutil.copytree(local, results)
-    for path in [*(results / "models").iterdir(), *(results / "checkpoints").rglob("*.safetensors")]:
+    for path in [
+        *(results / "models").iterdir(),
+        *(results / "checkpoints").rglob("*.safetensors"),
+    ]:
         path.unlink()
     return results
 
@@ -72,7 +77,9 @@ def test_a_job_on_two_gpus_gets_both_and_runs_once(folder: Folder, local, tmp_pa
 
 
 def test_a_duplicate_of_a_running_job_does_no_harm(folder: Folder, local, again, table):
-    """Snakemake is killed, unlocked and started again while its training goes on: both write the same files."""
+    """Snakemake is killed, unlocked and started again while its training goes on: both write the
+    same files.
+    """
     run = folder.start(again, *targets(again, "v1-net"), log="twice.log")
     wait_for("the training", lambda: script(folder.place, "05_train", "v1-net"))
     started = time.time()
@@ -80,12 +87,21 @@ def test_a_duplicate_of_a_running_job_does_no_harm(folder: Folder, local, again,
     run.wait()
     folder.unlock(again)
     second = folder.start(again, *targets(again, "v1-net"), log="twice.log")
-    wait_for("the duplicate", lambda: len(slurm("squeue", "-h", "--states=R", "-o", "%i").split()) == 2)
+    wait_for(
+        "the duplicate", lambda: len(slurm("squeue", "-h", "--states=R", "-o", "%i").split()) == 2
+    )
     lost = time.time() - started
     folder.finish(second, "twice.log")
     wait_for("both jobs' end", lambda: not slurm("squeue", "-h", "-o", "%i").split())
     equal = same(local, again, "v1-net")
-    table.append(Row("a duplicate of a running training", "both wrote the same file, one after the other", lost, equal))
+    table.append(
+        Row(
+            "a duplicate of a running training",
+            "both wrote the same file, one after the other",
+            lost,
+            equal,
+        )
+    )
     assert equal
     assert not list(again.rglob(".tmp-*"))
 
@@ -95,7 +111,11 @@ def small_disk(tmp_path):
     """A file system of half a megabyte."""
     place = tmp_path / "disk"
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", place], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", place],
+        capture_output=True,
+        check=False,
+    )
     if done.returncode != 0:
         pytest.skip("no file system can be mounted here")
     yield place
@@ -110,13 +130,21 @@ def test_a_full_disk(folder: Folder, local, small_disk, table):
     begun = process.create_time()
     assert run.wait(timeout=PATIENCE_S) != 0
     lost = (results / "logs/simulate/train01.log").stat().st_mtime - begun
-    (line,) = [x for x in folder.log("full.log").splitlines() if x.startswith("FAILED: rule simulate, train01: ")]
-    assert "cannot be written" in line and line.endswith(f"(log: {results}/logs/simulate/train01.log)")
+    (line,) = [
+        x
+        for x in folder.log("full.log").splitlines()
+        if x.startswith("FAILED: rule simulate, train01: ")
+    ]
+    assert "cannot be written" in line and line.endswith(
+        f"(log: {results}/logs/simulate/train01.log)"
+    )
     assert not Path(target).exists() and not list(results.rglob(".tmp-*"))
     subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
     folder.finish(folder.start(results, target, "--notemp", log="full.log"), "full.log")
     whole = local / "listmode/train01/events.npy"
     equal = Path(target).read_bytes() == whole.read_bytes()
-    table.append(Row("disk full", "one line told it; after making room the same command again", lost, equal))
+    table.append(
+        Row("disk full", "one line told it; after making room the same command again", lost, equal)
+    )
     assert equal
     assert os.path.ismount(small_disk)

@@ -1,4 +1,6 @@
-"""A lesion put into list mode is the one that a full simulation would have put there, and nothing else changes."""
+"""A lesion put into list mode is the one that a full simulation would have put there, and nothing
+else changes.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import SMALL, all_lors, cylinder, events_mm, painted, positions_mm, scan_of
 
-from tgdpet import lesion, simulate
-from tgdpet.config import Grid, Simulation
-from tgdpet.lesion import Sphere
-from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector
-from tgdpet.scanner import FWHM_PER_SIGMA, Scanner
-from tgdpet.simulate import Background
+from small_scanner import SMALL, all_lors, cylinder, events_mm, painted, positions_mm, scan_of
+from tgdpet.config.sections import Grid, Simulation
+from tgdpet.constants import FWHM_PER_SIGMA
+from tgdpet.listmode.background import Background
+from tgdpet.listmode.events import EVENT
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.scanner.cylinder import Scanner
+from tgdpet.simulation import lesion
+from tgdpet.simulation import monte_carlo as simulate
+from tgdpet.simulation.lesion import Sphere
 
 NOTHING = Background(0.0, [0.0] * 3, [30.0] * 3, 0.0)
 FINE = Scanner(120.0, 120, 12, 4.0, 9, 280.0, 140.0, 0.5, 80.0)
@@ -27,7 +31,9 @@ BQML, PSF_MM = 5e4, 6.0
 
 
 def sphere(**changed: Any) -> Sphere:
-    return Sphere(**{"centre_mm": CENTRE, "diameter_mm": 20.0, "bqml": BQML, "psf_fwhm_mm": PSF_MM, **changed})
+    return Sphere(
+        **{"centre_mm": CENTRE, "diameter_mm": 20.0, "bqml": BQML, "psf_fwhm_mm": PSF_MM, **changed}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +46,9 @@ def monte_carlo() -> np.ndarray:
 
 
 def as_simulated() -> Sphere:
-    """The simulation's own blur: also crystals hit anywhere on their face, emissions anywhere in a voxel."""
+    """The simulation's own blur: also crystals hit anywhere on their face, emissions anywhere in a
+    voxel.
+    """
     width = 2 * math.pi * 120 / 120
     variance = (PSF_MM / FWHM_PER_SIGMA) ** 2 + (width**2 + 4.0**2) / 2 / 24 + 3.0**2 / 12
     return sphere(psf_fwhm_mm=FWHM_PER_SIGMA * math.sqrt(variance))
@@ -49,7 +57,9 @@ def as_simulated() -> Sphere:
 def inserted(what: Sphere, seed: int = 1, scanner: Any = FINE) -> np.ndarray:
     seconds = simulate.effective_time_s(100.0)
     events, mean = lesion.events_of(Projector(scanner, FINE_GRID), WATER, what, seconds, seed)
-    assert abs(len(events) - mean) < 4 * math.sqrt(mean) + 0.003 * mean  # a few fall beyond the last TOF bins
+    assert (
+        abs(len(events) - mean) < 4 * math.sqrt(mean) + 0.003 * mean
+    )  # a few fall beyond the last TOF bins
     return events
 
 
@@ -85,7 +95,9 @@ def test_both_orders_of_the_detectors_occur_with_tof_turned(monte_carlo):
 def test_events_are_in_random_order():
     events = inserted(sphere())
     half = len(events) // 2
-    first, second = (np.sort(e["det0"]).astype(float) for e in (events[:half], events[half : 2 * half]))
+    first, second = (
+        np.sort(e["det0"]).astype(float) for e in (events[:half], events[half : 2 * half])
+    )
     assert np.abs(first - second).mean() < 0.01 * FINE.n_detectors
 
 
@@ -94,7 +106,9 @@ def test_the_lors_are_all_that_pass_near():
     det0, det1 = all_lors(SMALL)
     p, q = positions_mm(SMALL, det0) - centre, positions_mm(SMALL, det1) - centre
     near = np.linalg.norm(np.cross(p, q), axis=1) <= reach * np.linalg.norm(p - q, axis=1)
-    expected = {frozenset(pair) for pair in zip(det0[near].tolist(), det1[near].tolist(), strict=True)}
+    expected = {
+        frozenset(pair) for pair in zip(det0[near].tolist(), det1[near].tolist(), strict=True)
+    }
     found = np.concatenate(list(lesion.lors_near(SMALL, tuple(centre), reach)))
     found = found[SMALL.lor_weights(found[:, 0], found[:, 1]) > 0]
     assert {frozenset(pair) for pair in found.tolist()} == expected
@@ -114,7 +128,9 @@ def test_the_blurred_sphere_keeps_its_activity(psf_mm):
 
 @dataclass(frozen=True)
 class OtherBins:
-    """SMALL with other TOF bins; `half` counts as a table of an even number of bins has it, or there is no TOF."""
+    """SMALL with other TOF bins; `half` counts as a table of an even number of bins has it, or
+    there is no TOF.
+    """
 
     tof_sigma_mm: float = 18.0
     tof_bin_mm: float = 30.0
@@ -131,7 +147,9 @@ class OtherBins:
 
 def test_an_even_number_of_tof_bins():
     device = OtherBins()
-    events = lesion._binned(device, np.repeat([[0, 60]], 40_000, axis=0), np.full(40_000, 22.0), _rng())
+    events = lesion._binned(
+        device, np.repeat([[0, 60]], 40_000, axis=0), np.full(40_000, 22.0), _rng()
+    )
     tof = np.where(events["det0"] == 0, 1, -1) * events["tof"]
     assert set(np.unique(tof)) <= set(range(-7, 8, 2))
     centre = tof * device.tof_step_mm
@@ -140,14 +158,19 @@ def test_an_even_number_of_tof_bins():
 
 
 def test_events_beyond_the_last_tof_bin_are_lost():
-    for device, end_mm in ((OtherBins(), 120.0), (FINE, (FINE.tof_half_bins + 0.5) * FINE.tof_bin_mm)):
+    for device, end_mm in (
+        (OtherBins(), 120.0),
+        (FINE, (FINE.tof_half_bins + 0.5) * FINE.tof_bin_mm),
+    ):
         events = lesion._binned(device, np.zeros((20_000, 2), int), np.full(20_000, end_mm), _rng())
         assert len(events) == pytest.approx(10_000, abs=400)
         assert np.abs(events["tof"]).max() <= device.tof_half_bins
 
 
 def test_without_tof_every_event_is_in_the_one_bin():
-    events = lesion._binned(OtherBins(0.0, 100.0, 100.0, 0), np.zeros((100, 2), int), np.full(100, 200.0), _rng())
+    events = lesion._binned(
+        OtherBins(0.0, 100.0, 100.0, 0), np.zeros((100, 2), int), np.full(100, 200.0), _rng()
+    )
     assert len(events) == 100 and not events["tof"].any()
 
 

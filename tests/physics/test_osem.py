@@ -1,4 +1,6 @@
-"""OSEM gives activity concentration in Bq/mL: whatever the scan time, once attenuation and background are corrected."""
+"""OSEM gives activity concentration in Bq/mL: whatever the scan time, once attenuation and
+background are corrected.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +9,21 @@ from functools import cache
 
 import numpy as np
 import pytest
-from small import all_lors, axes_mm, cylinder, painted, scan_of
 
-from tgdpet import corrections, osem, simulate
-from tgdpet import sensitivity as sensitivities
-from tgdpet.config import Grid, Protocol, Simulation
-from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector
-from tgdpet.scanner import Scanner
-from tgdpet.simulate import Background
+from small_scanner import all_lors, axes_mm, cylinder, painted, scan_of
+from tgdpet.config.sections import Grid, ReconProtocol, Simulation
+from tgdpet.listmode.background import Background
+from tgdpet.listmode.events import EVENT
+from tgdpet.recon import additive_term, osem
+from tgdpet.recon import sensitivity as sensitivities
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.scanner.cylinder import Scanner
+from tgdpet.simulation import monte_carlo
 
 SCANNER = Scanner(200.0, 160, 12, 8.0, 11, 280.0, 140.0, 0.5, 150.0)
 GRID = Grid([30, 30, 12], [8.0, 8.0, 8.0])
 MU = (0.096 * cylinder(GRID, 90.0)).astype(np.float32)
-PROTOCOL = Protocol([8.0] * 3, 3, 4)
+PROTOCOL = ReconProtocol([8.0] * 3, 3, 4)
 LEVEL_BQML = 1000.0
 PROJECTOR = Projector(SCANNER, GRID)
 MIDDLE = slice(3, 9)
@@ -36,12 +39,20 @@ class Study:
 
 
 @cache
-def cylinder_study(level_bqml: float = LEVEL_BQML, scan_s: float = 60.0, background: bool = True) -> Study:
+def cylinder_study(
+    level_bqml: float = LEVEL_BQML, scan_s: float = 60.0, background: bool = True
+) -> Study:
     shares = (0.3, 0.2) if background else (0.0, 0.0)
-    settings = Simulation(scan_s=scan_s, psf_fwhm_mm=5.0, scatter_fraction=shares[0], randoms_fraction=shares[1])
+    settings = Simulation(
+        scan_s=scan_s, psf_fwhm_mm=5.0, scatter_fraction=shares[0], randoms_fraction=shares[1]
+    )
     scan = scan_of(level_bqml * cylinder(GRID, 90.0), MU, GRID, SCANNER, settings)
-    noise = simulate.background(scan, 1)
-    return Study(np.concatenate(list(simulate.simulate(scan, noise, 2, slices=8))), noise, scan.effective_s)
+    noise = monte_carlo.background(scan, 1)
+    return Study(
+        np.concatenate(list(monte_carlo.simulate(scan, noise, 2, slices=8))),
+        noise,
+        scan.effective_s,
+    )
 
 
 @cache
@@ -49,17 +60,28 @@ def sensitivity(attenuated: bool = True) -> np.ndarray:
     return sensitivities.sensitivity(PROJECTOR, MU if attenuated else 0 * MU)
 
 
-def image_of(study: Study, additive: np.ndarray | None = None, attenuated: bool = True) -> np.ndarray:
+def image_of(
+    study: Study, additive: np.ndarray | None = None, attenuated: bool = True
+) -> np.ndarray:
     if additive is None:
-        additive = corrections.additive(PROJECTOR, study.events, MU if attenuated else 0 * MU, study.noise)
-    return osem.reconstruct(PROJECTOR, study.events, additive, sensitivity(attenuated), study.effective_s, PROTOCOL)
+        additive = additive_term.additive(
+            PROJECTOR, study.events, MU if attenuated else 0 * MU, study.noise
+        )
+    return osem.reconstruct(
+        PROJECTOR, study.events, additive, sensitivity(attenuated), study.effective_s, PROTOCOL
+    )
 
 
 def ring_means(image: np.ndarray, edges: tuple[float, ...] = (0, 25, 45, 60, 75)) -> np.ndarray:
     """Mean in the middle slices within rings about the axis, mm."""
     x, y, _ = axes_mm(GRID)
     r = np.hypot(x, y)[:, :, 0]
-    return np.array([image[(r >= a) & (r < b), MIDDLE].mean() for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    return np.array(
+        [
+            image[(r >= a) & (r < b), MIDDLE].mean()
+            for a, b in zip(edges[:-1], edges[1:], strict=True)
+        ]
+    )
 
 
 def test_a_warm_cylinder_has_its_activity_everywhere():
@@ -77,10 +99,17 @@ def test_a_warm_cylinder_has_its_activity_everywhere():
 
 
 def test_noiseless_data_converge_to_the_truth():
-    """LORs and TOF bins hold their expected events, what rounding leaves over being carried to the next bin."""
-    scanner, grid = Scanner(120.0, 46, 6, 8.0, 5, 280.0, 280.0, 0.5, 80.0), Grid([20, 20, 8], [8.0, 8.0, 6.0])
+    """LORs and TOF bins hold their expected events, what rounding leaves over being carried to the
+    next bin.
+    """
+    scanner, grid = (
+        Scanner(120.0, 46, 6, 8.0, 5, 280.0, 280.0, 0.5, 80.0),
+        Grid([20, 20, 8], [8.0, 8.0, 6.0]),
+    )
     projector, mu = Projector(scanner, grid), (0.096 * cylinder(grid, 65.0)).astype(np.float32)
-    truth = (1000 * cylinder(grid, 65.0) + 2000 * painted(grid, (25.0, 10.0, 0.0), (18.0, 18.0, 14.0))).astype(float)
+    truth = (
+        1000 * cylinder(grid, 65.0) + 2000 * painted(grid, (25.0, 10.0, 0.0), (18.0, 18.0, 14.0))
+    ).astype(float)
     det0, det1 = all_lors(scanner)
     bins = np.arange(-scanner.tof_half_bins, scanner.tof_half_bins + 1, dtype=np.int32)
     every = np.zeros(len(det0) * len(bins), EVENT)
@@ -90,7 +119,7 @@ def test_noiseless_data_converge_to_the_truth():
         np.tile(bins, len(det0)),
     )
     noise = Background(2e4, [5.0, 0.0, 0.0], [45.0, 40.0, 25.0], 0.01)
-    additive = corrections.additive(projector, every, mu, noise)
+    additive = additive_term.additive(projector, every, mu, noise)
     line = projector.forward(truth, every["det0"], every["det1"], every["tof"]) + additive
     survive = np.exp(-projector.forward(mu / 10, every["det0"], every["det1"]))
     rate = line * 1e-3 * survive * scanner.lor_weights(every["det0"], every["det1"])
@@ -98,7 +127,12 @@ def test_noiseless_data_converge_to_the_truth():
     counts = np.diff(np.floor(np.cumsum(rate * seconds)), prepend=0).astype(int)
     events, background = np.repeat(every, counts), np.repeat(additive, counts)
     image = osem.reconstruct(
-        projector, events, background, sensitivities.sensitivity(projector, mu), seconds, Protocol([0.0] * 3, 60, 1)
+        projector,
+        events,
+        background,
+        sensitivities.sensitivity(projector, mu),
+        seconds,
+        ReconProtocol([0.0] * 3, 60, 1),
     )
     assert (additive * rate / line).sum() > 0.2 * rate.sum(), "a background worth correcting"
     x, y, z = axes_mm(grid)
@@ -106,7 +140,9 @@ def test_noiseless_data_converge_to_the_truth():
     uniform = np.broadcast_to((np.hypot(x, y) < 50) & ~hot, image.shape)
     assert image[uniform].mean() == pytest.approx(1000, rel=0.01)
     for part in (x < 0, x >= 0, y < 0, y >= 0, z < 0, z >= 0):
-        assert image[uniform & np.broadcast_to(part, image.shape)].mean() == pytest.approx(1000, rel=0.01)
+        assert image[uniform & np.broadcast_to(part, image.shape)].mean() == pytest.approx(
+            1000, rel=0.01
+        )
     inside = np.broadcast_to(np.hypot(x - 25, y - 10) < 9, image.shape)[:, :, 3:5]
     assert image[:, :, 3:5][inside].mean() == pytest.approx(3000, rel=0.03)
 
@@ -117,12 +153,23 @@ def test_every_correction_is_needed():
     no_attenuation = ring_means(image_of(study, attenuated=False))
     assert no_attenuation[0] < 0.5 * right[0], "attenuation"
     assert no_attenuation[0] < 0.8 * no_attenuation[-1], "without it the middle is cold"
-    assert ring_means(image_of(study, np.zeros(len(study.events), np.float32)))[0] > 1.3 * right[0], "background"
+    assert (
+        ring_means(image_of(study, np.zeros(len(study.events), np.float32)))[0] > 1.3 * right[0]
+    ), "background"
     for wrong in (
-        Background(0.0, study.noise.scatter_centre_mm, study.noise.scatter_sigma_mm, study.noise.randoms_per_s),
-        Background(study.noise.scatter_bq, study.noise.scatter_centre_mm, study.noise.scatter_sigma_mm, 0.0),
+        Background(
+            0.0,
+            study.noise.scatter_centre_mm,
+            study.noise.scatter_sigma_mm,
+            study.noise.randoms_per_s,
+        ),
+        Background(
+            study.noise.scatter_bq, study.noise.scatter_centre_mm, study.noise.scatter_sigma_mm, 0.0
+        ),
     ):
-        assert ring_means(image_of(Study(study.events, wrong, study.effective_s)))[0] > 1.06 * right[0]
+        assert (
+            ring_means(image_of(Study(study.events, wrong, study.effective_s)))[0] > 1.06 * right[0]
+        )
 
 
 def test_the_image_scales_with_activity_and_not_with_scan_time():
@@ -139,7 +186,7 @@ def test_a_hot_point_comes_back_where_it_was():
     settings = Simulation(scan_s=10.0, psf_fwhm_mm=3.0, scatter_fraction=0.0, randoms_fraction=0.0)
     scan = scan_of(concentration, MU, GRID, SCANNER, settings)
     noise = Background(0.0, [0.0] * 3, [30.0] * 3, 0.0)
-    events = np.concatenate(list(simulate.simulate(scan, noise, 3, slices=2)))
+    events = np.concatenate(list(monte_carlo.simulate(scan, noise, 3, slices=2)))
     image = image_of(Study(events, noise, scan.effective_s))
     assert np.unravel_index(image.argmax(), image.shape) == (21, 10, 5)
     whole = image[18:25, 7:14, 2:9]
@@ -153,9 +200,16 @@ def test_few_iterations_have_not_converged_and_more_sharpen():
 
     def edge(iterations: int) -> float:
         image = osem.reconstruct(
-            PROJECTOR, study.events, additive, sensitivity(), study.effective_s, Protocol([8.0] * 3, iterations, 2)
+            PROJECTOR,
+            study.events,
+            additive,
+            sensitivity(),
+            study.effective_s,
+            ReconProtocol([8.0] * 3, iterations, 2),
         )
-        return float(image[3, 13:17, MIDDLE].mean() / image[13:17, 13:17, MIDDLE].mean())  # 4 mm outside the edge
+        return float(
+            image[3, 13:17, MIDDLE].mean() / image[13:17, 13:17, MIDDLE].mean()
+        )  # 4 mm outside the edge
 
     assert edge(4) < 0.9 * edge(1)
 
@@ -167,7 +221,9 @@ def test_the_post_filter_is_a_gaussian_of_its_width():
     for axis, fwhm in enumerate((12.0, 9.0, 6.0)):
         profile = smooth.sum(axis=tuple(a for a in range(3) if a != axis))
         at = (np.arange(41) - 20) * 2.0
-        assert 2.3548 * np.sqrt((profile * at**2).sum() / profile.sum()) == pytest.approx(fwhm, rel=0.03)
+        assert 2.3548 * np.sqrt((profile * at**2).sum() / profile.sum()) == pytest.approx(
+            fwhm, rel=0.03
+        )
     assert smooth.sum() == pytest.approx(1, abs=1e-4)
 
 
@@ -175,7 +231,9 @@ def test_blur_is_its_own_adjoint_and_none_at_width_zero():
     rng = np.random.default_rng(0)
     x, y = rng.random((2, 12, 14, 10))
     args = ([9.0, 12.0, 7.0], [4.0, 4.0, 5.0])
-    assert np.vdot(osem.blur(x, *args), y) == pytest.approx(np.vdot(x, osem.blur(y, *args)), rel=1e-12)
+    assert np.vdot(osem.blur(x, *args), y) == pytest.approx(
+        np.vdot(x, osem.blur(y, *args)), rel=1e-12
+    )
     assert np.array_equal(osem.blur(x, [0.0] * 3, [4.0] * 3), x)
 
 
@@ -183,7 +241,9 @@ def test_the_same_image_for_any_number_of_threads():
     study = cylinder_study(scan_s=8.0, background=False)
     events, additive = study.events[:20_001], np.zeros(20_001, np.float32)
     images = [
-        osem.reconstruct(Projector(SCANNER, GRID, threads), events, additive, sensitivity(), 1.0, PROTOCOL)
+        osem.reconstruct(
+            Projector(SCANNER, GRID, threads), events, additive, sensitivity(), 1.0, PROTOCOL
+        )
         for threads in (1, 2)
     ]
     assert np.array_equal(*images)
@@ -191,9 +251,13 @@ def test_the_same_image_for_any_number_of_threads():
 
 def test_too_few_events_are_refused():
     with pytest.raises(ValueError, match="3 events cannot be split into 4 subsets"):
-        osem.reconstruct(PROJECTOR, np.zeros(3, EVENT), np.zeros(3, np.float32), sensitivity(), 1.0, PROTOCOL)
+        osem.reconstruct(
+            PROJECTOR, np.zeros(3, EVENT), np.zeros(3, np.float32), sensitivity(), 1.0, PROTOCOL
+        )
 
 
 def test_valid_slices_are_those_seen_well_enough():
-    sensitivity = np.ones((9, 9, 10), np.float32) * np.array([0, 0.1, 0.2, 0.3, 1, 1, 0.5, 0.26, 0.24, 0.0], np.float32)
+    sensitivity = np.ones((9, 9, 10), np.float32) * np.array(
+        [0, 0.1, 0.2, 0.3, 1, 1, 0.5, 0.26, 0.24, 0.0], np.float32
+    )
     assert osem.valid_slices(sensitivity) == (3, 7)

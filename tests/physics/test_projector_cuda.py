@@ -1,4 +1,6 @@
-"""The CUDA kernels agree with the CPU's in numba's simulator, and compile to PTX where NVVM is installed."""
+"""The CUDA kernels agree with the CPU's in numba's simulator, and compile to PTX where NVVM is
+installed.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +14,23 @@ import numpy as np
 import pytest
 from numba import cuda, float32, float64, from_dtype, int32, int64, types, uint32
 
-from tgdpet import projector_cuda
-from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector, on_device
-from tgdpet.projector_cuda import CudaProjector
+from tgdpet.listmode.events import EVENT
+from tgdpet.recon import projector_cuda
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.recon.projector_cuda import CudaProjector
+from tgdpet.recon.projectors import on_device
 
 HERE = Path(__file__).resolve().parent
-PATHS = os.pathsep.join([str(HERE), str(HERE.parents[1] / "scripts")])
+PATHS = os.pathsep.join([str(HERE.parent / "helpers"), str(HERE.parents[1] / "scripts")])
 
 AGREE = """
 import warnings
 import numpy as np
 import pytest
-from small import LONG, LONG_GRID, SMALL, SMALL_GRID, some_lors
-from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector
-from tgdpet.projector_cuda import CudaProjector
+from small_scanner import LONG, LONG_GRID, SMALL, SMALL_GRID, some_lors
+from tgdpet.listmode.events import EVENT
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.recon.projector_cuda import CudaProjector
 
 warnings.simplefilter("error")
 rng = np.random.default_rng(0)
@@ -60,7 +63,9 @@ print("agree")
 
 def test_kernels_agree_with_the_cpu_in_the_simulator():
     env = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": PATHS}
-    done = subprocess.run([sys.executable, "-c", AGREE], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", AGREE], env=env, capture_output=True, text=True, check=False
+    )
     assert done.stdout.strip() == "agree", done.stderr
 
 
@@ -87,17 +92,21 @@ def test_kernels_compile_to_ptx_without_a_gpu(name, monkeypatch):
     # numba compiles device functions for the GPU at hand: let it think of one
     device = SimpleNamespace(compute_capability=(8, 0))
     monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: device)
-    ptx, _ = cuda.compile_ptx(getattr(projector_cuda, name).py_func, SIGNATURES[name], cc=(8, 0), fastmath=True)
+    ptx, _ = cuda.compile_ptx(
+        getattr(projector_cuda, name).py_func, SIGNATURES[name], cc=(8, 0), fastmath=True
+    )
     entries = [line for line in ptx.splitlines() if ".entry" in line]
     assert len(entries) == 1 and name in entries[0]
-    assert ("red." in ptx or "atom." in ptx) == (name != "forward")  # back projections add atomically
+    assert ("red." in ptx or "atom." in ptx) == (
+        name != "forward"
+    )  # back projections add atomically
     assert ".local" not in ptx  # nothing spills to slow memory
 
 
 def test_without_a_gpu_the_cuda_projector_says_so():
     if cuda.is_available():
         pytest.skip("a GPU is at hand")
-    from small import SMALL, SMALL_GRID
+    from small_scanner import SMALL, SMALL_GRID
 
     with pytest.raises(ValueError, match="expected a CUDA GPU and its driver, found none"):
         on_device("cuda", SMALL, SMALL_GRID)
@@ -108,10 +117,19 @@ def test_without_a_gpu_the_cuda_projector_says_so():
 def test_on_a_gpu_the_pair_is_adjoint():
     if not cuda.is_available():
         pytest.skip("no GPU")
-    from small import SMALL, SMALL_GRID, some_lors
+    from small_scanner import SMALL, SMALL_GRID, some_lors
 
-    rng, projector, (det0, det1) = np.random.default_rng(1), CudaProjector(SMALL, SMALL_GRID), some_lors(SMALL, 5000)
+    rng, projector, (det0, det1) = (
+        np.random.default_rng(1),
+        CudaProjector(SMALL, SMALL_GRID),
+        some_lors(SMALL, 5000),
+    )
     x = rng.random(SMALL_GRID.shape, dtype=np.float32)
-    y, tof = rng.random(len(det0), dtype=np.float32), rng.integers(-3, 4, len(det0)).astype(np.int32)
+    y, tof = (
+        rng.random(len(det0), dtype=np.float32),
+        rng.integers(-3, 4, len(det0)).astype(np.int32),
+    )
     left = np.vdot(projector.forward(x, det0, det1, tof).astype(float), y)
-    np.testing.assert_allclose(np.vdot(projector.back(y, det0, det1, tof).astype(float), x), left, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.vdot(projector.back(y, det0, det1, tof).astype(float), x), left, rtol=1e-5
+    )

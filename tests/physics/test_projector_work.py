@@ -1,4 +1,6 @@
-"""How the projector does its work changes no result: threads, order of events, places at the border."""
+"""How the projector does its work changes no result: threads, order of events, places at the
+border.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from small import (
+
+from small_scanner import (
     LONG,
     LONG_GRID,
     SMALL,
@@ -17,11 +20,10 @@ from small import (
     events_of,
     some_lors,
 )
-
-from tgdpet import projector
-from tgdpet.config import Grid
-from tgdpet.joseph import BLOCK, _scratch, line_of, place
-from tgdpet.projector import EVENTS_PER_PART, Projector, locality_order
+from tgdpet.config.sections import Grid
+from tgdpet.recon import projector_cpu as projector
+from tgdpet.recon.joseph import BLOCK, _scratch, line_of, place
+from tgdpet.recon.projector_cpu import EVENTS_PER_PART, Projector, locality_order
 
 CASES = [(SMALL, SMALL_GRID), (LONG, LONG_GRID)]
 
@@ -32,7 +34,10 @@ def test_the_number_of_threads_changes_no_bit(threads, many_events, monkeypatch)
     monkeypatch.setattr(projector, "MANY_EVENTS", many_events)
     rng, n = np.random.default_rng(6), 3 * EVENTS_PER_PART + 1
     det0, det1, tof = any_lors(SMALL, n, rng)
-    image, values = rng.random(SMALL_GRID.shape).astype(np.float32), rng.random(n).astype(np.float32)
+    image, values = (
+        rng.random(SMALL_GRID.shape).astype(np.float32),
+        rng.random(n).astype(np.float32),
+    )
     one, many = Projector(SMALL, SMALL_GRID), Projector(SMALL, SMALL_GRID, threads)
     assert np.array_equal(one.forward(image, det0, det1, tof), many.forward(image, det0, det1, tof))
     assert np.array_equal(one.back(values, det0, det1, tof), many.back(values, det0, det1, tof))
@@ -72,7 +77,10 @@ def test_locality_order_brings_events_of_one_place_together(use_tof):
 def test_locality_order_changes_results_by_rounding_only_and_keeps_ties():
     rng = np.random.default_rng(8)
     events = events_of(*any_lors(SMALL, 20_000, rng))
-    image, additive = rng.random(SMALL_GRID.shape).astype(np.float32), rng.uniform(1, 2, 20_000).astype(np.float32)
+    image, additive = (
+        rng.random(SMALL_GRID.shape).astype(np.float32),
+        rng.uniform(1, 2, 20_000).astype(np.float32),
+    )
     order, pair = locality_order(events, SMALL, SMALL_GRID), Projector(SMALL, SMALL_GRID)
     plain, ordered = (
         pair.em_back(image, events, additive),
@@ -104,7 +112,9 @@ def test_lines_along_an_axis_meet_only_what_lies_on_them(axis):
     extent = np.array(grid.shape) * grid.voxel_mm
     ends = np.zeros((8, 3), np.float32)
     ends[0::2, axis], ends[1::2, axis] = -100, 100
-    for line, (u, v) in enumerate([(0.0, 0.0), (0.7, 0.0), (0.0, -0.7), (-0.7, 0.7)]):  # shares of the extent
+    for line, (u, v) in enumerate(
+        [(0.0, 0.0), (0.7, 0.0), (0.0, -0.7), (-0.7, 0.7)]
+    ):  # shares of the extent
         ends[2 * line : 2 * line + 2, across] = np.array([u, v]) * extent[across]
     pair = Projector(Points(ends), grid)
     det0, det1 = np.arange(0, 8, 2), np.arange(1, 8, 2)
@@ -121,7 +131,8 @@ def test_scratch_arrays_have_room_for_whole_blocks(most):
 
 
 def test_crossings_stay_within_the_padded_image():
-    # lines that leave through the far edge of the border exactly at a plane, and a little before and behind it
+    # lines that leave through the far edge of the border exactly at a plane, and a little before
+    # and behind it
     rng, n, half_mm = np.random.default_rng(10), 31, 15.5
     shape, voxel = (n + 2, n + 2, n + 2), np.ones(3)
     size = np.prod(shape)
@@ -160,5 +171,7 @@ def test_fewer_events_than_parts_are_enough():
 
 
 def test_an_image_of_another_grid_is_refused():
-    with pytest.raises(ValueError, match=r"expected an image of shape \(24, 22, 10\), got \(22, 24, 10\)"):
+    with pytest.raises(
+        ValueError, match=r"expected an image of shape \(24, 22, 10\), got \(22, 24, 10\)"
+    ):
         Projector(SMALL, SMALL_GRID).forward(np.zeros((22, 24, 10)), np.array([0]), np.array([23]))

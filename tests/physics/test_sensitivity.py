@@ -1,4 +1,6 @@
-"""LORs, geometric weights, sensitivity and the additive term against counting and integrating one by one."""
+"""LORs, geometric weights, sensitivity and the additive term against counting and integrating one
+by one.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,14 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pytest
 from scipy.special import erf
-from small import LONG, LONG_GRID, SMALL, all_lors, cylinder, positions_mm, some_lors
 
-from tgdpet import corrections, sensitivity
-from tgdpet.config import Grid
-from tgdpet.listmode import EVENT
-from tgdpet.projector import Projector
-from tgdpet.scanner import Scanner
-from tgdpet.simulate import Background
+from small_scanner import LONG, LONG_GRID, SMALL, all_lors, cylinder, positions_mm, some_lors
+from tgdpet.config.sections import Grid
+from tgdpet.listmode.background import Background
+from tgdpet.listmode.events import EVENT
+from tgdpet.recon import additive_term, sensitivity
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.scanner.cylinder import Scanner
 
 GRID = Grid([20, 20, 8], [7.0, 7.0, 6.0])
 FINE = Scanner(120.0, 120, 6, 8.0, 4, 280.0, 140.0, 0.5, 80.0)
@@ -23,7 +25,9 @@ NOISE = Background(3000.0, [12.0, -8.0, 4.0], [50.0, 40.0, 30.0], 2e-4)
 
 
 def weights_by_hand(scanner: Scanner, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
-    """efficiency^2 A^2 cos cos / (2 pi D^2): each photon's chance from solid angles, normals towards the axis."""
+    """efficiency^2 A^2 cos cos / (2 pi D^2): each photon's chance from solid angles, normals
+    towards the axis.
+    """
     p, q = positions_mm(scanner, det0), positions_mm(scanner, det1)
     d = np.linalg.norm(q - p, axis=1)
     u = (q - p) / d[:, None]
@@ -38,12 +42,16 @@ def test_n_lors_is_what_one_counts(crystals, max_difference):
     scanner = Scanner(120.0, crystals, 6, 8.0, max_difference, 280.0, 140.0, 0.5, 80.0)
     det0, det1 = all_lors(scanner)
     assert scanner.n_lors == len(det0)
-    assert scanner.n_ring_pairs * crystals * (crystals - 2 * scanner.min_crystal_difference + 1) == 2 * len(det0)
+    assert scanner.n_ring_pairs * crystals * (
+        crystals - 2 * scanner.min_crystal_difference + 1
+    ) == 2 * len(det0)
 
 
 def test_geometric_weights_follow_from_solid_angles():
     det0, det1 = all_lors(SMALL)
-    np.testing.assert_allclose(SMALL.lor_weights(det0, det1), weights_by_hand(SMALL, det0, det1), rtol=1e-5)
+    np.testing.assert_allclose(
+        SMALL.lor_weights(det0, det1), weights_by_hand(SMALL, det0, det1), rtol=1e-5
+    )
     assert np.array_equal(SMALL.lor_weights(det0, det1), SMALL.lor_weights(det1, det0))
 
 
@@ -52,7 +60,9 @@ def test_weights_are_zero_but_on_accepted_lors():
     det0, det1 = (a.ravel() for a in np.meshgrid(every, every, indexing="ij"))
     weight = SMALL.lor_weights(det0, det1)
     assert (weight > 0).sum() == 2 * SMALL.n_lors
-    assert weight.sum() == pytest.approx(2 * weights_by_hand(SMALL, *all_lors(SMALL)).sum(), rel=1e-6)
+    assert weight.sum() == pytest.approx(
+        2 * weights_by_hand(SMALL, *all_lors(SMALL)).sum(), rel=1e-6
+    )
 
 
 def brute_force(grid: Grid, scanner: Scanner, mu_per_cm: np.ndarray) -> np.ndarray:
@@ -73,10 +83,17 @@ class Ringless(Scanner):
         return None
 
 
-CASES = [(FINE, GRID), (FINE, BEYOND), (FINE, Grid([20, 22, 3], [7.0, 6.0, 6.0])), (LONG, LONG_GRID)]
+CASES = [
+    (FINE, GRID),
+    (FINE, BEYOND),
+    (FINE, Grid([20, 22, 3], [7.0, 6.0, 6.0])),
+    (LONG, LONG_GRID),
+]
 
 
-@pytest.mark.parametrize(("scanner", "grid"), CASES)  # rings beyond the image and not; LORs along all three axes
+@pytest.mark.parametrize(
+    ("scanner", "grid"), CASES
+)  # rings beyond the image and not; LORs along all three axes
 @pytest.mark.parametrize("mu_per_cm", [0.0, 0.12])
 def test_sensitivity_is_the_sum_over_all_lors(scanner, grid, mu_per_cm):
     mu = (mu_per_cm * cylinder(grid, 55.0)).astype(np.float32)
@@ -102,7 +119,9 @@ def test_pairs_are_numbered_without_gaps():
     n = 3000
     det0, det1 = sensitivity._pair(np.arange(n * (n - 1) // 2))
     assert (det0 > det1).all() and det0.max() == n - 1 and det1.min() == 0
-    assert np.array_equal(np.sort(det0 * n + det1), np.sort(np.ravel_multi_index(np.tril_indices(n, -1), (n, n))))
+    assert np.array_equal(
+        np.sort(det0 * n + det1), np.sort(np.ravel_multi_index(np.tril_indices(n, -1), (n, n)))
+    )
     for number in (0, 2 * 10**9, 7 * 10**10):
         i, j = (int(v[0]) for v in sensitivity._pair(np.array([number])))
         assert i * (i - 1) // 2 + j == number and 0 <= j < i
@@ -115,13 +134,19 @@ def test_detectors_of_one_column_cannot_be_in_coincidence():
             return np.ones(np.broadcast(det0, det1).shape)
 
     projector = Projector(Odd(**asdict(SMALL)), GRID)
-    with pytest.raises(ValueError, match="detectors of one column along the axis are in coincidence"):
+    with pytest.raises(
+        ValueError, match="detectors of one column along the axis are in coincidence"
+    ):
         sensitivity.sensitivity(projector, np.zeros(GRID.shape, np.float32))
 
 
 def test_the_cache_knows_geometry_and_attenuation(tmp_path, monkeypatch):
     mu = (0.12 * cylinder(GRID, 55.0)).astype(np.float32)
-    other = {"scanner": replace(SMALL, efficiency=0.4), "grid": replace(GRID, voxel_mm=[7.0, 7.0, 5.0]), "mu": mu * 2}
+    other = {
+        "scanner": replace(SMALL, efficiency=0.4),
+        "grid": replace(GRID, voxel_mm=[7.0, 7.0, 5.0]),
+        "mu": mu * 2,
+    }
 
     def image(scanner: Scanner = SMALL, grid: Grid = GRID, mu: np.ndarray = mu) -> np.ndarray:
         return sensitivity.cached(Projector(scanner, grid), mu, tmp_path)
@@ -130,7 +155,9 @@ def test_the_cache_knows_geometry_and_attenuation(tmp_path, monkeypatch):
     for change, value in other.items():
         assert not np.array_equal(image(**{change: value}), first)
     assert len(list(tmp_path.iterdir())) == 4
-    (tmp_path / f"sensitivity-{sensitivity.key(Projector(SMALL, GRID), mu * 2)}.npy").write_bytes(b"damaged")
+    (tmp_path / f"sensitivity-{sensitivity.key(Projector(SMALL, GRID), mu * 2)}.npy").write_bytes(
+        b"damaged"
+    )
     assert image(mu=mu * 2).mean() < first.mean()
     monkeypatch.setattr(sensitivity, "sensitivity", lambda *args: pytest.fail("computed again"))
     assert np.array_equal(image(), first)
@@ -144,7 +171,9 @@ def test_central_sensitivity_is_the_solid_angle_of_the_detectors():
     z = np.linspace(-4, 4, 801)
     half = scanner.axial_mm / 2 - np.abs(z)
     both_hit = np.average(half / np.hypot(half, scanner.radius_mm), weights=4 - np.abs(z))
-    assert at == pytest.approx(scanner.efficiency**2 * both_hit * 0.256, rel=0.03)  # 0.256 mL a voxel
+    assert at == pytest.approx(
+        scanner.efficiency**2 * both_hit * 0.256, rel=0.03
+    )  # 0.256 mL a voxel
 
 
 def test_the_cache_knows_every_efficiency():
@@ -153,7 +182,9 @@ def test_the_cache_knows_every_efficiency():
         gain: np.ndarray
 
     def key(gain: np.ndarray) -> str:
-        return sensitivity.key(Projector(Table(**asdict(SMALL), gain=gain), GRID), np.zeros(GRID.shape, np.float32))
+        return sensitivity.key(
+            Projector(Table(**asdict(SMALL), gain=gain), GRID), np.zeros(GRID.shape, np.float32)
+        )
 
     gain, other = np.ones(10_000), np.ones(10_000)
     other[1234] = 0.5
@@ -163,7 +194,9 @@ def test_the_cache_knows_every_efficiency():
 def test_sensitivity_tells_its_progress():
     for scanner in (SMALL, Ringless(**asdict(SMALL))):
         seen: list[int] = []
-        sensitivity.sensitivity(Projector(scanner, GRID), np.zeros(GRID.shape, np.float32), seen.append)
+        sensitivity.sensitivity(
+            Projector(scanner, GRID), np.zeros(GRID.shape, np.float32), seen.append
+        )
         assert sum(seen) == sensitivity.work(scanner)
 
 
@@ -176,13 +209,17 @@ def some_events(n: int) -> np.ndarray:
 
 
 def scatter_by_hand(scanner: Scanner, noise: Background, event: np.void) -> float:
-    """Line integral of the Gaussian source, weighted with the chance that TOF puts an emission in the bin."""
+    """Line integral of the Gaussian source, weighted with the chance that TOF puts an emission in
+    the bin.
+    """
     p, q = (positions_mm(scanner, np.array([event[k]]))[0] for k in ("det0", "det1"))
     u = (q - p) / np.linalg.norm(q - p)
     along = np.linspace(-400, 400, 8001)
     points = (p + q) / 2 + along[:, None] * u - np.array(noise.scatter_centre_mm)
     sigma = np.array(noise.scatter_sigma_mm)
-    density = np.exp(-0.5 * ((points / sigma) ** 2).sum(axis=1)) / ((2 * np.pi) ** 1.5 * sigma.prod())
+    density = np.exp(-0.5 * ((points / sigma) ** 2).sum(axis=1)) / (
+        (2 * np.pi) ** 1.5 * sigma.prod()
+    )
     half, scale = scanner.tof_bin_mm / 2, math.sqrt(2) * scanner.tof_sigma_mm
     distance = along - event["tof"] * scanner.tof_bin_mm
     chance = 0.5 * (erf((distance + half) / scale) - erf((distance - half) / scale))
@@ -194,7 +231,9 @@ def test_scatter_density_is_the_line_integral_within_the_tof_bin():
     source = np.array([NOISE.scatter_bq, *NOISE.scatter_centre_mm, *NOISE.scatter_sigma_mm])
     at = SMALL.detector_mm().astype(np.float64)
     tof_mm = np.array([SMALL.tof_sigma_mm, SMALL.tof_bin_mm, SMALL.tof_bin_mm])
-    ours = corrections.scatter_density(at, events["det0"], events["det1"], events["tof"], source, tof_mm)
+    ours = additive_term.scatter_density(
+        at, events["det0"], events["det1"], events["tof"], source, tof_mm
+    )
     by_hand = [scatter_by_hand(SMALL, NOISE, e) for e in events]
     np.testing.assert_allclose(ours, by_hand, rtol=1e-3, atol=1e-6 * max(by_hand))
 
@@ -204,18 +243,23 @@ def test_additive_is_background_over_attenuation_and_weight(threads):
     events = some_events(40)
     mu = (0.096 * cylinder(GRID, 55.0)).astype(np.float32)
     projector = Projector(SMALL, GRID, threads)
-    ours = corrections.additive(projector, events, mu, NOISE)
+    ours = additive_term.additive(projector, events, mu, NOISE)
     survive = np.exp(-projector.forward(mu / 10, events["det0"], events["det1"]))
     randoms = NOISE.randoms_per_s / weights_by_hand(SMALL, events["det0"], events["det1"])
     scatter = np.array([scatter_by_hand(SMALL, NOISE, e) for e in events])
-    np.testing.assert_allclose(ours, 1e3 * (randoms + scatter) / survive, rtol=2e-3)  # 1e3: per mm3 to per mL
+    np.testing.assert_allclose(
+        ours, 1e3 * (randoms + scatter) / survive, rtol=2e-3
+    )  # 1e3: per mm3 to per mL
 
 
 def test_a_given_background_replaces_the_model():
     events = some_events(40)
     mu = (0.096 * cylinder(GRID, 55.0)).astype(np.float32)
-    projector, given = Projector(SMALL, GRID), np.random.default_rng(1).random(40).astype(np.float32)
-    ours = corrections.additive(projector, events, mu, NOISE, given)
+    projector, given = (
+        Projector(SMALL, GRID),
+        np.random.default_rng(1).random(40).astype(np.float32),
+    )
+    ours = additive_term.additive(projector, events, mu, NOISE, given)
     survive = np.exp(-projector.forward(mu / 10, events["det0"], events["det1"]))
     weight = weights_by_hand(SMALL, events["det0"], events["det1"])
     np.testing.assert_allclose(ours, 1e3 * given / weight / survive, rtol=1e-4)
@@ -229,9 +273,11 @@ def test_randoms_go_with_the_singles_and_events_on_dead_lors_are_left_out():
 
     events, none = some_events(40), np.zeros(GRID.shape, np.float32)
     noise = replace(NOISE, scatter_bq=0.0)
-    even = corrections.additive(Projector(SMALL, GRID), events, none, noise)
+    even = additive_term.additive(Projector(SMALL, GRID), events, none, noise)
     singles = np.linspace(0.5, 1.5, SMALL.n_detectors)
-    uneven = corrections.additive(Projector(Uneven(**asdict(SMALL)), GRID), events, none, noise)
-    np.testing.assert_allclose(uneven / even, singles[events["det0"]] * singles[events["det1"]], rtol=1e-5)
+    uneven = additive_term.additive(Projector(Uneven(**asdict(SMALL)), GRID), events, none, noise)
+    np.testing.assert_allclose(
+        uneven / even, singles[events["det0"]] * singles[events["det1"]], rtol=1e-5
+    )
     events["det1"] = events["det0"] + 1
-    assert np.isinf(corrections.additive(Projector(SMALL, GRID), events, none, NOISE)).all()
+    assert np.isinf(additive_term.additive(Projector(SMALL, GRID), events, none, NOISE)).all()

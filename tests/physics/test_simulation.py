@@ -1,4 +1,6 @@
-"""Simulated list mode holds the counts that the forward model expects, where it expects them, and repeats exactly."""
+"""Simulated list mode holds the counts that the forward model expects, where it expects them, and
+repeats exactly.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +8,36 @@ import math
 
 import numpy as np
 import pytest
-from small import SMALL, all_lors, axes_mm, cylinder, events_mm, positions_mm, scan_of
 
-from tgdpet import corrections, sensitivity, simulate
-from tgdpet.config import Grid, Simulation
-from tgdpet.phantom import FDG_HALF_LIFE_S
-from tgdpet.projector import Projector
-from tgdpet.scanner import Scanner
-from tgdpet.simulate import Background, Scan
+from small_scanner import SMALL, all_lors, axes_mm, cylinder, events_mm, positions_mm, scan_of
+from tgdpet.config.sections import Grid, Simulation
+from tgdpet.constants import FDG_HALF_LIFE_S
+from tgdpet.listmode.background import Background
+from tgdpet.recon import additive_term, sensitivity
+from tgdpet.recon.projector_cpu import Projector
+from tgdpet.scanner.cylinder import Scanner
+from tgdpet.simulation import monte_carlo
+from tgdpet.simulation.monte_carlo import Scan
 
 GRID = Grid([24, 24, 10], [6.0, 6.0, 6.0])
-SHARP = Simulation(scan_s=10.0, psf_fwhm_mm=0.5, psf_radial_slope=0.0, scatter_fraction=0.0, randoms_fraction=0.0)
+SHARP = Simulation(
+    scan_s=10.0, psf_fwhm_mm=0.5, psf_radial_slope=0.0, scatter_fraction=0.0, randoms_fraction=0.0
+)
 NOTHING = Background(0.0, [0.0] * 3, [30.0] * 3, 0.0)
 WATER = (0.096 * cylinder(GRID, 60.0)).astype(np.float32)
 AIR = np.zeros(GRID.shape, np.float32)
 
 
-def point(index: tuple[int, int, int], bq: float, mu: np.ndarray = AIR, scanner: Scanner = SMALL) -> Scan:
+def point(
+    index: tuple[int, int, int], bq: float, mu: np.ndarray = AIR, scanner: Scanner = SMALL
+) -> Scan:
     concentration = np.zeros(GRID.shape)
     concentration[index] = bq / (np.prod(GRID.voxel_mm) * 1e-3)
     return scan_of(concentration, mu, GRID, scanner, SHARP)
 
 
 def run(scan: Scan, noise: Background = NOTHING, seed: int = 1, threads: int = 1) -> np.ndarray:
-    return np.concatenate(list(simulate.simulate(scan, noise, seed, threads, slices=8)))
+    return np.concatenate(list(monte_carlo.simulate(scan, noise, seed, threads, slices=8)))
 
 
 def within_poisson(count: int, mean: float, systematic: float = 0.0) -> bool:
@@ -49,7 +57,10 @@ def test_all_event_ids_exist_and_their_lors_are_accepted():
     assert max(events["det0"].max(), events["det1"].max()) < SMALL.n_detectors
     assert np.abs(events["tof"]).max() <= SMALL.tof_half_bins
     assert np.minimum(gap, n - gap).min() == SMALL.min_crystal_difference
-    assert np.abs(events["det0"].astype(int) // n - events["det1"].astype(int) // n).max() == SMALL.max_ring_difference
+    assert (
+        np.abs(events["det0"].astype(int) // n - events["det1"].astype(int) // n).max()
+        == SMALL.max_ring_difference
+    )
     assert set(events["det0"] // n) == set(range(SMALL.rings))
 
 
@@ -84,7 +95,9 @@ def test_counts_of_a_central_point_follow_from_the_solid_angle(bq):
     scanner = Scanner(120.0, 46, 6, 8.0, 5, 280.0, 140.0, 0.5, 80.0)
     scan = scan_of(np.zeros(GRID.shape), AIR, GRID, scanner, SHARP)
     scan.activity_bq[11:13, 11:13, 4:6] = bq / 8  # the eight voxels around the centre
-    half = scanner.axial_mm / 2 - np.linspace(0, 6, 601)  # the nearer end, over the two voxels along z
+    half = scanner.axial_mm / 2 - np.linspace(
+        0, 6, 601
+    )  # the nearer end, over the two voxels along z
     both_hit = (half / np.hypot(half, scanner.radius_mm)).mean()
     mean = bq * scan.effective_s * scanner.efficiency**2 * both_hit
     assert within_poisson(len(run(scan)), mean, 0.01)
@@ -112,7 +125,9 @@ def test_counts_are_the_forward_models_expectation(mu, where):
 
 def test_water_stops_most_pairs_that_cross_it():
     ratio = len(run(point((12, 12, 5), 4e5, WATER))) / len(run(point((12, 12, 5), 4e5)))
-    assert ratio == pytest.approx(math.exp(-0.0096 * 120 * 1.01), rel=0.04)  # 1.01: LORs are slightly oblique
+    assert ratio == pytest.approx(
+        math.exp(-0.0096 * 120 * 1.01), rel=0.04
+    )  # 1.01: LORs are slightly oblique
 
 
 def test_scatter_counts_and_places_follow_the_closed_form():
@@ -127,12 +142,13 @@ def test_scatter_counts_and_places_follow_the_closed_form():
     weight = scanner.lor_weights(det0, det1) * scan.effective_s
     bins = range(-scanner.tof_half_bins, scanner.tof_half_bins + 1)
     expected = np.array([
-        weight * corrections.scatter_density(
+        weight * additive_term.scatter_density(
             at, det0, det1, np.full(len(det0), t, np.int32), source, tof_mm
         ) for t in bins
     ])  # fmt: skip
     assert within_poisson(len(events), expected.sum(), 0.02)
-    # told from their lower crystal, so that TOF has one direction, events spread over the bins as expected
+    # told from their lower crystal, so that TOF has one direction, events spread over the bins as
+    # expected
     n = scanner.crystals_per_ring
     tof = np.where(events["det0"] % n < events["det1"] % n, 1, -1) * events["tof"]
     counts = np.bincount(tof + scanner.tof_half_bins, minlength=len(bins))
@@ -161,7 +177,10 @@ def test_randoms_are_uniform_over_lors_and_tof_bins():
         (events["tof"] + SMALL.tof_half_bins, n_bins),
         (events["det0"] % n, n),
         (events["det0"] // n * SMALL.rings + events["det1"] // n, SMALL.n_ring_pairs),
-        ((events["det1"].astype(int) % n - events["det0"] % n) % n, n - 2 * SMALL.min_crystal_difference + 1),
+        (
+            (events["det1"].astype(int) % n - events["det0"] % n) % n,
+            n - 2 * SMALL.min_crystal_difference + 1,
+        ),
     ]:
         counts = np.bincount(values)
         counts = counts[counts > 0]
@@ -170,8 +189,10 @@ def test_randoms_are_uniform_over_lors_and_tof_bins():
 
 
 def test_the_background_has_the_configured_fractions():
-    scan = body_scan(Simulation(scan_s=10.0, psf_fwhm_mm=4.0, scatter_fraction=0.3, randoms_fraction=0.2))
-    noise = simulate.background(scan, 1)
+    scan = body_scan(
+        Simulation(scan_s=10.0, psf_fwhm_mm=4.0, scatter_fraction=0.3, randoms_fraction=0.2)
+    )
+    noise = monte_carlo.background(scan, 1)
     trues, all_of_them = len(run(scan)), len(run(scan, noise))
     unscattered = len(run(scan, Background(0.0, [0.0] * 3, [30.0] * 3, noise.randoms_per_s)))
     randoms = unscattered - trues
@@ -189,15 +210,17 @@ def test_the_same_events_for_any_number_of_threads():
 
 
 def test_time_slices_differ():
-    first, second, *_ = simulate.simulate(body_scan(), NOTHING, 1, slices=8)
-    assert not np.array_equal(np.sort(first), np.sort(second)), "the same emissions in another order"
+    first, second, *_ = monte_carlo.simulate(body_scan(), NOTHING, 1, slices=8)
+    assert not np.array_equal(np.sort(first), np.sort(second)), (
+        "the same emissions in another order"
+    )
 
 
 def test_effective_time_is_the_integral_of_the_decay():
     for scan_s in (1.0, 600.0, FDG_HALF_LIFE_S):
         t = np.linspace(0, scan_s, 100_001)
         integral = np.trapezoid(0.5 ** (t / FDG_HALF_LIFE_S), t)
-        assert simulate.effective_time_s(scan_s) == pytest.approx(integral, rel=1e-8)
+        assert monte_carlo.effective_time_s(scan_s) == pytest.approx(integral, rel=1e-8)
 
 
 def test_counts_follow_the_decay():
@@ -206,12 +229,16 @@ def test_counts_follow_the_decay():
     n = len(run(scan_of(concentration, WATER, GRID, SMALL, long)))
     short = Simulation(**{**SHARP.__dict__, "scan_s": FDG_HALF_LIFE_S})
     m = len(run(scan_of(concentration, WATER, GRID, SMALL, short)))
-    assert n / m == pytest.approx(1.5, abs=4 * 2.4 / math.sqrt(m))  # half as many in the second half-life
+    assert n / m == pytest.approx(
+        1.5, abs=4 * 2.4 / math.sqrt(m)
+    )  # half as many in the second half-life
 
 
 def test_suv_one_is_dose_per_weight_decayed_to_the_scan():
     settings = Simulation(dose_mbq_per_kg=4.0, uptake_min=FDG_HALF_LIFE_S / 60)
-    assert simulate.bqml_per_suv(settings) == pytest.approx(2000.0)  # 4 MBq/kg = 4000 Bq/mL, one half-life
+    assert monte_carlo.bqml_per_suv(settings) == pytest.approx(
+        2000.0
+    )  # 4 MBq/kg = 4000 Bq/mL, one half-life
 
 
 def test_a_phantom_without_activity_is_refused():

@@ -1,4 +1,6 @@
-"""The API page: its signatures are the code's, its examples run, and what the design promises is on it."""
+"""The API page: its signatures are the code's, its examples run, and what the design promises is on
+it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_signatures_are_those_of_the_code(page):
     assert len(found) == page.count("\n### ")
     for name, arguments in found:
         signature = inspect.signature(resolved(name))
-        plain = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+        plain = [
+            p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()
+        ]
         assert f"({arguments})" == str(inspect.Signature(plain)), name
 
 
@@ -52,4 +56,4 @@ def test_its_examples_run(page):
 
 @pytest.mark.parametrize("name", ["score_kernels", "score_components", "TGD", "select"])
 def test_public_functions_say_what_they_raise(name):
-    assert "Raises" in (resolved(f"tgdpet.tgd.{name}").__doc__ or "")
+    assert "Raises" in (resolved(f"tgdpet.tgd.layer.{name}").__doc__ or "")

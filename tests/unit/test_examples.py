@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tgdpet.images import grid_affine, write_plain
+from tgdpet.io.nifti import grid_affine, write_plain
 
 
 @pytest.fixture
@@ -18,7 +18,11 @@ def run(root, tmp_path):
     """Run an example in an empty folder; its standard output."""
 
     def call(name: str, *options: object, code: int = 0) -> str:
-        place = {**os.environ, "PYTHONPATH": f"{root / 'scripts'}{os.pathsep}{tmp_path}", "OMP_NUM_THREADS": "1"}
+        place = {
+            **os.environ,
+            "PYTHONPATH": f"{root / 'scripts'}{os.pathsep}{tmp_path}",
+            "OMP_NUM_THREADS": "1",
+        }
         command = [sys.executable, "-W", "error", str(root / "examples" / name), *map(str, options)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=place)
         assert done.returncode == code, done.stderr

@@ -1,4 +1,6 @@
-"""The project's own shape: thin scripts, a library that stays light, rules that say what they need."""
+"""The project's own shape: thin scripts, a library that stays light, rules that say what they
+need.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,15 @@ def test_scripts_are_thin(root):
         assert lines <= 60, f"{path.name}: {lines} lines; logic belongs in scripts/tgdpet"
 
 
+def code_lines(path):
+    """Lines that are neither blank nor a comment."""
+    lines = (line.strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 def test_modules_are_of_readable_size(root):
     for path in [*(root / "scripts/tgdpet").rglob("*.py"), *(root / "tests").rglob("*.py")]:
-        assert len(path.read_text().splitlines()) <= 300, path
+        assert len(code_lines(path)) <= 300, path
 
 
 def test_rule_files_are_short(root):
@@ -48,7 +56,11 @@ def test_every_rule_declares_what_it_needs(root):
     for file, name, body in rules(root):
         if "shell:" not in body and "run:" not in body and "script:" not in body:
             continue  # a target rule
-        sizes = ("mem_mb=", "runtime=", "disk_mb=")  # by formula, but for rules that only put small tables together
+        sizes = (
+            "mem_mb=",
+            "runtime=",
+            "disk_mb=",
+        )  # by formula, but for rules that only put small tables together
         if not file.startswith("together"):
             sizes = ("mem_mb=mem(", "runtime=minutes(", "disk_mb=disk(")
         for word in ("log:", "benchmark:", "threads:", *sizes):
@@ -57,7 +69,11 @@ def test_every_rule_declares_what_it_needs(root):
 
 def test_trained_networks_have_a_card(root):
     files = [path.read_text() for path in (root / "workflow/rules").glob("*.smk")]
-    outputs = [text for file in files for text in re.findall(r"^ +output:\n(.*?)^ +log:", file, re.M | re.S)]
+    outputs = [
+        text
+        for file in files
+        for text in re.findall(r"^ +output:\n(.*?)^ +log:", file, re.M | re.S)
+    ]
     networks = [text for text in outputs if ".safetensors" in text]
     assert len(networks) == 2  # training and adaptation
     for text in networks:
@@ -78,12 +94,16 @@ def test_nothing_is_unpickled(root):
 
 
 def test_the_console_script_exists(root):
-    module, name = tomllib.loads((root / "pyproject.toml").read_text())["project"]["scripts"]["tgdpet"].split(":")
+    module, name = tomllib.loads((root / "pyproject.toml").read_text())["project"]["scripts"][
+        "tgdpet"
+    ].split(":")
     assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_the_extra_onnx_is_part_of_dev(root):
-    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     assert {r for r in extras["onnx"] if not r.startswith("torch")} <= set(extras["dev"])
 
 
@@ -93,12 +113,26 @@ def test_rules_name_scripts_that_exist(root):
             assert (root / "scripts" / name).exists(), f"{path.name}: scripts/{name}"
 
 
-@pytest.mark.parametrize("module", ["config", "studies", "costs", "sweep", "cli", "command"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "config.loading",
+        "config.studies",
+        "workflow.costs",
+        "config.sweep",
+        "cli.arguments",
+        "cli.command",
+    ],
+)
 def test_what_the_snakefile_imports_is_light(root, module):
     heavy = ("torch", "numba", "matplotlib", "pandas")
     code = f"import sys, tgdpet.{module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root / "scripts", check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=root / "scripts",
+        check=True,
     )
     assert done.stdout.strip() == "[]"
 
@@ -112,7 +146,10 @@ def test_versions_agree(root):
 
 def test_constraints_pin_every_dependency(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    wanted = [
+        *project["dependencies"],
+        *(r for extra in project["optional-dependencies"].values() for r in extra),
+    ]
     lines = (root / "envs/constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0] for line in lines if re.fullmatch(r"[a-z0-9-]+==[\w.]+", line)}
     assert all("==" in line or line.startswith("#") for line in lines)
@@ -122,7 +159,9 @@ def test_constraints_pin_every_dependency(root):
 
 
 def test_the_extra_cluster_is_installed_by_make_venv(root):
-    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     (installed,) = re.findall(r"^EXTRAS := (.*)$", (root / "Makefile").read_text(), re.M)
     assert {"workflow", "cluster", "dev"} == set(installed.split(",")) <= set(extras)
 
@@ -134,12 +173,21 @@ def test_smoke_and_paper_only_override_known_keys(raw_config):
 @pytest.mark.slow
 def test_wheel_holds_only_the_library(root, tmp_path):
     tree = tmp_path / "tree"  # the build leaves files behind
-    shutil.copytree(root / "scripts", tree / "scripts", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    shutil.copytree(
+        root / "scripts",
+        tree / "scripts",
+        ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"),
+    )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, tree)
     options = ["--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(tmp_path)]
-    subprocess.run([sys.executable, "-m", "pip", "wheel", str(tree), *options], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", str(tree), *options], check=True, capture_output=True
+    )
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {"tgdpet", f"tgdpet-{tgdpet.__version__}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {
+        "tgdpet",
+        f"tgdpet-{tgdpet.__version__}.dist-info",
+    }
     assert {f"tgdpet/{path.name}" for path in (root / "scripts/tgdpet").glob("*.py")} <= set(names)

@@ -38,7 +38,9 @@ def snakemake() -> Snakemake:
 def smoke_run(snakemake: Snakemake, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The results of a whole run of smoke.yaml, and all that Snakemake said."""
     results = tmp_path_factory.mktemp("smoke") / "results"
-    done = snakemake("--configfile", "config/smoke.yaml", "--config", f"results={results}", "--verbose")
+    done = snakemake(
+        "--configfile", "config/smoke.yaml", "--config", f"results={results}", "--verbose"
+    )
     assert done.returncode == 0, done.stdout[-6000:]
     return results, done.stdout
 

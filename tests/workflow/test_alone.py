@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tgdpet import folder
+from tgdpet.workflow import lock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,7 +34,9 @@ def work(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(work: Path) -> Iterator[Any]:
-    """`start(target, results, **options of Popen)`: Snakemake in the working folder, killed at the end if need be."""
+    """`start(target, results, **options of Popen)`: Snakemake in the working folder, killed at the
+    end if need be.
+    """
     started = []
 
     def call(target: str, results: Path, *words: str, **options: Any) -> subprocess.Popen[str]:
@@ -58,7 +60,7 @@ def start(work: Path) -> Iterator[Any]:
 def holding(work: Path, run: subprocess.Popen[str]) -> None:
     """Wait until this run has the lock and says so."""
     for _ in range(600):
-        notes = (work / folder.HOLDERS).glob("*.json")
+        notes = (work / lock.HOLDERS).glob("*.json")
         if any(f'"pid": {run.pid},' in note.read_text() for note in notes):
             return
         assert run.poll() is None, run.communicate()[0]
@@ -70,15 +72,25 @@ def test_the_second_is_told_who_holds_the_lock_and_how_to_lift_a_dead_ones(work,
     first = start("listmode/lesion/events.npy", tmp_path / "results")
     holding(work, first)
     os.killpg(first.pid, signal.SIGSTOP)  # at work for as long as it takes
-    out, _ = (second := start("listmode/lesion/events.npy", tmp_path / "results")).communicate(timeout=120)
+    out, _ = (second := start("listmode/lesion/events.npy", tmp_path / "results")).communicate(
+        timeout=120
+    )
     assert second.returncode != 0
-    assert re.search(rf"is locked by Snakemake \(process {first.pid} of \w+ on .*which is at work", out), out
+    assert re.search(
+        rf"is locked by Snakemake \(process {first.pid} of \w+ on .*which is at work", out
+    ), out
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    out, _ = (third := start("listmode/lesion/events.npy", tmp_path / "results")).communicate(timeout=120)
+    out, _ = (third := start("listmode/lesion/events.npy", tmp_path / "results")).communicate(
+        timeout=120
+    )
     assert third.returncode != 0 and "was killed" in out and "snakemake --unlock" in out
-    assert start("listmode/lesion/events.npy", tmp_path / "results", "--unlock").wait(timeout=120) == 0
-    out, _ = (fourth := start("listmode/lesion/events.npy", tmp_path / "results")).communicate(timeout=240)
+    assert (
+        start("listmode/lesion/events.npy", tmp_path / "results", "--unlock").wait(timeout=120) == 0
+    )
+    out, _ = (fourth := start("listmode/lesion/events.npy", tmp_path / "results")).communicate(
+        timeout=240
+    )
     assert fourth.returncode == 0, out
     assert "is locked by" not in out
 
@@ -92,7 +104,9 @@ def test_two_runs_into_different_folders_do_not_disturb_each_other(work, start, 
         assert run.returncode == 0, out
         assert "is locked by" not in out
     for name in ("events.npy", "samples.json", "mu.nii.gz"):
-        one, two = ((tmp_path / place / "listmode/adapt01" / name).read_bytes() for place in ("one", "two"))
+        one, two = (
+            (tmp_path / place / "listmode/adapt01" / name).read_bytes() for place in ("one", "two")
+        )
         assert one == two, name
 
 
@@ -116,9 +130,13 @@ def test_a_full_disk_is_one_line_that_names_rule_study_cause_and_log(start, tmp_
     out, _ = run.communicate(timeout=240)
     assert run.returncode != 0
     (line,) = [line for line in out.splitlines() if line.startswith("FAILED: ")]
-    assert line.startswith(f"FAILED: rule simulate, adapt01: {results}/listmode/adapt01/events.npy: cannot be written")
+    assert line.startswith(
+        f"FAILED: rule simulate, adapt01: {results}/listmode/adapt01/events.npy: cannot be written"
+    )
     assert line.endswith(f"(log: {results}/logs/simulate/adapt01.log)")
-    assert not list(results.rglob(".tmp-*")) and not (results / "listmode/adapt01/events.npy").exists()
+    assert (
+        not list(results.rglob(".tmp-*")) and not (results / "listmode/adapt01/events.npy").exists()
+    )
 
 
 def script(work: Path, name: str) -> psutil.Process:
@@ -126,13 +144,17 @@ def script(work: Path, name: str) -> psutil.Process:
     limit = time.monotonic() + 120
     while time.monotonic() < limit:
         for process in psutil.process_iter(["cmdline", "cwd"]):
-            if process.info["cwd"] == str(work) and (process.info["cmdline"] or ["", ""])[1:2] == [f"scripts/{name}"]:
+            if process.info["cwd"] == str(work) and (process.info["cmdline"] or ["", ""])[1:2] == [
+                f"scripts/{name}"
+            ]:
                 return process
         time.sleep(0.02)
     raise AssertionError(f"no {name}")
 
 
-@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="no limits on other processes here")
+@pytest.mark.skipif(
+    not hasattr(psutil.Process, "rlimit"), reason="no limits on other processes here"
+)
 @pytest.mark.parametrize("way", ["refused", "killed"])
 def test_memory_that_is_out_is_one_line_too(work, start, tmp_path, way):
     """Allocation fails, or the system ends the job (kill -9)."""
@@ -140,9 +162,13 @@ def test_memory_that_is_out_is_one_line_too(work, start, tmp_path, way):
     run = start("listmode/adapt01/events.npy", results)
     process = script(work, "01_simulate.py")
     if way == "refused":
-        while not any("llvmlite" in m.path for m in process.memory_maps()):  # it has imported numpy before
+        while not any(
+            "llvmlite" in m.path for m in process.memory_maps()
+        ):  # it has imported numpy before
             time.sleep(0.02)
-        process.rlimit(psutil.RLIMIT_AS, (32 << 20, 32 << 20))  # less than it has: whatever it asks for next is refused
+        process.rlimit(
+            psutil.RLIMIT_AS, (32 << 20, 32 << 20)
+        )  # less than it has: whatever it asks for next is refused
     else:
         process.kill()
     out, _ = run.communicate(timeout=240)
@@ -153,4 +179,6 @@ def test_memory_that_is_out_is_one_line_too(work, start, tmp_path, way):
         "killed": "killed, or no error in its log",
     }[way]
     assert re.match(rf"FAILED: rule simulate, adapt01: {cause}", line), out
-    assert not list(results.rglob(".tmp-*")) and not (results / "listmode/adapt01/events.npy").exists()
+    assert (
+        not list(results.rglob(".tmp-*")) and not (results / "listmode/adapt01/events.npy").exists()
+    )

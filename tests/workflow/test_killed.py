@@ -11,24 +11,42 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("smoke")  # one process, or each would make a smoke run of its own
+pytestmark = pytest.mark.xdist_group(
+    "smoke"
+)  # one process, or each would make a smoke run of its own
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ["metrics/*.csv", "kse/*.csv", "dataset/*/index.tsv"]
-LAST = ["metrics/findings.csv", "metrics/phi.csv"]  # all other tables come before; figures and pages only show them
+LAST = [
+    "metrics/findings.csv",
+    "metrics/phi.csv",
+]  # all other tables come before; figures and pages only show them
 
 
 def tables(results: Path) -> dict[str, bytes]:
-    found = {str(p.relative_to(results)): p.read_bytes() for glob in TABLES for p in results.glob(glob)}
+    found = {
+        str(p.relative_to(results)): p.read_bytes() for glob in TABLES for p in results.glob(glob)
+    }
     for name in found:
         if Path(name).name == "findings.csv":  # finding 7 is time saved
-            found[name] = b"\n".join(line for line in found[name].splitlines() if not line.startswith(b"7,"))
+            found[name] = b"\n".join(
+                line for line in found[name].splitlines() if not line.startswith(b"7,")
+            )
     return found
 
 
 def start(results: Path) -> subprocess.Popen[bytes]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", "--configfile", "config/smoke.yaml"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        "--nolock",
+        "--configfile",
+        "config/smoke.yaml",
+    ]
     return subprocess.Popen(
         [*command, "--config", f"results={results}"],
         cwd=ROOT,

@@ -6,23 +6,39 @@ import re
 
 import pytest
 import yaml
-from plans import jobs
 
-from tgdpet import weights
-from tgdpet.dncnn import DnCNN
+from plans import jobs
+from tgdpet.networks import weights
+from tgdpet.networks.dncnn import DnCNN
 
 
 def test_default_plan_names_every_stage(snakemake, tmp_path):
     done = snakemake("-n", "--quiet", "rules", "--config", f"results={tmp_path}")
     assert done.returncode == 0, done.stdout
-    for rule in ("simulate", "subsample", "corrections", "train", "score", "drop", "adapt", "adapt_online", "evaluate"):
+    for rule in (
+        "simulate",
+        "subsample",
+        "corrections",
+        "train",
+        "score",
+        "drop",
+        "adapt",
+        "adapt_online",
+        "evaluate",
+    ):
         assert f"{rule} " in done.stdout or f"{rule}\n" in done.stdout, rule
 
 
 def test_baselines_plan_with_the_old_data_that_they_need(snakemake, tmp_path):
-    done = snakemake("-n", "-p", "--configfile", "config/baselines.yaml", "--config", f"results={tmp_path}")
+    done = snakemake(
+        "-n", "-p", "--configfile", "config/baselines.yaml", "--config", f"results={tmp_path}"
+    )
     assert done.returncode == 0, done.stdout
-    jobs = {line.split(" --name ")[1].split()[0]: line for line in done.stdout.splitlines() if " --name " in line}
+    jobs = {
+        line.split(" --name ")[1].split()[0]: line
+        for line in done.stdout.splitlines()
+        if " --name " in line
+    }
     for network in ("EWC", "LwF", "L2-SP", "replay", "joint"):
         assert f"--old {tmp_path}/dataset/v1/index.tsv" in jobs[network], network
     for network in ("FT-all", "TGD-random", "N2N-FT", "FT-net", "TGD-net"):
@@ -32,7 +48,10 @@ def test_baselines_plan_with_the_old_data_that_they_need(snakemake, tmp_path):
         "N2N-scratch": "05_train.py", "FT-all-BN": "--batchnorm train", "TGD-layer": "--flow layer",
     }.items():  # fmt: skip
         assert words in jobs[network], network
-    assert f"{tmp_path}/dataset/n2n-" in jobs["N2N-scratch"] and "/models/N2N-scratch/" in jobs["N2N-scratch"]
+    assert (
+        f"{tmp_path}/dataset/n2n-" in jobs["N2N-scratch"]
+        and "/models/N2N-scratch/" in jobs["N2N-scratch"]
+    )
 
 
 def test_networks_from_files_are_not_trained_nor_their_data_made(snakemake, tmp_path):
@@ -49,12 +68,19 @@ def test_networks_from_files_are_not_trained_nor_their_data_made(snakemake, tmp_
     done = given("v1-net")
     assert done.returncode == 0, done.stdout
     assert re.findall(r"05_train\.py .*--name (\S+)", done.stdout) == ["v2-net"]
-    assert len(re.findall(rf"--base {file} ", done.stdout)) == 2 and f"--network {file}" in done.stdout
-    assert f"{out}/dataset/v1/" not in done.stdout and "sub-train01_trc-FDG_rec-v1" not in done.stdout
+    assert (
+        len(re.findall(rf"--base {file} ", done.stdout)) == 2 and f"--network {file}" in done.stdout
+    )
+    assert (
+        f"{out}/dataset/v1/" not in done.stdout and "sub-train01_trc-FDG_rec-v1" not in done.stdout
+    )
     both = given("v1-net", "v2-net").stdout
     assert "05_train.py" not in both and "sub-train01" not in both and "sub-adapt01" in both
     file.write_bytes(file.read_bytes()[:-10])
-    assert f"networks.v1-net.weights: {file}: not a readable safetensors file" in given("v1-net").stdout
+    assert (
+        f"networks.v1-net.weights: {file}: not a readable safetensors file"
+        in given("v1-net").stdout
+    )
     file.unlink()
     assert f"networks.v1-net.weights: {file}: no such file" in given("v1-net").stdout
 
@@ -66,10 +92,15 @@ def test_a_sweep_trains_each_phi_once_and_is_off_by_default(snakemake, tmp_path)
     assert done.returncode == 0, done.stdout
     trained = re.findall(r"07_adapt\.py .*--name (TGD-net\S*|FT-all) .*", done.stdout)
     own = [f"TGD-net@{phi:g}" for phi in (0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)]
-    assert sorted(trained) == sorted(["TGD-net", "FT-all", *own])  # at 0.3, and all: those of the run itself
+    assert sorted(trained) == sorted(
+        ["TGD-net", "FT-all", *own]
+    )  # at 0.3, and all: those of the run itself
     (line,) = re.findall(r"07_sweep\.py .*", done.stdout)
     assert "--phi 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1 inf --networks" in line
-    assert f"{tmp_path}/adapted/TGD-net@1.safetensors {tmp_path}/adapted/FT-all.safetensors --old" in line
+    assert (
+        f"{tmp_path}/adapted/TGD-net@1.safetensors {tmp_path}/adapted/FT-all.safetensors --old"
+        in line
+    )
     for task in ("v1", "adapt"):
         assert f"{tmp_path}/dataset/{task}/index.tsv" in line
     assert "denoised/TGD-net@" not in done.stdout
@@ -88,7 +119,12 @@ def test_a_sweep_leaves_the_other_jobs_of_a_run_as_they_are(snakemake, tmp_path)
         for more in ((), ("--configfile", "config/sweep.yaml"))
     )
     assert {path: swept[path] for path in plain} == plain
-    assert {job["rule"] for path, job in swept.items() if path not in plain} == {"adapt", "sweep", "phi", "figure"}
+    assert {job["rule"] for path, job in swept.items() if path not in plain} == {
+        "adapt",
+        "sweep",
+        "phi",
+        "figure",
+    }
 
 
 def test_a_study_plans_every_stage_for_every_seed(snakemake, tmp_path):
@@ -99,7 +135,9 @@ def test_a_study_plans_every_stage_for_every_seed(snakemake, tmp_path):
     for seed in (5, 6):
         assert f"seed{seed}adapt_online" in done.stdout
         trained = [
-            line for line in done.stdout.splitlines() if f"{tmp_path}/study/seed-{seed}/models/v1-net.saf" in line
+            line
+            for line in done.stdout.splitlines()
+            if f"{tmp_path}/study/seed-{seed}/models/v1-net.saf" in line
         ]
         assert any(f" --seed {seed} " in line for line in trained)
     assert "localrules" not in done.stdout, "a warning of Snakemake's"
@@ -115,17 +153,29 @@ def test_seeds_that_cannot_be_are_named(snakemake, tmp_path, seeds):
     config = tmp_path / "seeds.yaml"
     config.write_text(yaml.safe_dump({"seeds": seeds}))
     done = snakemake("-n", "--configfile", str(config))
-    assert done.returncode != 0 and "seeds.yaml" in done.stdout and ": seeds: " in done.stdout, done.stdout
+    assert done.returncode != 0 and "seeds.yaml" in done.stdout and ": seeds: " in done.stdout, (
+        done.stdout
+    )
 
 
 def test_paper_scale_plans_and_prints_its_bill(snakemake, tmp_path):
     done = snakemake(
-        "-n", "--quiet", "rules", "--configfile", "config/paper.yaml", "--config", f"results={tmp_path / 'none'}"
+        "-n",
+        "--quiet",
+        "rules",
+        "--configfile",
+        "config/paper.yaml",
+        "--config",
+        f"results={tmp_path / 'none'}",
     )
     assert done.returncode == 0, done.stdout
     assert "GPU h" in done.stdout and "on disk at once" in done.stdout
     # 20 x 7 images x 2 protocols, 7 x 7 adapt, (11 + 2) x 2 tests with both protocols, 4 x 2 online
-    planned = {line.split()[0]: line.split()[1] for line in done.stdout.splitlines() if len(line.split()) == 2}
+    planned = {
+        line.split()[0]: line.split()[1]
+        for line in done.stdout.splitlines()
+        if len(line.split()) == 2
+    }
     assert planned["reconstruct"] == str(20 * 7 * 2 + 7 * 7 + 11 * 2 + 2 * 2 + 4 * 2)
 
 
@@ -140,7 +190,10 @@ def test_paper_scale_plans_and_prints_its_bill(snakemake, tmp_path):
         ({"sampling": {"levels_s": [30, 900]}}, ["levels_s", "900", "600"]),
         ({"studies": "config/nowhere.tsv"}, ["config/nowhere.tsv"]),
         ({"sweep": {"phi": [0.3, 1.01]}}, ["sweep.phi[1]", "1.01", "<= 1"]),
-        ({"sweep": {"network": "TGDnet", "phi": [0.3]}}, ["sweep.network", "TGDnet", "did you mean 'TGD-net'"]),
+        (
+            {"sweep": {"network": "TGDnet", "phi": [0.3]}},
+            ["sweep.network", "TGDnet", "did you mean 'TGD-net'"],
+        ),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_line(snakemake, tmp_path, change, words):

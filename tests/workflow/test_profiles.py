@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from plans import jobs
 
+from plans import jobs
 from tgdpet.figures import TOGETHER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,10 +46,14 @@ def test_a_study_of_several_seeds_asks_for_the_same(snakemake, tmp_path):
         done = snakemake("-n", *words, "--config", f"results={tmp_path}/none", "seeds=[1,2]")
         assert done.returncode == 0, done.stdout[-3000:]
         planned = jobs(done.stdout)
-        assert len(planned) == 2 * len(jobs(one)) + 3 + len(TOGETHER)  # tables, report and figures of all seeds
+        assert len(planned) == 2 * len(jobs(one)) + 3 + len(
+            TOGETHER
+        )  # tables, report and figures of all seeds
         assert_gpu_jobs(planned, queue)
         for group in ("finish", "subsample", "denoise"):
-            assert done.stdout.count(f"Group job {group} ") == 2 * one.count(f"Group job {group} "), (engine, group)
+            assert done.stdout.count(f"Group job {group} ") == 2 * one.count(
+                f"Group job {group} "
+            ), (engine, group)
         assert one.count("Group job finish ") == int(engine == "slurm")
         (total,) = re.findall(r"^total +(\d+) ", done.stdout, re.M)[:1]  # one bill, of both
         assert int(total) == 2 * int(re.findall(r"^total +(\d+) ", one, re.M)[0])
@@ -57,7 +61,13 @@ def test_a_study_of_several_seeds_asks_for_the_same(snakemake, tmp_path):
 
 def test_every_rule_of_the_gpu_block_exists_and_none_is_left_out(snakemake, tmp_path):
     """In a plan with all roles and networks from scratch on single studies."""
-    words = ["--configfile", "config/smoke.yaml", "config/baselines.yaml", "--config", f"results={tmp_path / 'none'}"]
+    words = [
+        "--configfile",
+        "config/smoke.yaml",
+        "config/baselines.yaml",
+        "--config",
+        f"results={tmp_path / 'none'}",
+    ]
     rules = {job["rule"] for job in jobs(snakemake("-n", *words).stdout).values()}
     for engine in ("slurm", "lsf"):
         profile = yaml.safe_load((ROOT / "profiles" / engine / "profile.yaml").read_text())
@@ -76,17 +86,33 @@ def test_no_gpu_is_asked_for_with_device_cpu_and_without_the_block(snakemake, tm
     del profile["set-resources"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/profile.yaml").write_text(yaml.safe_dump(profile))
-    words = ["--configfile", "config/smoke.yaml", "--config", f"results={tmp_path / 'none'}", "device=cpu"]
+    words = [
+        "--configfile",
+        "config/smoke.yaml",
+        "--config",
+        f"results={tmp_path / 'none'}",
+        "device=cpu",
+    ]
     planned = jobs(snakemake("-n", "--workflow-profile", tmp_path / "mine", *words).stdout)
-    assert planned and all(job.get("gpu", "0") == "0" and job["slurm_partition"] == "cpu" for job in planned.values())
+    assert planned and all(
+        job.get("gpu", "0") == "0" and job["slurm_partition"] == "cpu" for job in planned.values()
+    )
 
 
 def test_gpus_of_a_training_that_a_profile_does_not_ask_for_are_refused(snakemake, tmp_path):
     (tmp_path / "two.yaml").write_text("resources: {gpus: 2}\n")
-    words = ["--configfile", "config/smoke.yaml", tmp_path / "two.yaml", "--config", f"results={tmp_path / 'none'}"]
+    words = [
+        "--configfile",
+        "config/smoke.yaml",
+        tmp_path / "two.yaml",
+        "--config",
+        f"results={tmp_path / 'none'}",
+    ]
     done = snakemake("-n", "--workflow-profile", "profiles/slurm", *words)
     assert done.returncode != 0
-    assert "resources.gpus: 2, but the profile asks for gpu: 1 for train" in done.stdout, done.stdout
+    assert "resources.gpus: 2, but the profile asks for gpu: 1 for train" in done.stdout, (
+        done.stdout
+    )
     profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
     profile["set-resources"]["train"]["gpu"] = 2
     (tmp_path / "mine").mkdir()
@@ -119,9 +145,18 @@ def test_what_lsf_is_asked_for(snakemake, tmp_path, monkeypatch):
     (tmp_path / "mine/logdir").mkdir(parents=True)
     (tmp_path / "mine/logdir/lsb.events").touch()
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    words = ["--workflow-profile", "profiles/lsf", "--configfile", "config/smoke.yaml", "--retries", "0"]
+    words = [
+        "--workflow-profile",
+        "profiles/lsf",
+        "--configfile",
+        "config/smoke.yaml",
+        "--retries",
+        "0",
+    ]
     results = tmp_path / "results"
     done = snakemake(results / "compiled.txt", *words, "--config", f"results={results}")
     (line,) = (tmp_path / "bsub.txt").read_text().splitlines()
-    assert "-q normal" in line and "-W 10" in line and "-n 1" in line and "rusage[mem=1000" in line, line
+    assert (
+        "-q normal" in line and "-W 10" in line and "-n 1" in line and "rusage[mem=1000" in line
+    ), line
     assert done.returncode != 0 and "no such user" in done.stdout

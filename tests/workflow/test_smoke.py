@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tgdpet import provenance
 from tgdpet.figures import FIGURES, TABLES
-from tgdpet.images import read_image
+from tgdpet.io import provenance
+from tgdpet.io.nifti import read_image
 
-pytestmark = pytest.mark.xdist_group("smoke")  # one process, or each would make a smoke run of its own
+pytestmark = pytest.mark.xdist_group(
+    "smoke"
+)  # one process, or each would make a smoke run of its own
 
 
 def test_one_process_makes_the_smoke_run(request):
@@ -39,7 +41,11 @@ def test_everything_a_user_gets_is_there(smoke):
     for name in FIGURES:
         for kind in ("png", "pdf", "csv"):
             assert (smoke / f"figures/{name}.{kind}").stat().st_size > 0
-    for name in ("metrics/findings.csv", "metrics/estimates.csv", *(f"tables/{t}.html" for t in TABLES)):
+    for name in (
+        "metrics/findings.csv",
+        "metrics/estimates.csv",
+        *(f"tables/{t}.html" for t in TABLES),
+    ):
         assert (smoke / name).stat().st_size > 0
     page = (smoke / "report.html").read_text()
     assert page.count("data:image/png") >= len(FIGURES)
@@ -48,7 +54,10 @@ def test_everything_a_user_gets_is_there(smoke):
 
 def test_snakemake_asks_what_to_start_only_when_a_job_ends(smoke_run):
     said = smoke_run[1]
-    jobs, rounds = said.count("\nFinished jobid: "), said.count("\nResources before job selection: ")
+    jobs, rounds = (
+        said.count("\nFinished jobid: "),
+        said.count("\nResources before job selection: "),
+    )
     assert jobs > 80
     assert rounds <= 1.1 * jobs
 
@@ -68,7 +77,9 @@ def test_lesion_bias_is_measured_against_the_long_scan(metrics):
     assert bias["value"].abs().max() < 80
 
 
-@pytest.mark.parametrize("name", ["TGD-net", "TGD-N2N/bladder", "TGD2-N2N/bladder", "TGD-N2N/catheter"])
+@pytest.mark.parametrize(
+    "name", ["TGD-net", "TGD-N2N/bladder", "TGD2-N2N/bladder", "TGD-N2N/catheter"]
+)
 def test_useful_kernels_did_not_move(smoke, name):
     card = json.loads((smoke / f"adapted/{name}.json").read_text())
     assert card["useful_unchanged"] is True
@@ -79,15 +90,25 @@ def test_a_larger_phi_retrains_more_and_the_choice_is_named(smoke):
     table = pd.read_csv(smoke / "kse/sweep.csv")
     assert list(table.network) == ["v1-net", "TGD-net", "TGD-net@0.6", "TGD-net@all"]
     for name, below in zip(table.network[1:], table.kernels_below[1:], strict=True):
-        assert json.loads((smoke / f"adapted/{name}.json").read_text())["kernels_retrained"] == below
-    assert (table.kernels_below.diff()[1:] > 0).all() and (table.old_loss > 0).all() and (table.new_loss > 0).all()
+        assert (
+            json.loads((smoke / f"adapted/{name}.json").read_text())["kernels_retrained"] == below
+        )
+    assert (
+        (table.kernels_below.diff()[1:] > 0).all()
+        and (table.old_loss > 0).all()
+        and (table.new_loss > 0).all()
+    )
     choice = pd.read_csv(smoke / "metrics/phi.csv")
     assert (choice.recommended == "yes").sum() == 1 and set(choice.held_out) == {
         "no"
     }  # one study a task: none to spare
     page = (smoke / "report.html").read_text()
     assert "Recommended: " in page and "no study is held out" in page
-    assert "TGD-net@" not in (smoke / "metrics/metrics.csv").read_text() + (smoke / "metrics/findings.csv").read_text()
+    assert (
+        "TGD-net@"
+        not in (smoke / "metrics/metrics.csv").read_text()
+        + (smoke / "metrics/findings.csv").read_text()
+    )
 
 
 def test_realisations_and_halves_are_partitions(smoke):
@@ -116,7 +137,12 @@ def test_images_are_quantitative(smoke):
 def test_the_chain_behind_a_figure_reaches_the_simulated_scans(smoke):
     lines = list(provenance.tree(smoke / "figures/fig6.png"))
     network = "adapted/TGD-N2N/bladder.safetensors"
-    for part in ("denoised/TGD-N2N/", network, "dataset/n2n-bladder/index.tsv", "recon/sub-bladder/pet/"):
+    for part in (
+        "denoised/TGD-N2N/",
+        network,
+        "dataset/n2n-bladder/index.tsv",
+        "recon/sub-bladder/pet/",
+    ):
         assert any(part in line and "on " in line for line in lines), part
     assert any("listmode/bladder/" in line for line in lines)
     bare = {line.split("  [")[0].split("─ ")[-1] for line in lines if "no sidecar" in line}

@@ -1,4 +1,6 @@
-"""`snakemake --report`: one file that opens offline, in the pipeline's order, the findings first."""
+"""`snakemake --report`: one file that opens offline, in the pipeline's order, the findings
+first.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ import yaml
 
 from tgdpet.figures import CATEGORIES, SHOWN, TOGETHER, numbered
 
-pytestmark = pytest.mark.xdist_group("smoke")  # one process, or each would make a smoke run of its own
+pytestmark = pytest.mark.xdist_group(
+    "smoke"
+)  # one process, or each would make a smoke run of its own
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +30,14 @@ def content(page: str, name: str) -> Any:
 @pytest.mark.slow
 def test_the_report_opens_offline_with_the_findings_first(smoke, snakemake, tmp_path):
     target = tmp_path / "report.html"
-    words = ("--configfile", "config/smoke.yaml", "--config", f"results={smoke}", "--report", target)
+    words = (
+        "--configfile",
+        "config/smoke.yaml",
+        "--config",
+        f"results={smoke}",
+        "--report",
+        target,
+    )
     done = snakemake(*words)
     assert done.returncode == 0, done.stdout[-3000:]
     page = target.read_text()
@@ -51,7 +62,9 @@ def test_a_study_reports_all_seeds_before_each_one(snakemake, tmp_path):
     seeds.write_text(yaml.safe_dump({"seeds": [5, 6], "results": str(tmp_path / "study")}))
     done = snakemake("-n", "-p", "--configfile", "config/smoke.yaml", str(seeds))
     assert done.returncode == 0, done.stdout
-    (line,) = [line for line in done.stdout.splitlines() if "10_report.py" in line and " --seeds " in line]
+    (line,) = [
+        line for line in done.stdout.splitlines() if "10_report.py" in line and " --seeds " in line
+    ]
     assert f"--seeds {tmp_path}/study/seed-5 {tmp_path}/study/seed-6 " in line
     assert f"--out {tmp_path}/study/report.html" in line
     for figure in TOGETHER:

@@ -1,4 +1,6 @@
-"""Studies that are not simulated from the built-in body: a label map, and list mode of the exchange format."""
+"""Studies that are not simulated from the built-in body: a label map, and list mode of the exchange
+format.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tgdpet.images import image_name, read_image, read_labels
-from tgdpet.phantom import ORGANS
+from tgdpet.constants import ORGANS
+from tgdpet.io.nifti import image_name, read_image, read_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 LIVER, BLADDER, BONE = 5, 21, 29  # TotalSegmentator v2
@@ -19,7 +21,9 @@ LIVER, BLADDER, BONE = 5, 21, 29  # TotalSegmentator v2
 
 def label_map(folder: Path) -> Path:
     """A trunk with a liver, a bladder and a spine on 6 mm voxels."""
-    x, y, z = np.meshgrid(*((np.arange(n) - (n - 1) / 2) * 6.0 for n in (60, 48, 56)), indexing="ij")
+    x, y, z = np.meshgrid(
+        *((np.arange(n) - (n - 1) / 2) * 6.0 for n in (60, 48, 56)), indexing="ij"
+    )
     labels = np.zeros(x.shape, np.uint8)
     labels[(x / 12) ** 2 + ((y + 50) / 12) ** 2 <= 1] = BONE
     labels[((x - 50) / 75) ** 2 + (y / 60) ** 2 + ((z - 60) / 55) ** 2 <= 1] = LIVER
@@ -49,16 +53,30 @@ def test_list_mode_and_anatomy_become_images(snakemake, tmp_path):
     simulated, read = tmp_path / "simulated", tmp_path / "read"
 
     def images(results: Path, *words: str) -> tuple[Path, Path]:
-        """An image of an adaptation study and one of the lesion study, reconstructed by the workflow."""
+        """An image of an adaptation study and one of the lesion study, reconstructed by the
+        workflow.
+        """
         names = [("adapt01", "60s"), ("lesion", "real01")]
-        paths = [results / "recon" / f"sub-{n}" / "pet" / image_name(n, "v2", sample) for n, sample in names]
-        done = snakemake(*paths, "--configfile", "config/smoke.yaml", "--config", f"results={results}", *words)
+        paths = [
+            results / "recon" / f"sub-{n}" / "pet" / image_name(n, "v2", sample)
+            for n, sample in names
+        ]
+        done = snakemake(
+            *paths, "--configfile", "config/smoke.yaml", "--config", f"results={results}", *words
+        )
         assert done.returncode == 0, done.stdout[-6000:]
         return paths[0], paths[1]
 
     first, _ = images(simulated, "--notemp")
     scan = tmp_path / "scan.petsird"
-    export = [sys.executable, "scripts/02_export.py", "--listmode", simulated / "listmode/adapt01", "--out", scan]
+    export = [
+        sys.executable,
+        "scripts/02_export.py",
+        "--listmode",
+        simulated / "listmode/adapt01",
+        "--out",
+        scan,
+    ]
     subprocess.run(list(map(str, export)), cwd=ROOT, check=True)
     changes = {"adapt01": ("petsird", scan), "lesion": ("anatomy", label_map(tmp_path / "patient"))}
     again, lesion = images(read, f"studies={table(tmp_path / 'studies.tsv', changes)}")
@@ -77,4 +95,7 @@ def test_a_missing_file_is_told_before_anything_runs(snakemake, tmp_path):
     studies = table(tmp_path / "studies.tsv", {"adapt01": ("petsird", tmp_path / "none.petsird")})
     done = snakemake("-n", "--configfile", "config/smoke.yaml", "--config", f"studies={studies}")
     assert done.returncode != 0
-    assert f"study adapt01: column path: {tmp_path}/none.petsird: no such file or folder" in done.stdout
+    assert (
+        f"study adapt01: column path: {tmp_path}/none.petsird: no such file or folder"
+        in done.stdout
+    )

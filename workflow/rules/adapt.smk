@@ -5,14 +5,14 @@ def adapt_options(network):
     """Command-line words of a network's entry: those that belong to its method."""
     e = NETWORKS[network]
     others = [k for k, methods in checks.BELONGS.items() if e.method not in methods]
-    return cli.to_options(e, skip=["data", "base", *others])
+    return arguments.to_options(e, skip=["data", "base", *others])
 
 
 def old_data(network):
     """What the start of a network's chain was trained on, if the network needs it."""
-    if not tgd_config.needs_old_data(NETWORKS[network]):
+    if not sections.needs_old_data(NETWORKS[network]):
         return []
-    task = tgd_config.old_task(network, NETWORKS)
+    task = sections.old_task(network, NETWORKS)
     return [f"{R}/dataset/{task}/{f}" for f in task_files(task)]
 
 
@@ -92,7 +92,7 @@ for _name, _networks, _path, _job in ADAPT_JOBS:
             checkpoint=lambda w, output: output.model.replace(
                 f"{R}/", f"{R}/checkpoints/", 1
             ),
-            options=cli.to_options(CONFIG.online if _online else CONFIG.adapt),
+            options=arguments.to_options(CONFIG.online if _online else CONFIG.adapt),
         shell:
             "{params.launch} {input.script} --dataset {input.index} --name {wildcards.network} --base {input.base}"
             " {params.scores} {params.old} {params.entry} --seed {params.seed} --device {params.device} --threads {threads}"

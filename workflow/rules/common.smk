@@ -9,16 +9,18 @@ from pathlib import Path
 ROOT = Path(workflow.current_basedir).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from tgdpet import checks, cli, costs, rates, studies, sweep
-from tgdpet import config as tgd_config
-from tgdpet.images import image_name
-from tgdpet.samples import level_name, samples_of
+from tgdpet.cli import arguments
+from tgdpet.config import checks, roles, sections, studies, sweep
+from tgdpet.config.loading import load_config
+from tgdpet.io.nifti import image_name
+from tgdpet.listmode.events import EVENT
+from tgdpet.workflow import costs, rates
 
 # Snakemake knows its targets only after parsing.
 ONLY_FIGURES = "figures" in sys.argv[1:]
 SOURCE = " + ".join(str(f) for f in workflow.configfiles) or "configuration"
 try:
-    CONFIG = tgd_config.load(config, SOURCE)
+    CONFIG = load_config(config, SOURCE)
     STUDIES = studies.read_studies(CONFIG.studies)
     studies.check_studies(CONFIG, STUDIES, files=not ONLY_FIGURES)
 except ValueError as error:
@@ -28,13 +30,13 @@ R = CONFIG.results
 RUNS = [R]
 NETWORKS = sweep.entries(CONFIG)
 SWEEP = sweep.networks(CONFIG)  # phi -> network; empty without a sweep
-WHOLE = level_name(CONFIG.simulation.scan_s)
+WHOLE = roles.level_name(CONFIG.simulation.scan_s)
 STUDY = {s.study: s for s in STUDIES}
 ROLE_STUDIES = {}
 for s in STUDIES:
     ROLE_STUDIES.setdefault(s.role, []).append(s.study)
-TESTS = [s.study for s in STUDIES if s.role.startswith("test_")]
-ONLINE = [s.study for s in studies.with_role(STUDIES, "test_bladder", "test_catheter")]
+TESTS = [s.study for s in STUDIES if s.role in roles.TESTS]
+ONLINE = [s.study for s in studies.with_role(STUDIES, *roles.ONLINE)]
 # Networks that are measured and shown; those of the sweep alone are not.
 POPULATION = [n for n, e in CONFIG.networks.items() if e.data != "n2n"]
 N2N = [n for n, e in CONFIG.networks.items() if e.data == "n2n"]
@@ -52,7 +54,10 @@ wildcard_constraints:
 
 def samples_names(role):
     """Samples that a study of this role is split into."""
-    return [s.name for s in samples_of(role, CONFIG.sampling, CONFIG.simulation.scan_s)]
+    return [
+        s.name
+        for s in roles.samples_of(role, CONFIG.sampling, CONFIG.simulation.scan_s)
+    ]
 
 
 def recon(study, protocol, sample):
@@ -67,7 +72,7 @@ def recon_all(study, protocol):
 
 def noisy_names(role):
     """Samples of a test study that networks denoise."""
-    return [s for s in samples_names(role) if s != WHOLE and not s.startswith("half")]
+    return [s for s in samples_names(role) if roles.is_noisy_input(s, CONFIG.simulation.scan_s)]
 
 
 def denoised(network, study, protocol, sample):

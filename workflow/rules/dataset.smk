@@ -1,8 +1,8 @@
 # Stage 4: 2.5D training sets. One rule a task, as each has its own studies.
 TASKS = {
-    "v1": ("v1", ROLE_STUDIES.get("train_v1v2", [])),
-    "v2": ("v2", ROLE_STUDIES.get("train_v1v2", [])),
-    "adapt": ("v2", ROLE_STUDIES.get("adapt", [])),
+    "v1": ("v1", ROLE_STUDIES.get(roles.TRAINING, [])),
+    "v2": ("v2", ROLE_STUDIES.get(roles.TRAINING, [])),
+    "adapt": ("v2", ROLE_STUDIES.get(roles.ADAPTATION, [])),
     **{f"n2n-{s}": ("v2", [s]) for s in ONLINE},
 }
 

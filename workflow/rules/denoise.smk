@@ -2,14 +2,14 @@
 DENOISE_JOBS = [
     (f"denoise_{'online' if networks is N2N else 'population'}_{role}", networks, role)
     for role in ROLE_STUDIES
-    if role.startswith("test_")
+    if role in roles.TESTS
     for networks in (POPULATION, N2N)
     if networks and (networks is not N2N or ROLE_STUDIES[role][0] in ONLINE)
 ]
 
 for _name, _networks, _role in DENOISE_JOBS:
     _images = [
-        (p, x) for p in costs.protocols(_role, CONFIG) for x in noisy_names(_role)
+        (p, x) for p in roles.protocols(_role, CONFIG) for x in noisy_names(_role)
     ]
 
     rule:

@@ -7,13 +7,13 @@ rule evaluate:
         organs=f"{R}/listmode/{{study}}/organs.nii.gz",
         recon=lambda w: [
             x
-            for p in costs.protocols(STUDY[w.study].role, CONFIG)
+            for p in roles.protocols(STUDY[w.study].role, CONFIG)
             for x in recon_all(w.study, p)
         ],
         denoised=lambda w: [
             denoised(n, w.study, p, x)
             for n in networks_of(w.study)
-            for p in costs.protocols(STUDY[w.study].role, CONFIG)
+            for p in roles.protocols(STUDY[w.study].role, CONFIG)
             for x in noisy_names(STUDY[w.study].role)
         ],
     output:

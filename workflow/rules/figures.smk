@@ -44,7 +44,7 @@ rule report:
         FIGURE_FILES,
         [in_report(f"{R}/figures/{name}.png", name, OF_SEED) for name in drawn(CONFIG)],
         script="scripts/10_report.py",
-        modules=["scripts/tgdpet/report.py", "scripts/tgdpet/page.py"],
+        modules=["scripts/tgdpet/report/report.py", "scripts/tgdpet/report/html.py"],
         config=f"{R}/config.yaml",
         studies=CONFIG.studies,
         tables=[f"{R}/metrics/findings.csv", f"{R}/metrics/estimates.csv"],

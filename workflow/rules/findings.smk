@@ -16,9 +16,9 @@ rule resolved_config:
         runtime=minutes(1),
         disk_mb=disk(),
     params:
-        config=tgd_config.as_dict(CONFIG),
+        config=sections.as_dict(CONFIG),
     run:
-        from tgdpet.files import write_text
+        from tgdpet.io.files import write_text
 
         write_text(output[0], yaml.safe_dump(params.config, sort_keys=False))
 
@@ -26,9 +26,9 @@ rule resolved_config:
 rule findings:
     input:
         script="scripts/09_findings.py",
-        module="scripts/tgdpet/findings.py",
-        claims="scripts/tgdpet/claims.py",
-        estimates="scripts/tgdpet/estimates.py",
+        module="scripts/tgdpet/evaluation/findings.py",
+        claims="scripts/tgdpet/evaluation/paper_claims.py",
+        estimates="scripts/tgdpet/evaluation/estimates.py",
         config=f"{R}/config.yaml",
         metrics=f"{R}/metrics/metrics.csv",
         voi=[f"{R}/metrics/{s}_voi.npz" for s in TESTS],
@@ -58,7 +58,7 @@ if SWEEP:
     rule phi:
         input:
             script="scripts/09_phi.py",
-            module="scripts/tgdpet/phi.py",
+            module="scripts/tgdpet/evaluation/phi.py",
             config=f"{R}/config.yaml",
             sweep=f"{R}/kse/sweep.csv",
         output:

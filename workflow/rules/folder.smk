@@ -1,17 +1,17 @@
 # Before the first job: whether results can be written, whether there is room, and who else is at work in this folder.
-from tgdpet import costs, failures, folder
+from tgdpet.workflow import costs, failures, lock
 
 if workflow.is_main_process:
     BILL = costs.times(costs.estimate(CONFIG, STUDIES), len(RUNS))
     print(costs.bill_text(BILL), file=sys.stderr)
     for path in RUNS if not workflow.dryrun else []:
         try:
-            folder.check_writable(path)
+            lock.check_writable(path)
         except ValueError as error:
             raise WorkflowError(str(error)) from None
     for note in (
-        folder.room(RUNS[0], costs.peak_gb(BILL)),
-        folder.holder(Path.cwd(), RUNS),
+        lock.room(RUNS[0], costs.peak_gb(BILL)),
+        lock.holder(Path.cwd(), RUNS),
     ):
         if note:
             print(note, file=sys.stderr)
@@ -19,7 +19,7 @@ if workflow.is_main_process:
 
 # Runs once Snakemake has its lock.
 onstart:
-    folder.hold(Path.cwd(), RUNS)
+    lock.hold(Path.cwd(), RUNS)
     # To keep its limit of 100 starts a second, Snakemake 9 asks anew what to start a second after each time it asked,
     # for good, and each finished job adds one such round: after 100 jobs they take a third of a core from the jobs.
     LIMIT = workflow.scheduling_settings.max_jobs_per_timespan

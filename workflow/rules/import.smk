@@ -23,10 +23,10 @@ rule import_listmode:
     resources:
         mem_mb=mem(1000, per_voxel_bytes=60),
         runtime=minutes(EVENTS / rates.IMPORT_EVENTS_PER_CORE_S),
-        disk_mb=disk(images=2, event_bytes=rates.EVENT_BYTES + 4),
+        disk_mb=disk(images=2, event_bytes=EVENT.itemsize + 4),
     params:
         dir=lambda w, output: os.path.dirname(output.events),
-        options=cli.to_options(CONFIG.grid),
+        options=arguments.to_options(CONFIG.grid),
     shell:
         "python {input.script} --petsird {input.petsird[0]} --study {wildcards.study} --out-dir {params.dir}"
         " {params.options} 2>&1 | tee {log}"

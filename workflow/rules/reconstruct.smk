@@ -77,7 +77,7 @@ for _role, _studies, _samples, _name in RECON_JOBS:
             listmode=lambda w, input: os.path.dirname(input.events),
             dir=lambda w, output: os.path.dirname(output.images[0]),
             only=" ".join(["--only", *_samples]),
-            options=lambda w: cli.to_options(CONFIG.protocols[w.protocol]),
+            options=lambda w: arguments.to_options(CONFIG.protocols[w.protocol]),
         shell:
             "python {input.script} --listmode {params.listmode} --samples {input.samples}"
             " --sensitivity {input.sensitivity} --protocol {wildcards.protocol} {params.only} --threads {threads}"

@@ -9,8 +9,8 @@ GPU = int(
 )
 # What decides a training's result is a parameter as usual, so that a change retrains; how it runs and is watched is not.
 WATCHED = ["compile", "volumes", "checkpoint_minutes", "tensorboard"]
-COMPUTE = cli.to_options(CONFIG.compute, skip=WATCHED)
-WATCH = cli.to_options(CONFIG.compute, skip=["precision", "deterministic"])
+COMPUTE = arguments.to_options(CONFIG.compute, skip=WATCHED)
+WATCH = arguments.to_options(CONFIG.compute, skip=["precision", "deterministic"])
 # Several GPUs are several processes, each with a part of every batch.
 LAUNCH = (
     f"python -m torch.distributed.run --standalone --nproc-per-node {CONFIG.resources.gpus}"
@@ -72,7 +72,7 @@ def disk(images=0, event_bytes=0.0, more_mb=0.0):
 def recon_s(wildcards):
     """Seconds of a reconstruction job: a study's images, or the one that is made of all events."""
     one_job = CONFIG.resources.recon_jobs == "study"
-    shares = costs.fractions(STUDY[wildcards.study].role, CONFIG) if one_job else [1]
+    shares = roles.fractions(STUDY[wildcards.study].role, CONFIG) if one_job else [1]
     core_s = costs.recon_core_s(CONFIG, wildcards.protocol, shares)
     return core_s / CONFIG.resources.reconstruct
 
@@ -86,7 +86,7 @@ def training_s(wildcards):
 def evaluation_s(wildcards):
     """Seconds of the measures of a study: of its noisy images, and of each network's."""
     role = STUDY[wildcards.study].role
-    inputs = len(costs.protocols(role, CONFIG)) * len(noisy_names(role))
+    inputs = len(roles.protocols(role, CONFIG)) * len(noisy_names(role))
     return costs.evaluation_core_s(
         CONFIG, inputs * (1 + len(networks_of(wildcards.study)))
     )

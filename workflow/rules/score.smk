@@ -20,13 +20,13 @@ rule score:
         disk_mb=disk(),
     params:
         k=CONFIG.score.k,
-        alpha=cli.word(CONFIG.score.alpha),
+        alpha=arguments.word(CONFIG.score.alpha),
     shell:
         "python {input.script} --network {input.model} --k {params.k} --alpha {params.alpha} --out {output}"
         " 2>&1 | tee {log}"
 
 
-DROP_STUDY = ROLE_STUDIES["test_lesion"][0]
+DROP_STUDY = ROLE_STUDIES[roles.LESION][0]
 DROP_PROTOCOL = "v2" if NETWORKS[CONFIG.score.network].data != "v1" else "v1"
 
 
@@ -55,7 +55,7 @@ rule drop:
         disk_mb=disk(images=len(CONFIG.score.drop_phi) + 1),
         gpu=GPU,
     params:
-        phi=" ".join(map(cli.word, CONFIG.score.drop_phi)),
+        phi=" ".join(map(arguments.word, CONFIG.score.drop_phi)),
         dir=lambda w, output: os.path.dirname(output.images[0]),
         device=CONFIG.device,
     shell:

@@ -46,7 +46,7 @@ rule simulate:
         runtime=minutes(
             EVENTS / rates.SIMULATE_EVENTS_PER_CORE_S / CONFIG.resources.simulate
         ),
-        disk_mb=disk(images=3, event_bytes=rates.EVENT_BYTES),
+        disk_mb=disk(images=3, event_bytes=EVENT.itemsize),
     params:
         dir=lambda w, output: os.path.dirname(output.events),
         role=lambda w: STUDY[w.study].role,
@@ -55,7 +55,8 @@ rule simulate:
         seed=CONFIG.seed,
         source=lambda w: studies.source_options(STUDY[w.study]),
         options=" ".join(
-            cli.to_options(s) for s in (CONFIG.grid, CONFIG.scanner, CONFIG.simulation)
+            arguments.to_options(s)
+            for s in (CONFIG.grid, CONFIG.scanner, CONFIG.simulation)
         ),
     shell:
         "python {input.script} --study {wildcards.study} --role {params.role} --bmi {params.bmi}"
@@ -86,7 +87,7 @@ rule subsample:
         role=lambda w: STUDY[w.study].role,
         seed=CONFIG.seed,
         scan_s=CONFIG.simulation.scan_s,
-        options=cli.to_options(CONFIG.sampling),
+        options=arguments.to_options(CONFIG.sampling),
     shell:
         "python {input.script} --listmode {params.dir} --role {params.role} --seed {params.seed}"
         " --scan-s {params.scan_s} --out {output} {params.options} 2>&1 | tee {log}"

@@ -1,6 +1,6 @@
 # Stage 7: a network made again at each phi of the sweep (adapt.smk), compared on studies held out of training.
 SWEPT = NETWORKS[CONFIG.sweep.network]
-SWEEP_OLD = tgd_config.old_task(CONFIG.sweep.network, NETWORKS)
+SWEEP_OLD = sections.old_task(CONFIG.sweep.network, NETWORKS)
 SWEEP_PROTOCOL = "v2" if NETWORKS[SWEPT.base].data != "v1" else "v1"
 
 
@@ -28,16 +28,16 @@ rule sweep:
     resources:
         mem_mb=mem(
             1000,
-            per_voxel_bytes=8 * len(ROLE_STUDIES.get("train_v1v2", [])) * LEVELS,
+            per_voxel_bytes=8 * len(ROLE_STUDIES.get(roles.TRAINING, [])) * LEVELS,
         ),
         runtime=minutes(costs.sweep_s(CONFIG, CONFIG.resources.denoise, GPU)),
         disk_mb=disk(),
         gpu=GPU,
     params:
-        phi=" ".join(map(cli.word, SWEEP)),
+        phi=" ".join(map(arguments.word, SWEEP)),
         seed=CONFIG.seed,
         device=CONFIG.device,
-        options=cli.to_options(CONFIG.adapt),
+        options=arguments.to_options(CONFIG.adapt),
     shell:
         "python {input.script} --base {input.base} --scores {input.scores} --phi {params.phi}"
         " --networks {input.networks} --old {input.old} --new {input.new} --image {input.image}"

@@ -4,7 +4,10 @@
 rule study_findings:
     input:
         script="scripts/09_findings.py",
-        modules=expand("scripts/tgdpet/{m}.py", m=["findings", "claims", "estimates"]),
+        modules=expand(
+            "scripts/tgdpet/evaluation/{m}.py",
+            m=["findings", "paper_claims", "estimates"],
+        ),
         runs=[f"{r}/metrics/findings.csv" for r in RUNS],
     output:
         table=f"{ROOT_RESULTS}/metrics/findings.csv",
@@ -59,7 +62,7 @@ rule study_report:
         TOGETHER_FILES,
         [in_report(f"{ROOT_RESULTS}/figures/{f}.png", f, "all seeds") for f in DRAWN],
         script="scripts/10_report.py",
-        modules=["scripts/tgdpet/report.py", "scripts/tgdpet/page.py"],
+        modules=["scripts/tgdpet/report/report.py", "scripts/tgdpet/report/html.py"],
         tables=rules.study_findings.output,
         runs=[f"{r}/report.html" for r in RUNS],
         studies=config["studies"],

@@ -4,7 +4,7 @@
 rule study_phi:
     input:
         script="scripts/09_phi.py",
-        module="scripts/tgdpet/phi.py",
+        module="scripts/tgdpet/evaluation/phi.py",
         configs=[f"{r}/config.yaml" for r in RUNS],
         runs=[f"{r}/kse/sweep.csv" for r in RUNS],
     output:

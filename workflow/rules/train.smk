@@ -56,13 +56,13 @@ for _name, _networks, _path, _job in SCRATCH_JOBS:
         resources:
             mem_mb=mem(
                 1500 + costs.activations_mb(CONFIG, CONFIG.train),
-                per_voxel_bytes=8 * len(ROLE_STUDIES.get("train_v1v2", [])) * LEVELS,
+                per_voxel_bytes=8 * len(ROLE_STUDIES.get(roles.TRAINING, [])) * LEVELS,
             ),
             runtime=minutes(training_s),
             disk_mb=disk(more_mb=5 * costs.weights_mb(CONFIG)),
             gpu=GPU * CONFIG.resources.gpus,
         params:
-            width=cli.word(CONFIG.network.width),
+            width=arguments.word(CONFIG.network.width),
             seed=CONFIG.seed,
             device=CONFIG.device,
             compute=COMPUTE,
@@ -71,7 +71,7 @@ for _name, _networks, _path, _job in SCRATCH_JOBS:
             checkpoint=lambda w, output: (
                 output.model.replace(f"{R}/models/", f"{R}/checkpoints/", 1)
             ),
-            options=lambda w: cli.to_options(scratch_settings(w.network)),
+            options=lambda w: arguments.to_options(scratch_settings(w.network)),
         shell:
             "{params.launch} {input.script} --dataset {input.index} --name {wildcards.network} --width {params.width}"
             " --seed {params.seed} --device {params.device} --threads {threads} --checkpoint {params.checkpoint}"

@@ -1,20 +1,23 @@
-"""What the reports show, in their order: figures (a module each, with `draw(results) -> (figure, table of what it
-shows)`) and tables (written by report.py). Each has its caption in workflow/report/NAME.rst.
+"""What the reports show, in their order: figures (a module each, with `draw(results) -> (figure,
+table of what it shows)`) and tables (written by report.py). Each has its caption in
+workflow/report/NAME.rst.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config import Config
+from ..config.sections import Config
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure or table of the reports: where it stands, its title, and which tables it is drawn from.
+    """A figure or table of the reports: where it stands, its title, and which tables it is drawn
+    from.
 
-    `tables` lie under the results folder, besides metrics/metrics.csv; "{base}" stands for every scored network.
-    `together`: it needs these tables only, so that it is also made of all seeds of a study at once.
+    `tables` lie under the results folder, besides metrics/metrics.csv; "{base}" stands for every
+    scored network. `together`: it needs these tables only, so that it is also made of all seeds of
+    a study at once.
     """
 
     category: str
@@ -26,10 +29,16 @@ class Shown:
 
 JUDGED, ESTIMATED, DROPPED = "metrics/findings.csv", "metrics/estimates.csv", "kse/drop.csv"
 SHOWN = {
-    "findings_table": Shown("Findings", "The paper's findings", (JUDGED,), together=True, drawn=False),
+    "findings_table": Shown(
+        "Findings", "The paper's findings", (JUDGED,), together=True, drawn=False
+    ),
     "findings": Shown("Findings", "The findings as intervals", (JUDGED,), together=True),
-    "table1": Shown("Findings", "Table 1: lesion bias and liver noise", (ESTIMATED,), together=True),
-    "numbers_table": Shown("Findings", "Every number with its interval", (ESTIMATED,), together=True, drawn=False),
+    "table1": Shown(
+        "Findings", "Table 1: lesion bias and liver noise", (ESTIMATED,), together=True
+    ),
+    "numbers_table": Shown(
+        "Findings", "Every number with its interval", (ESTIMATED,), together=True, drawn=False
+    ),
     "fig3": Shown("Reconstruction", "Fig. 3: the two reconstructions"),
     "training": Shown("Training", "Training"),
     "kse": Shown("Kernels", "Kernel scores", (DROPPED, "kse/{base}.csv")),
@@ -52,7 +61,9 @@ TOGETHER = tuple(name for name in FIGURES if SHOWN[name].together)
 
 
 def numbered(name: str) -> tuple[str, str]:
-    """Category and title with their numbers ("1 Findings", "1.2 ..."), as Snakemake's report sorts by the alphabet."""
+    """Category and title with their numbers ("1 Findings", "1.2 ..."), as Snakemake's report sorts
+    by the alphabet.
+    """
     category = SHOWN[name].category
     number = CATEGORIES.index(category) + 1
     within = [other for other, shown in SHOWN.items() if shown.category == category].index(name) + 1

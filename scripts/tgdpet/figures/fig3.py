@@ -12,12 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .. import measures as m
-from .. import spectra
-from ..evaluate import INPUT
-from ..phantom import ORGANS
-from .common import Results, box_mm, display_limit, middle, on_plane, seconds_text
-from .style import GREY, PALETTE, WHITE, WIDTH_IN, YELLOW, Window, arrow, bar, coronal, letter, show, sides
+from ..config import roles
+from ..constants import ORGANS
+from ..evaluation import measures as m
+from ..evaluation import noise_power
+from ..evaluation.measures import Window
+from ..evaluation.results import INPUT, Results
+from .common import box_mm, display_limit, middle, on_plane, seconds_text
+from .style import GREY, PALETTE, WHITE, WIDTH_IN, YELLOW, arrow, bar, coronal, letter, show, sides
 
 PROTOCOLS = ("v1", "v2")
 AXES = ("x", "y", "z")
@@ -25,8 +27,10 @@ N_LAGS = 8
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
-    """Rows: whole-scan and noisy images of both protocols with a zoom on the liver; autocorrelation and noise power."""
-    study = results.of_role("test_lesion")[0]
+    """Rows: whole-scan and noisy images of both protocols with a zoom on the liver; autocorrelation
+    and noise power.
+    """
+    study = results.of_role(roles.LESION)[0]
     grain = pd.concat([_grain(results, study, p) for p in PROTOCOLS], ignore_index=True)
     whole, zoom = _windows(results, study)
     voxel = results.voxel_mm(study)
@@ -57,7 +61,9 @@ def _images(figure: Any, results: Results, study: str) -> None:
     for row, protocol in enumerate(PROTOCOLS):
         for column, (sample, window) in enumerate(product((results.scan, noisy), (whole, zoom))):
             ax = axes[row, column]
-            shown = show(ax, coronal(results.suv(study, protocol, sample), y, window), voxel[[0, 2]], limit)
+            shown = show(
+                ax, coronal(results.suv(study, protocol, sample), y, window), voxel[[0, 2]], limit
+            )
             if row == 0:
                 zoomed = ", liver" if window is zoom else ""
                 ax.set_title(f"{seconds_text(results, sample)}{zoomed}")
@@ -65,7 +71,12 @@ def _images(figure: Any, results: Results, study: str) -> None:
                 _frame(ax, zoom, whole, voxel)
                 sides(ax)
             elif sample == results.scan:
-                arrow(ax, on_plane(middle(labels == ORGANS["lesion"]), zoom, voxel), YELLOW, direction=(1, 1))
+                arrow(
+                    ax,
+                    on_plane(middle(labels == ORGANS["lesion"]), zoom, voxel),
+                    YELLOW,
+                    direction=(1, 1),
+                )
             else:
                 arrow(ax, _in_liver(results, study, y, zoom), WHITE, direction=(1, -1))
         axes[row, 0].set_ylabel(protocol, fontsize=9)
@@ -96,25 +107,35 @@ def _width_over_height(window: Window, voxel: np.ndarray) -> float:
 
 
 def _frame(ax: Axes, inner: Window, outer: Window, voxel: np.ndarray) -> None:
-    left, bottom = (outer[0].stop - inner[0].stop) * voxel[0], (inner[2].start - outer[2].start) * voxel[2]
+    left, bottom = (
+        (outer[0].stop - inner[0].stop) * voxel[0],
+        (inner[2].start - outer[2].start) * voxel[2],
+    )
     size = (inner[0].stop - inner[0].start) * voxel[0], (inner[2].stop - inner[2].start) * voxel[2]
     ax.add_patch(Rectangle((left, bottom), *size, fill=False, ec=PALETTE[0], lw=0.8))
 
 
 def _grain(results: Results, study: str, protocol: str) -> pd.DataFrame:
-    """Autocorrelation, noise power and their summaries in the liver, of realisations minus their mean."""
+    """Autocorrelation, noise power and their summaries in the liver, of realisations minus their
+    mean.
+    """
     voi, voxel = m.liver_voi(results.labels(study), ORGANS), results.voxel_mm(study)
     box = m.bounding_box(voi)
-    noise = spectra.ensemble_noise(results.ensemble(study, protocol, box))
+    noise = noise_power.ensemble_noise(results.ensemble(study, protocol, box))
     rows: list[tuple[str, str, str, float, float]] = []
     for axis, name in enumerate(AXES):
         rho = np.mean([m.autocorrelation(n, voi[box], axis, N_LAGS) for n in noise], axis=0)
-        rows += [(protocol, "autocorrelation", name, float(lag * voxel[axis]), float(r)) for lag, r in enumerate(rho)]
-        rows.append((protocol, "grain_fwhm_mm", name, float("nan"), m.grain_fwhm(rho, float(voxel[axis]))))
-    frequency, power = spectra.radial_power(noise, voi[box], voxel)
+        rows += [
+            (protocol, "autocorrelation", name, float(lag * voxel[axis]), float(r))
+            for lag, r in enumerate(rho)
+        ]
+        rows.append(
+            (protocol, "grain_fwhm_mm", name, float("nan"), m.grain_fwhm(rho, float(voxel[axis])))
+        )
+    frequency, power = noise_power.radial_power(noise, voi[box], voxel)
     points = zip(frequency, power.mean(axis=0), strict=True)
     rows += [(protocol, "noise_power_bqml2_mm2", "xy", float(f), float(p)) for f, p in points]
-    measured = results.measured("liver_cov", "test_lesion", INPUT, protocol, study)
+    measured = results.measured("liver_cov", roles.LESION, INPUT, protocol, study)
     rows.append((protocol, "liver_cov_percent", "", float("nan"), measured))
     return pd.DataFrame(rows, columns=["protocol", "measure", "axis", "at", "value"])
 
@@ -124,7 +145,9 @@ def _autocorrelation(ax: Axes, grain: pd.DataFrame) -> None:
     for colour, protocol in zip(PALETTE, PROTOCOLS, strict=False):
         for axis, style in zip(AXES, ("-", "--", ":"), strict=True):
             part = chosen[(chosen.protocol == protocol) & (chosen.axis == axis)]
-            ax.plot(part["at"], part["value"], style, lw=1.1, color=colour, label=f"{protocol}, {axis}")
+            ax.plot(
+                part["at"], part["value"], style, lw=1.1, color=colour, label=f"{protocol}, {axis}"
+            )
     ax.axhline(0.5, color=GREY, lw=0.5, ls=(0, (1, 2)))
     ax.axhline(0, color="#bbbbbb", lw=0.5)
     ax.set_xlabel("distance (mm)")
@@ -145,13 +168,25 @@ def _power(ax: Axes, grain: pd.DataFrame) -> None:
 def _numbers(ax: Axes, grain: pd.DataFrame) -> None:
     ax.axis("off")
     lines: list[tuple[str, ...]] = [("noise in the liver", *PROTOCOLS)]
-    lines += [(f"grain {a} (mm)", *(_value(grain, p, "grain_fwhm_mm", a) for p in PROTOCOLS)) for a in AXES]
+    lines += [
+        (f"grain {a} (mm)", *(_value(grain, p, "grain_fwhm_mm", a) for p in PROTOCOLS))
+        for a in AXES
+    ]
     lines.append(("CoV (%)", *(_value(grain, p, "liver_cov_percent", "") for p in PROTOCOLS)))
     for i, cells in enumerate(lines):
         for x, text in zip((0.0, 0.78, 1.0), cells, strict=True):
-            ax.text(x, 0.9 - 0.17 * i, text, ha="right" if x else "left", va="center", weight="normal" if i else "bold")
+            ax.text(
+                x,
+                0.9 - 0.17 * i,
+                text,
+                ha="right" if x else "left",
+                va="center",
+                weight="normal" if i else "bold",
+            )
 
 
 def _value(grain: pd.DataFrame, protocol: str, measure: str, axis: str) -> str:
-    value = grain[(grain.protocol == protocol) & (grain.measure == measure) & (grain.axis == axis)]["value"].iloc[0]
+    value = grain[(grain.protocol == protocol) & (grain.measure == measure) & (grain.axis == axis)][
+        "value"
+    ].iloc[0]
     return "–" if pd.isna(value) else f"{value:.1f}"

@@ -1,4 +1,6 @@
-"""The findings as a forest plot: every claim's effect with its interval, beside the side of zero that is claimed."""
+"""The findings as a forest plot: every claim's effect with its interval, beside the side of zero
+that is claimed.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ..findings import TITLES, read
-from .common import Results, records
+from ..evaluation.findings import TITLES, read
+from ..evaluation.results import Results, records
 from .style import GREY, PALETTE, WIDTH_IN
 
 LOOKS: dict[str, dict[str, Any]] = {
@@ -25,7 +27,8 @@ LOOKS: dict[str, dict[str, Any]] = {
 PAPER: dict[str, Any] = {"marker": "D", "ms": 3.4, "mfc": "none", "color": "black", "mew": 0.7}
 SHADE = "#e8f0f7"
 FONT = 6.6
-# In inches: a row, what is above and below a panel's rows, and where text and panels lie from left to right.
+# In inches: a row, what is above and below a panel's rows, and where text and panels lie from left
+# to right.
 ROW, ABOVE, BELOW, LEGEND = 0.158, 0.2, 0.24, 0.32
 LABEL, PANEL, NUMBERS, WORD = 0.12, (3.05, 1.95), 6.44, 6.88
 # Rows so many times farther from zero than the middle one of a panel are pointed at from its edge.
@@ -33,7 +36,9 @@ FAR = 8
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
-    """One panel a finding with its own scale, as effects of different findings are not to be compared."""
+    """One panel a finding with its own scale, as effects of different findings are not to be
+    compared.
+    """
     table = read(results.root / "metrics" / "findings.csv")
     return forest(table), table
 
@@ -46,13 +51,25 @@ def forest(table: pd.DataFrame) -> Figure:
     top = height - LEGEND
     for number, rows in groups:
         inner = len(rows) * ROW
-        box = (PANEL[0] / WIDTH_IN, (top - ABOVE - inner) / height, PANEL[1] / WIDTH_IN, inner / height)
+        box = (
+            PANEL[0] / WIDTH_IN,
+            (top - ABOVE - inner) / height,
+            PANEL[1] / WIDTH_IN,
+            inner / height,
+        )
         title = f"{number}  {TITLES[int(str(number))]}"
         figure.text(0.0, (top - 0.12) / height, title, weight="bold", va="center", fontsize=7.5)
         _panel(figure.add_axes(box), rows)
         top -= ABOVE + inner + BELOW
     _legend(figure)
-    figure.text(NUMBERS / WIDTH_IN, 1 - LEGEND / height, "effect (95 % interval)", ha="right", va="top", fontsize=FONT)
+    figure.text(
+        NUMBERS / WIDTH_IN,
+        1 - LEGEND / height,
+        "effect (95 % interval)",
+        ha="right",
+        va="top",
+        fontsize=FONT,
+    )
     figure.text(WORD / WIDTH_IN, 1 - LEGEND / height, "holds", ha="right", va="top", fontsize=FONT)
     return figure
 
@@ -66,10 +83,19 @@ def _panel(ax: Axes, rows: pd.DataFrame) -> None:
         look = LOOKS[row.holds]
         if not low <= row.effect <= high:
             marker, edge = ("<", low) if row.effect < low else (">", high)
-            ax.plot(edge, y, ls="none", ms=4.6, zorder=4, clip_on=False, **{**look, "marker": marker})
+            ax.plot(
+                edge, y, ls="none", ms=4.6, zorder=4, clip_on=False, **{**look, "marker": marker}
+            )
         else:
             if not math.isnan(row.low):
-                ax.plot((row.low, row.high), (y, y), color=look["color"], lw=1.1, solid_capstyle="butt", zorder=3)
+                ax.plot(
+                    (row.low, row.high),
+                    (y, y),
+                    color=look["color"],
+                    lw=1.1,
+                    solid_capstyle="butt",
+                    zorder=3,
+                )
             ax.plot(row.effect, y, ls="none", ms=4.6, mew=1.0, zorder=4, **look)
         if not math.isnan(row.paper):
             ax.plot(row.paper, y, ls="none", zorder=5, **PAPER)
@@ -92,11 +118,22 @@ def _words(ax: Axes, y: int, row: Any) -> None:
     for x, text, ink in cells:
         side = "left" if x == LABEL else "right"
         place = (x - PANEL[0]) / PANEL[1]
-        ax.text(place, y, text, ha=side, va="center", fontsize=FONT, color=ink, transform=ax.get_yaxis_transform())
+        ax.text(
+            place,
+            y,
+            text,
+            ha=side,
+            va="center",
+            fontsize=FONT,
+            color=ink,
+            transform=ax.get_yaxis_transform(),
+        )
 
 
 def effect_text(row: Any) -> str:
-    """Effect and interval with as many digits as their size asks for; "%" where the unit is not points."""
+    """Effect and interval with as many digits as their size asks for; "%" where the unit is not
+    points.
+    """
     numbers = [v for v in (row.effect, row.low, row.high) if not math.isnan(v)]
     digits = 2 if max(map(abs, numbers)) < 10 else 1
     effect, *ends = (f"{v:.{digits}f}".replace("-", "\N{MINUS SIGN}") for v in numbers)

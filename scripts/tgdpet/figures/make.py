@@ -5,14 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from ..files import write_csv
+from ..evaluation.results import Results
+from ..io.files import write_csv
 from . import FIGURES
-from .common import Results
 from .style import save, styled
 
 
 def make(name: str, results: Results, stem: Path) -> None:
-    """Write {stem}.csv, {stem}.png and {stem}.pdf of the figure `name`; ValueError if there is none of that name."""
+    """Write {stem}.csv, {stem}.png and {stem}.pdf of the figure `name`; ValueError if there is none
+    of that name.
+    """
     if name not in FIGURES:
         raise ValueError(f"figure {name!r} is unknown; known are {', '.join(FIGURES)}")
     with styled():

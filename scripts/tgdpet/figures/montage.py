@@ -1,4 +1,6 @@
-"""A comparison of image planes: one study or view a row, one network a column, one scale for rows that share it."""
+"""A comparison of image planes: one study or view a row, one network a column, one scale for rows
+that share it.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,23 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from .common import plane_rows
-from .style import CORONAL_SIDES, WIDTH_IN, Numbers, Plane, arrow, bar, blank, corner, difference, show, sides
+from .style import (
+    CORONAL_SIDES,
+    WIDTH_IN,
+    Numbers,
+    Plane,
+    arrow,
+    bar,
+    blank,
+    corner,
+    difference,
+    show,
+    sides,
+)
 
-Arrow = tuple[tuple[float, float], str, tuple[float, float]]  # tip in mm on the plane, colour, where it comes from
+Arrow = tuple[
+    tuple[float, float], str, tuple[float, float]
+]  # tip in mm on the plane, colour, where it comes from
 
 TITLE_PT, PANELS = 8.0, 6
 GAP_IN = 0.05  # between rows without titles
@@ -23,7 +39,9 @@ GAP_IN = 0.05  # between rows without titles
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: its title, the plane (SUV; None leaves the place empty), arrows, and a letter in its corner."""
+    """One picture: its title, the plane (SUV; None leaves the place empty), arrows, and a letter in
+    its corner.
+    """
 
     title: str
     plane: Plane | None
@@ -33,7 +51,9 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """Panels of one shape on one scale: 0 to `limit`, or with `signed` -`limit` to `limit` for differences."""
+    """Panels of one shape on one scale: 0 to `limit`, or with `signed` -`limit` to `limit` for
+    differences.
+    """
 
     name: str
     panels: Sequence[Panel]
@@ -52,22 +72,34 @@ class Row:
 
 
 def differences(row: Row, reference: Plane, name: str, leave_out: Collection[int] = ()) -> Row:
-    """The row's panels minus a reference, without titles; the panels numbered in `leave_out` stay empty."""
+    """The row's panels minus a reference, without titles; the panels numbered in `leave_out` stay
+    empty.
+    """
     planes = [
-        None if i in leave_out or p.plane is None else np.asarray(p.plane - reference) for i, p in enumerate(row.panels)
+        None if i in leave_out or p.plane is None else np.asarray(p.plane - reference)
+        for i, p in enumerate(row.panels)
     ]
-    panels = [replace(p, plane=plane, arrows=(), letter="") for p, plane in zip(row.panels, planes, strict=True)]
-    return replace(row, name=name, panels=panels, limit=signed_limit(planes), signed=True, titled=False)
+    panels = [
+        replace(p, plane=plane, arrows=(), letter="")
+        for p, plane in zip(row.panels, planes, strict=True)
+    ]
+    return replace(
+        row, name=name, panels=panels, limit=signed_limit(planes), signed=True, titled=False
+    )
 
 
 def signed_limit(planes: Sequence[Plane | None]) -> float:
-    """End of a scale of differences: what 99.5 % of the pixels lie within, rounded up to 0.05 SUV."""
+    """End of a scale of differences: what 99.5 % of the pixels lie within, rounded up to 0.05
+    SUV.
+    """
     pixels = np.concatenate([np.abs(p).ravel() for p in planes if p is not None])
     return float(np.ceil(max(np.percentile(pixels, 99.5), 0.05) * 20) / 20)
 
 
 def montage(rows: Sequence[Row]) -> tuple[Figure, pd.DataFrame]:
-    """Draw the rows under one another; neighbours of one scale share a bar. Returns the figure and its pixels."""
+    """Draw the rows under one another; neighbours of one scale share a bar. Returns the figure and
+    its pixels.
+    """
     columns = max(len(row.panels) for row in rows)
     shapes = [row.height_over_width for row in rows]
     width = (WIDTH_IN - 0.75) / columns
@@ -83,7 +115,12 @@ def montage(rows: Sequence[Row]) -> tuple[Figure, pd.DataFrame]:
         beside = [ax for i in members for ax in axes[i]]
         bar(figure, drawn[members[0]], beside, "ΔSUV" if signed else "SUV")
     tables = [
-        plane_rows(panel.plane, panel.title.split("\n")[0], row_name=row.name.replace("\n", " "), **row.keys)
+        plane_rows(
+            panel.plane,
+            panel.title.split("\n")[0],
+            row_name=row.name.replace("\n", " "),
+            **row.keys,
+        )
         for row in rows
         for panel in row.panels
         if panel.plane is not None
@@ -92,7 +129,9 @@ def montage(rows: Sequence[Row]) -> tuple[Figure, pd.DataFrame]:
 
 
 def _draw(axes: np.ndarray, row: Row) -> Any:
-    size = TITLE_PT * min(1.0, PANELS / len(row.panels))  # titles of many panels would run into one another
+    size = TITLE_PT * min(
+        1.0, PANELS / len(row.panels)
+    )  # titles of many panels would run into one another
     for ax, panel in zip(axes, row.panels, strict=False):
         if row.titled:
             ax.set_title(panel.title, pad=3, fontsize=size)

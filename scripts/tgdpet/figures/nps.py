@@ -1,4 +1,6 @@
-"""Noise power spectra in the liver: of v1 and v2 images, and of what each network makes of v2 images."""
+"""Noise power spectra in the liver: of v1 and v2 images, and of what each network makes of v2
+images.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,12 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import measures as m
-from .. import spectra
-from ..evaluate import INPUT
-from ..phantom import ORGANS
-from .common import Results, colours, records
+from ..config import roles
+from ..constants import ORGANS
+from ..evaluation import measures as m
+from ..evaluation import noise_power
+from ..evaluation.results import INPUT, Results, records
+from .common import colours
 from .style import WIDTH_IN, letter
 
 COLUMNS = ["protocol", "network", "frequency_per_mm", "nps_bqml2_mm2", "standard_error", "shape_mm"]
@@ -25,7 +28,9 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     found = [_spectrum(results, protocol, network) for protocol, network in _shown(results)]
     curves = pd.concat([curve for curve, _ in found], ignore_index=True)
     numbers = pd.DataFrame([row for _, row in found], columns=NUMBERS)
-    figure, axes = plt.subplots(1, 3, figsize=(WIDTH_IN, 2.5), width_ratios=(1, 1, 0.95), layout="constrained")
+    figure, axes = plt.subplots(
+        1, 3, figsize=(WIDTH_IN, 2.5), width_ratios=(1, 1, 0.95), layout="constrained"
+    )
     for ax, column in zip(axes, ("nps_bqml2_mm2", "shape_mm"), strict=False):
         _curves(ax, curves, column)
     _numbers(axes[2], numbers)
@@ -38,19 +43,21 @@ def _shown(results: Results) -> list[tuple[str, str]]:
     return [("v1", INPUT), ("v2", INPUT), *(("v2", n) for n in results.population())]
 
 
-def _spectrum(results: Results, protocol: str, network: str) -> tuple[pd.DataFrame, tuple[str, str, float, float]]:
-    study = results.of_role("test_lesion")[0]
+def _spectrum(
+    results: Results, protocol: str, network: str
+) -> tuple[pd.DataFrame, tuple[str, str, float, float]]:
+    study = results.of_role(roles.LESION)[0]
     voi, voxel = m.liver_voi(results.labels(study), ORGANS), results.voxel_mm(study)
     box = m.bounding_box(voi)
-    noise = spectra.ensemble_noise(results.ensemble(study, protocol, box, network))
-    frequency, each = spectra.radial_power(noise, voi[box], voxel)
+    noise = noise_power.ensemble_noise(results.ensemble(study, protocol, box, network))
+    frequency, each = noise_power.radial_power(noise, voi[box], voxel)
     power = each.mean(axis=0)
     table = pd.DataFrame({"frequency_per_mm": frequency, "nps_bqml2_mm2": power})
     table["standard_error"] = each.std(axis=0, ddof=1) / np.sqrt(len(each))
     table["shape_mm"] = power / np.trapezoid(power, frequency)
     sd = float(np.sqrt((noise[:, voi[box]] ** 2).mean()))
     table = table.assign(protocol=protocol, network=network)[COLUMNS]
-    return table, (protocol, network, sd, spectra.mean_frequency(frequency, power))
+    return table, (protocol, network, sd, noise_power.mean_frequency(frequency, power))
 
 
 def _name(protocol: str, network: str) -> str:
@@ -64,10 +71,14 @@ def _curves(ax: Axes, curves: pd.DataFrame, column: str) -> None:
         style = {"v1": "--", "v2": "-"}[str(protocol)] if network == INPUT else "-"
         scale = 1e-6 if absolute else 1.0
         at, values = rows.frequency_per_mm, rows[column] * scale
-        ax.plot(at, values, style, color=look[str(network)], label=_name(str(protocol), str(network)))
+        ax.plot(
+            at, values, style, color=look[str(network)], label=_name(str(protocol), str(network))
+        )
         if absolute:
             error = rows.standard_error * scale
-            ax.fill_between(at, values - error, values + error, color=look[str(network)], alpha=0.25, lw=0)
+            ax.fill_between(
+                at, values - error, values + error, color=look[str(network)], alpha=0.25, lw=0
+            )
     ax.set_xlabel("in-plane frequency (1/mm)")
     ax.set_xlim(left=0)
     if absolute:

@@ -11,16 +11,22 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..runs import read_table
-from ..sweep import CHOICE, PLAIN
-from .common import Results
+from ..config.sweep import CHOICE, PLAIN
+from ..evaluation.results import Results
+from ..evaluation.seed_runs import read_table
 from .style import GREY, PALETTE, WIDTH_IN, letter
 
-MAY_LACK = ("change", "low", "high")  # nothing is dropped at `PLAIN`; a single seed has no intervals
+MAY_LACK = (
+    "change",
+    "low",
+    "high",
+)  # nothing is dropped at `PLAIN`; a single seed has no intervals
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read a table CHOICE; ValueError naming the file for a missing column or value, or where no phi is recommended."""
+    """Read a table CHOICE; ValueError naming the file for a missing column or value, or where no
+    phi is recommended.
+    """
     table = read_table(path, [c for c in CHOICE if c.split("_")[-1] not in MAY_LACK])
     if missing := [c for c in CHOICE if c not in table]:
         raise ValueError(f"{path}: column {missing[0]!r} is missing; expected {', '.join(CHOICE)}")
@@ -30,7 +36,9 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
-    """Three panels against phi, plain fine-tuning of all at the right end, the recommended phi marked."""
+    """Three panels against phi, plain fine-tuning of all at the right end, the recommended phi
+    marked.
+    """
     table = read(results.root / "metrics" / "phi.csv")
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH_IN, 2.9), layout="constrained")
     at = _places(table)
@@ -42,7 +50,14 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     limit = axes[2].axhline(float(table.allowed.iloc[0]), color=GREY, lw=0.8, ls=":")
     best = int(table.index[table.recommended == "yes"][0])
     for ax, text in zip(axes, "abc", strict=True):
-        ax.axvline(at[best], color="black", lw=0.9, ls="--", zorder=0, label=f"recommended: {_name(table.phi[best])}")
+        ax.axvline(
+            at[best],
+            color="black",
+            lw=0.9,
+            ls="--",
+            zorder=0,
+            label=f"recommended: {_name(table.phi[best])}",
+        )
         ax.set_xticks(*_ticks(table, at))
         ax.set_xlabel("φ (all: plain fine-tuning)")
         letter(ax, text)
@@ -56,7 +71,9 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 
 
 def recommendation(root: Path) -> str:
-    """The recommended phi of the results folder `root` in a sentence or three, with what it gains and forgets."""
+    """The recommended phi of the results folder `root` in a sentence or three, with what it gains
+    and forgets.
+    """
     table = read(root / "metrics" / "phi.csv")
     best, plain = table[table.recommended == "yes"].iloc[0], table[table.phi == PLAIN].iloc[0]
     text = (
@@ -99,7 +116,12 @@ def _below(ax: Axes, table: pd.DataFrame, at: npt.NDArray[np.floating]) -> None:
 
 
 def _curve(
-    ax: Axes, table: pd.DataFrame, at: npt.NDArray[np.floating], what: str, colour: str, label: str | None = None
+    ax: Axes,
+    table: pd.DataFrame,
+    at: npt.NDArray[np.floating],
+    what: str,
+    colour: str,
+    label: str | None = None,
 ) -> None:
     """A column with its intervals; plain fine-tuning apart from the others."""
     y = table[what].to_numpy(float)

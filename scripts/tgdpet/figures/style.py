@@ -19,7 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from ..files import atomic
+from ..evaluation.measures import Window
+from ..io.files import atomic
 
 WIDTH_IN = 6.9  # two columns; fonts stay readable when printed at one column's width of 4.8 in
 RED, YELLOW, WHITE, GREY = "#d7191c", "#e6a700", "#ffffff", "#666666"
@@ -47,7 +48,6 @@ RC: dict[Any, Any] = {
 }
 Plane = npt.NDArray[np.floating]
 Numbers = Sequence[float] | npt.NDArray[Any]
-Window = tuple[slice, slice, slice]
 
 
 @contextmanager
@@ -58,20 +58,30 @@ def styled() -> Iterator[None]:
 
 
 def coronal(volume: npt.NDArray[Any], y: int, window: Window | None = None) -> Plane:
-    """Coronal plane of an RAS volume as radiologists read it: head up, the patient's right (high x) on the left."""
+    """Coronal plane of an RAS volume as radiologists read it: head up, the patient's right (high x)
+    on the left.
+    """
     wx, _, wz = window or (slice(None), slice(None), slice(None))
     return np.asarray(volume[wx, y, wz])[::-1].T
 
 
 def projection(volume: npt.NDArray[Any], axis: int, window: Window) -> Plane:
-    """Maximum intensity projection of an RAS volume, head up: coronal (`axis` 1, the patient's right on the left) or
-    sagittal (`axis` 0, the front on the left)."""
+    """Maximum intensity projection of an RAS volume, head up: coronal (`axis` 1, the patient's
+    right on the left) or sagittal (`axis` 0, the front on the left).
+    """
     return np.asarray(volume[window].max(axis=axis))[::-1].T
 
 
 def show(ax: Axes, plane: Plane, pixel_mm: Numbers, vmax: float, **options: Any) -> Any:
     """One plane, aspect in mm; inverse grey from 0 to `vmax` unless `options` say otherwise."""
-    settings = {"cmap": "gray_r", "vmin": 0, "vmax": vmax, "interpolation": "nearest", "origin": "lower", **options}
+    settings = {
+        "cmap": "gray_r",
+        "vmin": 0,
+        "vmax": vmax,
+        "interpolation": "nearest",
+        "origin": "lower",
+        **options,
+    }
     extent = (0, plane.shape[1] * pixel_mm[0], 0, plane.shape[0] * pixel_mm[1])
     shown = ax.imshow(plane, extent=extent, aspect="equal", **settings)
     ax.set_xticks([])
@@ -95,8 +105,16 @@ def blank(ax: Axes) -> None:
     ax.set_yticks([])
 
 
-def arrow(ax: Axes, tip_mm: Numbers, colour: str, direction: Sequence[float] = (-1, 1), length: float = 0.13) -> None:
-    """An arrow whose head points at `tip_mm` (plane coordinates), coming from `direction`; sizes in panel widths."""
+def arrow(
+    ax: Axes,
+    tip_mm: Numbers,
+    colour: str,
+    direction: Sequence[float] = (-1, 1),
+    length: float = 0.13,
+) -> None:
+    """An arrow whose head points at `tip_mm` (plane coordinates), coming from `direction`; sizes in
+    panel widths.
+    """
     span = ax.get_xlim()[1] - ax.get_xlim()[0]
     unit: npt.NDArray[Any] = np.asarray(direction, float) / float(np.linalg.norm(direction)) * span
     tip: npt.NDArray[Any] = np.asarray(tip_mm, float) + 0.045 * unit
@@ -104,7 +122,13 @@ def arrow(ax: Axes, tip_mm: Numbers, colour: str, direction: Sequence[float] = (
     style |= {"shrinkA": 0, "shrinkB": 0}
     if colour == WHITE:  # seen on white too
         style["path_effects"] = [withStroke(linewidth=2.6, foreground="black")]
-    ax.annotate("", xy=tuple(tip), xytext=tuple(tip + length * unit), arrowprops=style, annotation_clip=False)
+    ax.annotate(
+        "",
+        xy=tuple(tip),
+        xytext=tuple(tip + length * unit),
+        arrowprops=style,
+        annotation_clip=False,
+    )
 
 
 def sides(ax: Axes, names: tuple[str, str] = CORONAL_SIDES) -> None:
@@ -136,7 +160,9 @@ def letter(ax: Axes, text: str, offset_points: tuple[float, float] = (-24, 10)) 
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Write {stem}.png and {stem}.pdf (vector text, no date inside) whole or not at all, and close the figure."""
+    """Write {stem}.png and {stem}.pdf (vector text, no date inside) whole or not at all, and close
+    the figure.
+    """
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
         with atomic(stem.with_name(stem.name + suffix)) as temporary:
             figure.savefig(temporary, metadata=metadata, bbox_inches="tight", pad_inches=0.03)

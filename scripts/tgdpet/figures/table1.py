@@ -9,30 +9,36 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..estimates import TABLE1, read, wide
-from ..evaluate import INPUT
-from .common import PAPER_TABLE1, Results, records
+from ..evaluation.estimates import TABLE1, read, wide
+from ..evaluation.results import INPUT, PAPER_TABLE1, Results, records
 from .style import GREY, PALETTE, WIDTH_IN
 
 HEADS = ["", "lesion\nbias (%)", "liver\nCoV (%)", "paper:\nbias (%)", "paper:\nCoV (%)"]
 
 
 def table(results: Results) -> pd.DataFrame:
-    """Columns network, lesion_bias, liver_cov (each also _low, _high, _n), paper_lesion_bias, paper_liver_cov, in %.
+    """Columns network, lesion_bias, liver_cov (each also _low, _high, _n), paper_lesion_bias,
+    paper_liver_cov, in %.
 
     The input comes first. Means over seeds with 95 % intervals, as metrics/estimates.csv has them.
     """
     rows = wide(read(results.root / "metrics" / "estimates.csv"), TABLE1)
     for column, name in enumerate(TABLE1):
-        rows[f"paper_{name}"] = [PAPER_TABLE1.get(n, (float("nan"),) * 2)[column] for n in rows.network]
+        rows[f"paper_{name}"] = [
+            PAPER_TABLE1.get(n, (float("nan"),) * 2)[column] for n in rows.network
+        ]
     return rows
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
-    """The table, and the same numbers as points with their intervals: right and up is less bias and more noise."""
+    """The table, and the same numbers as points with their intervals: right and up is less bias and
+    more noise.
+    """
     rows = table(results)
     size = (WIDTH_IN, max(2.5, 0.32 * len(rows)))
-    figure, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=(1.7, 1), layout="constrained")
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=size, width_ratios=(1.7, 1), layout="constrained"
+    )
     _grid(left, rows)
     _points(right, rows)
     return figure, rows
@@ -42,7 +48,9 @@ def _grid(ax: Axes, rows: pd.DataFrame) -> None:
     ax.axis("off")
     networks = rows[rows.network != INPUT]
     best = {
-        name: networks[name].abs().idxmin() for name in ("lesion_bias", "liver_cov") if networks[name].notna().any()
+        name: networks[name].abs().idxmin()
+        for name in ("lesion_bias", "liver_cov")
+        if networks[name].notna().any()
     }
     n = len(rows) + 1.6
     xs = (0.0, 0.46, 0.70, 0.86, 1.0)
@@ -89,7 +97,17 @@ def _points(ax: Axes, rows: pd.DataFrame) -> None:
     for (colour, marker), row in zip(looks, records(rows), strict=False):
         label = "noisy input" if row.network == INPUT else row.network
         up, along = _bars(row, "lesion_bias"), _bars(row, "liver_cov")
-        ax.errorbar(row.liver_cov, row.lesion_bias, up, along, fmt=marker, color=colour, ms=5, lw=0.9, label=label)
+        ax.errorbar(
+            row.liver_cov,
+            row.lesion_bias,
+            up,
+            along,
+            fmt=marker,
+            color=colour,
+            ms=5,
+            lw=0.9,
+            label=label,
+        )
         ax.plot(row.paper_liver_cov, row.paper_lesion_bias, marker, mfc="none", mec=colour, ms=6)
     ax.axhline(0, color="#bbbbbb", lw=0.7, zorder=0)
     ax.set_xlabel("liver CoV (%), ensemble")

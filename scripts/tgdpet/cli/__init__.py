@@ -1,0 +1,1 @@
+"""The command line: options of the numbered scripts, and the command `tgdpet`."""

@@ -1,0 +1,34 @@
+"""What every training script is told: names, files, seed, device; no torch in here."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..config.sections import Compute
+from ..training.job import Job
+from . import arguments
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The command-line options of a job."""
+    parser.add_argument("--dataset", type=Path, required=True, help="index.tsv of the training set")
+    parser.add_argument("--name", required=True, help="the new network's name")
+    parser.add_argument("--seed", type=int, default=0, help="the run's seed")
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to train"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="where to keep the state of an unfinished run"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="weights to write (.safetensors)")
+    arguments.add_options(parser, Compute)
+
+
+def from_options(args: argparse.Namespace) -> Job:
+    """The job that the parsed options describe."""
+    return Job(
+        args.name, args.dataset, args.out, args.seed, args.device, args.threads, args.checkpoint,
+        arguments.from_options(args, Compute), arguments.as_settings(args),
+    )  # fmt: skip

@@ -1,0 +1,3 @@
+"""The configuration: sections, their limits, roles of studies, the table of studies. No torch in
+here.
+"""

@@ -1,0 +1,3 @@
+"""2.5D data sets: the index of slices, volumes in memory or mapped, patches, replay of an old
+task.
+"""

@@ -1,0 +1,260 @@
+"""Images on disk: NIfTI in mm with a BIDS-PET JSON sidecar; activity concentration in Bq/mL.
+
+Arrays are indexed (x, y, z) with RAS+ affines; names and keys follow BIDS-PET (PET-BIDS 1.9).
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from .files import atomic, read_json, write_json
+
+UNITS = "Bq/mL"
+BQML = {
+    "bq/ml": 1.0,
+    "bqml": 1.0,
+    "kbq/ml": 1e3,
+    "kbqml": 1e3,
+}  # of one unit, by its name in small letters
+MM = 2  # NIfTI's code
+UNREADABLE = (
+    nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, EOFError, OSError, OverflowError,
+    ValueError, zlib.error,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Image:
+    """An activity image: `data` (X, Y, Z) float32 in Bq/mL, `affine` (4, 4) to RAS mm,
+    `sidecar`.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+    sidecar: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def voxel_mm(self) -> np.ndarray:
+        """Voxel size along the array's axes, mm."""
+        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+
+
+def grid_affine(shape: tuple[int, ...], voxel_mm: tuple[float, ...]) -> np.ndarray:
+    """RAS affine of a grid whose middle is the origin, mm."""
+    affine = np.diag([*voxel_mm, 1.0])
+    affine[:3, 3] = [-(n - 1) / 2 * v for n, v in zip(shape, voxel_mm, strict=True)]
+    return affine
+
+
+def image_name(study: str, protocol: str, sample: str) -> str:
+    """BIDS-PET file name of an image."""
+    return f"sub-{study}_trc-FDG_rec-{protocol}_desc-{sample}_pet.nii.gz"
+
+
+def sidecar_path(path: str | Path) -> Path:
+    """The JSON file beside a NIfTI file."""
+    path = Path(path)
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
+def read_image(path: str | Path) -> Image:
+    """Read an activity image and its sidecar.
+
+    Raises FileNotFoundError or ValueError naming the file when it is missing, truncated, not 3-D,
+    not finite, without an affine, or when its sidecar is missing or says other units than Bq/mL.
+    """
+    data, affine = _read(path)
+    sidecar = _sidecar(path)
+    if sidecar.get("Units") != UNITS:
+        raise ValueError(
+            f"{sidecar_path(path)}: Units: expected {UNITS!r}, got {sidecar.get('Units')!r}"
+        )
+    return Image(_finite(path, data), affine, sidecar)
+
+
+def read_converted(path: str | Path, units: str | None = None) -> Image:
+    """Read an activity image of another program as Bq/mL; kBq/mL is converted.
+
+    `units` says what the sidecar does not, where it is missing or lacks `Units`. Raises what
+    `read_image` raises, and ValueError where the units are not known, are SUV, or differ between
+    `units` and the sidecar.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such image")
+    beside = sidecar_path(path)
+    sidecar = _sidecar(path) if beside.exists() else {}
+    own = sidecar.get("Units")
+    said = units if own is None else own
+    if said is None:
+        raise ValueError(
+            f"{path}: no sidecar {beside.name} says the units; give them: --units Bq/mL or --units kBq/mL"
+        )
+    factor = _bqml(path if own is None else beside, said)
+    if units is not None and _bqml("--units", units) != factor:
+        raise ValueError(
+            f"{beside}: Units: the sidecar says {said!r}, --units {units!r}; one of them is wrong"
+        )
+    data, affine = _read(path)
+    with np.errstate(over="ignore"):
+        data = data if factor == 1 else data * np.float32(factor)
+    return Image(_finite(path, data), affine, {**sidecar, "Units": UNITS})
+
+
+def write_image(
+    path: str | Path, data: np.ndarray, affine: np.ndarray, sidecar: Mapping[str, Any]
+) -> None:
+    """Write an activity image in Bq/mL (float32) and, first, its sidecar."""
+    write_json(sidecar_path(path), {**sidecar, "Units": UNITS})
+    _write(path, np.asarray(data, np.float32), affine)
+
+
+def read_labels(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a label map: (X, Y, Z) int16 and its affine."""
+    data, affine = _read(path)
+    with np.errstate(invalid="ignore"):  # NaN is caught below
+        labels = np.rint(data).astype(np.int16)
+    if not np.array_equal(labels, data):
+        raise ValueError(f"{path}: expected whole-number labels, got fractions or NaN")
+    return labels, affine
+
+
+def write_labels(path: str | Path, labels: np.ndarray, affine: np.ndarray) -> None:
+    """Write a label map (int16)."""
+    _write(path, labels.astype(np.int16), affine)
+
+
+def read_plain(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read any 3-D NIfTI volume: (X, Y, Z) float32 and its affine."""
+    data, affine = _read(path)
+    return data.astype(np.float32, copy=False), affine
+
+
+def write_plain(path: str | Path, data: np.ndarray, affine: np.ndarray) -> None:
+    """Write any 3-D volume as float32 NIfTI (attenuation, sensitivity)."""
+    _write(path, np.asarray(data, np.float32), affine)
+
+
+def suv_factor(sidecar: Mapping[str, Any]) -> float:
+    """Bq/mL of an SUV (body weight) of 1 at scan start.
+
+    Raises ValueError naming the missing key; SUV is never guessed.
+    """
+    for key in ("InjectedRadioactivity", "BodyWeight", "ScanStart", "TracerHalfLife"):
+        if not isinstance(sidecar.get(key), (int, float)):
+            raise ValueError(
+                f"sidecar: {key} is missing; SUV needs dose (MBq), weight (kg), times (s)"
+            )
+    decay = 0.5 ** (sidecar["ScanStart"] / sidecar["TracerHalfLife"])
+    return float(sidecar["InjectedRadioactivity"] * 1e6 * decay / (sidecar["BodyWeight"] * 1e3))
+
+
+def _sidecar(path: str | Path) -> dict[str, Any]:
+    beside = sidecar_path(path)
+    if not beside.exists():
+        raise FileNotFoundError(
+            f'{path}: its sidecar {beside.name} is missing; it has to say "Units": "{UNITS}"'
+        )
+    sidecar = read_json(beside)
+    if not isinstance(sidecar, dict):
+        raise ValueError(f"{beside}: expected a JSON object, got a {type(sidecar).__name__}")
+    return sidecar
+
+
+def _bqml(source: str | Path, units: Any) -> float:
+    """Bq/mL of one unit; ValueError naming `source`, which says the unit."""
+    name = str(units).lower()
+    if name.startswith("suv") or name == "g/ml":
+        raise ValueError(
+            f"{source}: Units: expected Bq/mL or kBq/mL, got {units!r}; the network needs activity, "
+            "which SUV gives only with injected dose, body weight and times: export the image in Bq/mL"
+        )
+    if name not in BQML:
+        raise ValueError(f"{source}: Units: expected Bq/mL or kBq/mL, got {units!r}")
+    return BQML[name]
+
+
+def _finite(path: str | Path, data: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        data = data.astype(np.float32, copy=False)
+    bad = int(np.count_nonzero(~np.isfinite(data)))
+    if bad:
+        raise ValueError(f"{path}: {bad} of {data.size} voxels are NaN or infinite")
+    return data
+
+
+def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such image")
+    try:
+        _check_gzip(path)
+        image: Any = nib.load(path)
+        fault = _fault(image)
+        data = np.asarray(image.dataobj) if fault is None else None
+    except UNREADABLE as error:
+        raise ValueError(f"{path}: not a readable NIfTI file (truncated?): {error}") from error
+    if data is None:
+        raise ValueError(f"{path}: {fault}")
+    if data.dtype.kind not in "iuf":
+        raise ValueError(f"{path}: expected one real number a voxel, got {data.dtype}")
+    return data, np.asarray(image.affine, float)
+
+
+def _fault(image: Any) -> str | None:
+    """What the header alone says against an image, before its voxels are read; None where nothing
+    does.
+    """
+    if not isinstance(image, nib.Nifti1Pair):
+        return f"not a NIfTI file but {type(image).__name__}"
+    if len(image.shape) != 3:
+        frames = (
+            f": {image.shape[3]} frame(s); take out a single one first"
+            if len(image.shape) == 4
+            else ""
+        )
+        return f"expected a 3-D image, got shape {image.shape}{frames}"
+    if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
+        return "no affine (sform and qform codes are 0); position and orientation are unknown"
+    affine = np.asarray(image.affine, float)
+    size = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    if (
+        not np.isfinite(affine).all()
+        or size.min() < 1e-3
+        or abs(np.linalg.det(affine[:3, :3] / size)) < 1e-3
+    ):
+        return f"expected an affine with three axes, mm, got {affine[:3].tolist()}"
+    code = (
+        int(image.header["xyzt_units"]) % 8
+    )  # the lowest three bits are the unit of space; 0 is unknown, taken as mm
+    if code not in (0, MM):
+        return (
+            f"xyzt_units: expected mm, got {({1: 'metre', 3: 'micron'}).get(code, f'code {code}')}"
+        )
+    return None
+
+
+def _check_gzip(path: str | Path) -> None:
+    """Read a .gz file to its end, where its checksum is: nibabel stops before and takes damaged
+    voxels as they are.
+    """
+    if str(path).endswith(".gz"):
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
+
+
+def _write(path: str | Path, data: np.ndarray, affine: np.ndarray) -> None:
+    image = nib.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    image.header["cal_min"], image.header["cal_max"] = 0, 0
+    with atomic(path) as temporary:
+        nib.save(image, temporary)

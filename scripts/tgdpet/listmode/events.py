@@ -1,0 +1,93 @@
+"""List mode on disk: a folder a study with `events.npy` (memory-mappable), `scanner.json` and
+`listmode.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ..io.arrays import map_array
+from ..io.files import atomic
+from ..scanner.cylinder import AnyScanner
+
+# 12 bytes an event; tof counts bins from the LOR's middle towards detector 1.
+EVENT = np.dtype([("det0", "<u4"), ("det1", "<u4"), ("tof", "<i4")])
+CHUNK = 1 << 20
+
+
+def open_events(path: str | Path, scanner: AnyScanner | None = None) -> np.ndarray:
+    """Memory-map a list mode (n,) of `EVENT`; with `scanner`, check that all ids exist on it.
+
+    Raises FileNotFoundError or ValueError with the file, what was expected and what came.
+    """
+    events = map_array(path, "list mode")
+    if events.dtype != EVENT or events.ndim != 1:
+        raise ValueError(
+            f"{path}: expected a list of {EVENT}, got {events.dtype} of shape {events.shape}"
+        )
+    if scanner is not None:
+        _check_ids(events, scanner, path)
+    return events
+
+
+def write_events(path: str | Path, parts: Iterable[np.ndarray]) -> int:
+    """Write a list mode part by part (memory stays at one part); return the number of events."""
+    count = 0
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        _header(file, 0)
+        for part in parts:
+            part.tofile(file)
+            count += len(part)
+        file.seek(0)
+        _header(file, count)  # numpy leaves room for the length to grow
+    return count
+
+
+def _header(file: BinaryIO, count: int) -> None:
+    description = {
+        "descr": np.lib.format.dtype_to_descr(EVENT),
+        "fortran_order": False,
+        "shape": (count,),
+    }
+    np.lib.format.write_array_header_1_0(file, description)
+
+
+def chunks(events: np.ndarray, size: int = CHUNK) -> Iterator[tuple[int, np.ndarray]]:
+    """Walk over a memory-mapped list mode: (index of the first event, events) of at most `size`
+    events.
+    """
+    for start in range(0, len(events), size):
+        yield start, part(events, start, size)
+
+
+def part(array: np.ndarray, start: int, size: int) -> np.ndarray:
+    """array[start : start + size]; of a memory map through a map of its own, so that what was read
+    leaves memory.
+    """
+    n = max(0, min(size, len(array) - start))
+    if n == 0 or not isinstance(array, np.memmap) or array.ndim != 1 or array.filename is None:
+        return array[start : start + n]
+    if Path(array.filename).stat().st_size != array.offset + array.nbytes:
+        return array[start : start + n]  # a view, whose offset is the whole map's
+    return np.memmap(array.filename, array.dtype, "r", array.offset + start * array.itemsize, (n,))
+
+
+def _check_ids(events: np.ndarray, scanner: AnyScanner, path: str | Path) -> None:
+    half = scanner.tof_half_bins
+    for start, part in chunks(events):
+        bad = (
+            (part["det0"] >= scanner.n_detectors)
+            | (part["det1"] >= scanner.n_detectors)
+            | (part["tof"] > half)
+        )
+        bad |= part["tof"] < -half  # not abs(): the smallest int32 has no positive
+        if bad.any():
+            i = int(np.argmax(bad))
+            raise ValueError(
+                f"{path}: event {start + i} = {part[i]}: detector ids must be below {scanner.n_detectors}, "
+                f"TOF bins within +-{half}"
+            )

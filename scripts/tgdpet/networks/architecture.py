@@ -1,0 +1,19 @@
+"""The paper's network in numbers, for whoever counts its weights without loading torch."""
+
+from __future__ import annotations
+
+CHANNELS = (
+    64,
+    64,
+    128,
+    128,
+    128,
+    256,
+    256,
+)  # output channels of the first seven convolutions (Fig. 1)
+SLICES = 3  # neighbouring slices in and out
+
+
+def layer_channels(width: float) -> list[int]:
+    """Channels between the layers, input and output included, at `width` times the paper's."""
+    return [SLICES, *(max(1, round(channels * width)) for channels in CHANNELS), SLICES]

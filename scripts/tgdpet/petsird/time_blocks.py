@@ -1,0 +1,131 @@
+"""The time blocks of a PETSIRD file: prompts piece by piece, everything else counted, kept or
+refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from . import event_codec, other_blocks
+from .stream import MappedStream, Stream
+from .varint import TOO_LONG, TRUNCATED
+
+SPANS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What ids and TOF indices are checked against, and how they are numbered here.
+
+    `offsets` and `sizes` (module types,): first id and number of detection bins of each type;
+    `tof_bins` of every coincidence; a file's TOF index k is our `tof_scale * k - tof_shift`.
+    """
+
+    offsets: np.ndarray
+    sizes: np.ndarray
+    tof_bins: int
+    tof_scale: int
+    tof_shift: int
+
+    @property
+    def n_detectors(self) -> int:
+        """Number of detection bins."""
+        return int(self.sizes.sum())
+
+
+@dataclass
+class Seen:
+    """What the blocks held beside prompts.
+
+    `position`: the byte reached; `spans_ms` (n, 2): union of the event blocks' intervals;
+    `delayed_counts` (detectors,): delayeds at each.
+    """
+
+    delayed_counts: np.ndarray
+    spans_ms: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    position: int = 0
+    prompts: int = 0
+    delayed: int = 0
+    singles: int = 0
+    unordered: int = 0
+    events_blocks: int = 0
+    others: other_blocks.Others = field(default_factory=other_blocks.Others)
+
+
+def walk(
+    path: Path, mapped: MappedStream, start: int, limits: Limits, seen: Seen, size: int
+) -> Iterator[np.ndarray]:
+    """Yield the prompts (n, 3) int32 of (det0, det1, tof), at most `size` at a time, in the order
+    of the file.
+
+    `start` is the byte behind the header; `seen` is filled on the way and complete at the end.
+    Raises ValueError with file, byte, what was expected and what came.
+    """
+    state = np.zeros(event_codec.STATE_SIZE, np.int64)
+    state[event_codec.POS] = start
+    spans = np.empty((SPANS, 2), np.uint32)
+    tof = np.array([limits.tof_bins, limits.tof_scale, limits.tof_shift])
+    code = event_codec.FULL
+    while code != event_codec.DONE:
+        out = np.empty((size, 3), np.int32)
+        code, n = event_codec.decode(
+            mapped.data, state, out, spans, limits.offsets, limits.sizes, tof, seen.delayed_counts
+        )
+        if code < 0:
+            raise ValueError(
+                f"{path}: byte {state[event_codec.BAD_AT]}: {_what(code, state, limits)}"
+            )
+        _note(seen, state, spans, n)
+        if n:
+            yield out[:n]
+        if code == event_codec.OTHER:
+            stream = Stream(path, mapped.data, int(state[event_codec.POS]))
+            tag = int(mapped.data[stream.position - 1])
+            other_blocks.read_block(stream, tag, seen.others, len(limits.sizes))
+            state[event_codec.POS] = stream.position
+        mapped.release(int(state[event_codec.POS]))
+
+
+def _note(seen: Seen, state: np.ndarray, spans: np.ndarray, n: int) -> None:
+    seen.position = int(state[event_codec.POS])
+    seen.prompts += n
+    seen.delayed, seen.singles = int(state[event_codec.DELAYED]), int(state[event_codec.SINGLES])
+    seen.unordered = int(state[event_codec.UNORDERED])
+    count = int(state[event_codec.SPANS])
+    seen.events_blocks += count
+    if count:
+        seen.spans_ms = _union(np.concatenate([seen.spans_ms, spans[:count].astype(np.int64)]))
+    state[event_codec.SPANS] = 0
+
+
+def _union(spans: np.ndarray) -> np.ndarray:
+    """Union of intervals (n, 2) that are sorted by their start."""
+    stop = np.maximum.accumulate(spans[:, 1])
+    first = np.flatnonzero(np.append(True, spans[1:, 0] > stop[:-1]))
+    return np.stack([spans[first, 0], stop[np.append(first[1:], len(spans)) - 1]], axis=1)
+
+
+def _what(code: int, state: np.ndarray, limits: Limits) -> str:
+    value, limit = int(state[event_codec.BAD_VALUE]), int(state[event_codec.BAD_LIMIT])
+    name = (
+        event_codec.FIELDS[f]
+        if 0 <= (f := int(state[event_codec.BAD_FIELD])) < len(event_codec.FIELDS)
+        else "time blocks"
+    )
+    types = len(limits.sizes)
+    return {
+        TRUNCATED: f"expected more {name}, got the end of the file (truncated or damaged)",
+        TOO_LONG: "expected an integer below 2^32 in at most five bytes, got a longer one (damaged)",
+        event_codec.BAD_TAG: f"expected the tag of a time block, 0 to 5, got {value}",
+        event_codec.BAD_COUNT: f"expected a count of at most {limit} {name}, which the bytes left can hold, got {value}",
+        event_codec.BAD_ROWS: f"expected at most {limit} lists of {name} ({types} module types), got {value}",
+        event_codec.BAD_ID: f"expected a detection bin below {limit} in {name}, got {value}",
+        event_codec.BAD_TOF: f"expected a TOF index below {limit} in {name}, got {value}",
+        event_codec.BAD_TIME: f"expected a time block at {limit} ms or later, as time does not run backwards, got {value} ms",
+        event_codec.MULTIPLES: f"{value} {name}; only coincidences of two are read, remove them or split them into pairs",
+        event_codec.TRAILING: f"expected the end of the file behind the last time block, got {value} more bytes",
+    }[code]

@@ -1,0 +1,1 @@
+"""TOF list-mode OSEM: projectors, sensitivity image, additive term, updates."""

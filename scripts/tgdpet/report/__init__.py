@@ -1,0 +1,1 @@
+"""The HTML report, the summary on the screen, and the reference folder."""

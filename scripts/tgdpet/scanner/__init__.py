@@ -1,0 +1,1 @@
+"""Scanners: a parametric cylinder, or detectors from a table."""

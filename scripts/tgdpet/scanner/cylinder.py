@@ -1,0 +1,235 @@
+"""Scanners: what projection and corrections need of any of them, and a parametric cylindrical one.
+
+Lengths in mm, times in ps. A line of response (LOR) runs from detector 0 to detector 1; its TOF
+coordinate grows from the LOR's middle towards detector 1. On a cylinder, detector id = ring *
+crystals_per_ring + crystal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..config.sections import ScannerChoice
+from ..constants import FWHM_PER_SIGMA, MM_PER_PS
+from ..io.files import read_json, write_json
+
+CYLINDER, TABLE = "cylinder", "table"  # kinds in scanner.json
+
+
+class AnyScanner(Protocol):
+    """Detectors, TOF bins and LOR weights of a scanner. Detectors are numbered from 0; z is the
+    scanner's axis.
+    """
+
+    @property
+    def n_detectors(self) -> int:
+        """Number of detection bins."""
+
+    @property
+    def tof_sigma_mm(self) -> float:
+        """Standard deviation of the TOF kernel along the LOR, mm; 0 for a single bin without
+        TOF.
+        """
+
+    @property
+    def tof_bin_mm(self) -> float:
+        """Width of a TOF bin along the LOR, mm."""
+
+    @property
+    def tof_step_mm(self) -> float:
+        """The centre of TOF bin t lies at t times this from the LOR's middle, mm."""
+
+    @property
+    def tof_half_bins(self) -> int:
+        """TOF bins run from -n to n."""
+
+    def detector_mm(self) -> np.ndarray:
+        """Positions (n_detectors, 3) float32, mm, centred on the scanner."""
+
+    def lor_weights(self, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
+        """Weights (n,) of LORs, mm^2: expected trues over scan time, attenuation and the line
+        integral in decays / (s mm^2); 0 for pairs not in coincidence. The same with the detectors
+        exchanged.
+        """
+
+    def ring_ids(self) -> np.ndarray | None:
+        """Detector ids (rings, crystals): identical rings along z; None for other shapes."""
+
+    def relative_singles(self) -> np.ndarray | None:
+        """Singles rates (n_detectors,) of mean 1, to which randoms are in proportion; None if all
+        are alike.
+        """
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """Figures of a cylindrical scanner; see `PRESETS` for where they come from."""
+
+    radius_mm: float
+    crystals_per_ring: int
+    rings: int
+    ring_pitch_mm: float
+    max_ring_difference: int
+    tof_fwhm_ps: float
+    tof_bin_ps: float
+    efficiency: float
+    fov_radius_mm: float
+
+    def __post_init__(self) -> None:
+        if self.fov_radius_mm >= self.radius_mm:
+            raise ValueError(
+                f"scanner: fov_radius_mm = {self.fov_radius_mm} must be below radius_mm = {self.radius_mm}"
+            )
+
+    @property
+    def axial_mm(self) -> float:
+        """Axial extent of the detectors, mm."""
+        return self.rings * self.ring_pitch_mm
+
+    @property
+    def n_detectors(self) -> int:
+        """Number of detector elements."""
+        return self.rings * self.crystals_per_ring
+
+    @property
+    def tof_sigma_mm(self) -> float:
+        """Standard deviation of the TOF kernel along the LOR, mm."""
+        return self.tof_fwhm_ps * MM_PER_PS / FWHM_PER_SIGMA
+
+    @property
+    def tof_bin_mm(self) -> float:
+        """Width of a TOF bin along the LOR, mm."""
+        return self.tof_bin_ps * MM_PER_PS
+
+    @property
+    def tof_step_mm(self) -> float:
+        """Distance of two TOF bins along the LOR, mm."""
+        return self.tof_bin_mm
+
+    @property
+    def tof_half_bins(self) -> int:
+        """TOF bins run from -n to n; n is chosen so that the field of view and 3 sigma fit."""
+        return math.ceil((self.fov_radius_mm + 3 * self.tof_sigma_mm) / self.tof_bin_mm)
+
+    @property
+    def min_crystal_difference(self) -> int:
+        """Smallest accepted distance of two crystals around the ring (LORs within the field of
+        view).
+        """
+        return math.ceil(
+            2
+            * math.acos(self.fov_radius_mm / self.radius_mm)
+            / (2 * math.pi)
+            * self.crystals_per_ring
+        )
+
+    @property
+    def n_lors(self) -> int:
+        """Number of accepted LORs: unordered crystal pairs times ordered ring pairs."""
+        spans = self.crystals_per_ring - 2 * self.min_crystal_difference + 1
+        return self.crystals_per_ring * spans // 2 * self.n_ring_pairs
+
+    @property
+    def n_ring_pairs(self) -> int:
+        """Number of accepted ordered ring pairs."""
+        difference = np.abs(np.subtract.outer(np.arange(self.rings), np.arange(self.rings)))
+        return int((difference <= self.max_ring_difference).sum())
+
+    def detector_mm(self) -> np.ndarray:
+        """Positions of the crystals' front centres, (n_detectors, 3) float32, mm."""
+        phi = (np.arange(self.crystals_per_ring) + 0.5) * 2 * np.pi / self.crystals_per_ring
+        z = (np.arange(self.rings) + 0.5) * self.ring_pitch_mm - self.axial_mm / 2
+        out = np.empty((self.rings, self.crystals_per_ring, 3), np.float32)
+        out[..., 0], out[..., 1] = self.radius_mm * np.cos(phi), self.radius_mm * np.sin(phi)
+        out[..., 2] = z[:, None]
+        return out.reshape(-1, 3)
+
+    def ring_ids(self) -> np.ndarray:
+        """Detector ids (rings, crystals_per_ring)."""
+        return np.arange(self.n_detectors).reshape(self.rings, self.crystals_per_ring)
+
+    def relative_singles(self) -> None:
+        """All crystals count alike."""
+
+    def lor_weights(self, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
+        """Geometric weights (n,) of LORs, mm^2: K cos_0 cos_1 / D^2 within the field of view, 0
+        outside it.
+        """
+        ring0, crystal0 = np.divmod(np.asarray(det0).astype(np.int64), self.crystals_per_ring)
+        ring1, crystal1 = np.divmod(np.asarray(det1).astype(np.int64), self.crystals_per_ring)
+        gap = np.abs(crystal0 - crystal1)
+        gap = np.minimum(gap, self.crystals_per_ring - gap)
+        across2 = (2 * self.radius_mm * np.sin(np.pi * gap / self.crystals_per_ring)) ** 2
+        length2 = across2 + ((ring0 - ring1) * self.ring_pitch_mm) ** 2
+        seen = (gap >= self.min_crystal_difference) & (
+            np.abs(ring0 - ring1) <= self.max_ring_difference
+        )
+        # both ends meet the cylinder at the same angle: cos = (across / 2R) * (across / D)
+        weight = (
+            self.weight_constant_mm4()
+            * (across2 / (2 * self.radius_mm)) ** 2
+            / np.maximum(length2, 1e-9) ** 2
+        )
+        return np.where(seen, weight, 0.0)
+
+    def weight_constant_mm4(self) -> float:
+        """K in the geometric weight w = K cos_0 cos_1 / D^2 (mm^2) of an LOR of length D mm.
+
+        The expected counts of an LOR are T * attenuation * w * (line integral of decays / (s
+        mm^3)), since the lines through two small areas A at distance D have measure A cos_0 A cos_1
+        / D^2 and an emission picks one of 2 pi directions; both photons must be detected
+        (efficiency squared).
+        """
+        area = 2 * math.pi * self.radius_mm / self.crystals_per_ring * self.ring_pitch_mm
+        return self.efficiency**2 * area**2 / (2 * math.pi)
+
+
+# What is published and what assumed is in docs/list-mode.md. The clinical efficiency gives a line
+# of 700 mm in air (NEMA NU 2-2018, section 4) 13 counts/s per kBq, within what is published for
+# whole-body PET/CT.
+PRESETS = {
+    "demo": Scanner(
+        radius_mm=390.0, crystals_per_ring=320, rings=36, ring_pitch_mm=8.0, max_ring_difference=35,
+        tof_fwhm_ps=280.0, tof_bin_ps=140.0, efficiency=0.1, fov_radius_mm=290.0,
+    ),
+    "clinical": Scanner(
+        radius_mm=390.0, crystals_per_ring=592, rings=65, ring_pitch_mm=4.16, max_ring_difference=64,
+        tof_fwhm_ps=280.0, tof_bin_ps=35.0, efficiency=0.45, fov_radius_mm=340.0,
+    ),
+}  # fmt: skip
+
+
+def from_choice(choice: ScannerChoice) -> Scanner:
+    """The scanner that the configuration names, with its replaced figures."""
+    values = dataclasses.asdict(choice)
+    preset = PRESETS[values.pop("preset")]
+    changed = {key: value for key, value in values.items() if value is not None}
+    if "rings" in changed and "max_ring_difference" not in changed:
+        changed["max_ring_difference"] = changed["rings"] - 1
+    return dataclasses.replace(preset, **changed)
+
+
+def write(path: str | Path, scanner: Scanner) -> None:
+    """Write `scanner.json`."""
+    write_json(path, {"kind": CYLINDER, **dataclasses.asdict(scanner)})
+
+
+def read(path: str | Path) -> AnyScanner:
+    """Read `scanner.json`; ValueError with the file when a figure is missing or unknown."""
+    values: dict[str, Any] = read_json(path)
+    if values.get("kind") == TABLE:
+        from . import tabulated
+
+        return tabulated.read(Path(path).parent)
+    names = {"kind", *(f.name for f in dataclasses.fields(Scanner))}
+    if set(values) != names or values.pop("kind") != CYLINDER:
+        raise ValueError(
+            f"{path}: expected the keys {sorted(names)} and kind {CYLINDER!r}, got {values}"
+        )
+    return Scanner(**values)

@@ -1,0 +1,1 @@
+"""Simulated studies: phantoms, anatomies, lesions, and the Monte Carlo of their events."""

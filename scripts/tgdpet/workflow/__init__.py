@@ -1,0 +1,1 @@
+"""What the Snakefile needs: costs, the lock of a results folder, failures, compilation."""

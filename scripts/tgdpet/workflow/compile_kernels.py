@@ -1,0 +1,35 @@
+"""Run every numba kernel once on a tiny problem, which fills the on-disk cache."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..config import roles
+from ..config.roles import Sample
+from ..config.sections import Grid, ReconProtocol, ScannerChoice, Simulation
+from ..listmode import subsample
+from ..recon import additive_term, osem, projector_cpu, sensitivity
+from ..scanner import cylinder
+from ..simulation import monte_carlo, phantom
+
+
+def compile_all() -> list[str]:
+    """Simulate, correct and reconstruct a few events; returns the names of the stages compiled."""
+    settings = Simulation(oversampling=1)
+    device = cylinder.from_choice(ScannerChoice(rings=8))
+    grid = Grid([16, 16, 8], [24.0, 24.0, 8.0])
+    rng = np.random.default_rng(0)
+    organs, weight = phantom.make_organs(roles.TRAINING, 22, rng, settings)
+    body = phantom.paint(organs, weight, tuple(grid.shape), tuple(grid.voxel_mm), rng)
+    scan = monte_carlo.scan_of(body, body, tuple(grid.voxel_mm), device, settings)
+    noise = monte_carlo.background(scan, 0)
+    events = next(iter(monte_carlo.simulate(scan, noise, 0, slices=4096)))
+    sample = Sample("all", 0.9, 0, 2)
+    subsample.keep(sample, 0, len(events), 0, "none")
+    pair = projector_cpu.Projector(device, grid)
+    image = sensitivity.sensitivity(pair, body.mu_per_cm)
+    additive = additive_term.additive(pair, events, body.mu_per_cm, noise)
+    osem.reconstruct(
+        pair, events, additive, image, scan.effective_s, ReconProtocol([8.0] * 3, 1, 1)
+    )
+    return ["simulate", "subsample", "corrections", "reconstruct"]

@@ -1,0 +1,213 @@
+"""Every figure is drawn from a made-up, smoke-size results tree, with the table of what it
+shows.
+"""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.text import Annotation, Text
+
+import fabricate
+from tgdpet.config.loading import read_config
+from tgdpet.config.studies import read_studies
+from tgdpet.evaluation.results import Results
+from tgdpet.evaluation.timing import saved, times
+from tgdpet.figures import FIGURES, findings, gain, timing
+from tgdpet.figures.make import make
+from tgdpet.figures.style import coronal, styled
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    root = fabricate.fabricate(tmp_path_factory.mktemp("made_up"), (40, 40, 16), (9, 9, 20))
+    return Results(
+        root, read_config(root / "config.yaml"), read_studies(root.parent / "studies.tsv")
+    )
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_is_written_with_its_table(results: Results, name: str) -> None:
+    stem = results.root / "figures" / name
+    make(name, results, stem)
+    assert stem.with_name(f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    pdf = stem.with_name(f"{name}.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and b"/Type3" not in pdf and b"CreationDate" not in pdf
+    assert len(pd.read_csv(stem.with_name(f"{name}.csv"))) > 0
+    assert not list(stem.parent.glob(".tmp*"))
+
+
+def test_patients_right_is_on_the_left_and_the_head_is_up() -> None:
+    volume = np.zeros((5, 4, 3))
+    volume[4, 1, 2] = 1  # RAS: the patient's right, near the head
+    plane = coronal(volume, 1)
+    assert plane.shape == (3, 5)
+    assert plane[2, 0] == 1  # drawn with origin "lower": the last row is on top
+
+
+def test_table1_holds_the_papers_numbers_and_ours(results: Results) -> None:
+    make("table1", results, results.root / "figures" / "table1")
+    table = pd.read_csv(results.root / "figures" / "table1.csv").set_index("network")
+    assert list(table.index) == ["input", "v1-net", "v2-net", "FT-net", "TGD-net"]
+    assert tuple(table.loc["TGD-net", ["paper_lesion_bias", "paper_liver_cov"]]) == (-3.77, 6.46)
+    metrics = results.metrics
+    ours = metrics[
+        (metrics.measure == "liver_cov")
+        & (metrics.protocol == "v2")
+        & (metrics.network == "TGD-net")
+    ]
+    assert table.loc["TGD-net", "liver_cov"] == pytest.approx(ours.value.mean())
+
+
+def test_time_saved_counts_the_right_files(results: Results) -> None:
+    table = times(results)
+    ours = table[table.source == "measured"].set_index(["way", "step"]).wall_s
+    assert ours["from scratch", "reconstruction"] == 2 * 30 and ours["TGD", "reconstruction"] == 30
+    assert ours["from scratch", "training"] == 80 and ours["TGD", "training"] == 25
+    assert saved(table, "measured") == pytest.approx(100 * (1 - 57 / 142))
+    assert saved(table, "paper") == pytest.approx(100 * (1 - 7.4 / 20.8))
+
+
+def standing(old: list[float], new: list[float]) -> pd.DataFrame:
+    names = [f"network-{i}" for i in range(len(old) - 1)]
+    kinds = ["base", "TGD", "fine-tuning", "penalty", *["old data"] * len(old)][: len(old)]
+    table = pd.DataFrame({"network": ["v1-net", *names], "kind": kinds, "old": old, "new": new})
+    for column in ("old", "new"):
+        table[f"{column}_low"], table[f"{column}_high"] = table[column] - 0.1, table[column] + 0.1
+    return table
+
+
+def test_tables_of_few_networks_or_no_claim_are_drawn_too(results: Results) -> None:
+    with styled():
+        for n in (1, 2, 3):
+            plt.close(gain.scatter(standing([0.0, 1.0, 2.0][:n], [0.0, 1.0, 1.0][:n])))
+        table = pd.read_csv(results.root / "metrics" / "findings.csv")
+        plt.close(findings.forest(table[:0]))
+        plt.close(findings.forest(table[table.finding == 3]))
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.02])
+def test_names_lie_beside_their_points_and_cover_nothing(spread: float) -> None:
+    generator = np.random.default_rng(2)
+    old, new = ([0.0, *generator.normal(1, spread, 12)] for _ in range(2))
+    with styled():
+        figure = gain.scatter(standing(old, new))
+        figure.canvas.draw()
+        for ax in figure.axes:
+            written = [
+                t
+                for t in ax.texts
+                if isinstance(t, Annotation) and t.get_text().startswith(("network", "v1-net"))
+            ]
+            boxes = [
+                t.get_window_extent() if t.arrow_patch is None else Text.get_window_extent(t)
+                for t in written
+            ]
+            assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+        named = {t.get_text() for ax in figure.axes for t in ax.texts if isinstance(t, Annotation)}
+        plt.close(figure)
+    assert {f"network-{i}" for i in range(12)} <= named
+
+
+def test_a_network_far_off_is_named_and_does_not_squeeze_the_others() -> None:
+    with styled():
+        figure = gain.scatter(standing([0, 1, 2, 1.5, 30], [0, -1, 0.5, -0.5, 45]))
+        texts = " ".join(t.get_text() for t in figure.axes[0].texts)
+        limits = figure.axes[0].get_xlim()
+        plt.close(figure)
+    assert "beyond: network-3 (+30 %, +45 %)" in texts and limits[1] < 5
+
+
+def test_within_reach_of_the_others_intervals_a_network_is_shown_and_no_second_panel_repeats_the_first() -> (
+    None
+):
+    table = standing([0, -0.5, 0.5, 0.2, -4], [0, -5, -8, -7, -10])
+    for column in ("old", "new"):
+        table[f"{column}_low"], table[f"{column}_high"] = table[column] - 3, table[column] + 3
+    with styled():
+        figure = gain.scatter(table)
+        texts = " ".join(t.get_text() for t in figure.axes[0].texts)
+        plt.close(figure)
+    assert "network-3" in texts and "beyond" not in texts and len(figure.axes) == 1
+
+
+def test_the_forest_points_at_what_lies_beyond_and_says_how_clear_a_claim_is(
+    results: Results,
+) -> None:
+    table = pd.read_csv(results.root / "metrics" / "findings.csv")
+    sixth = (
+        table[table.finding == 6]
+        .iloc[[0] * 5]
+        .assign(effect=[1, -1, 0.5, 2, 90.0], low=[0, -2, 0, 1, 80])
+    )
+    sixth = sixth.assign(high=[2, 0, 1, 3, 99], holds=["unclear", "unclear", "unclear", "no", "no"])
+    with styled():
+        figure = findings.forest(pd.concat([table[table.finding != 6], sixth]))
+        limits = [ax.get_xlim() for ax in figure.axes]
+        plt.close(figure)
+    assert len(limits) == 7 and limits[5][1] < 10
+
+
+def test_effects_are_written_with_their_unit_and_interval() -> None:
+    row = pd.Series({"effect": -1.234, "low": -2.0, "high": 0.5, "unit": "percentage points"})
+    assert findings.effect_text(row) == "\N{MINUS SIGN}1.23 (\N{MINUS SIGN}2.00 to 0.50)"
+    once = pd.Series({"effect": 86.04, "low": np.nan, "high": np.nan, "unit": "%"})
+    assert findings.effect_text(once) == "86.0 %"
+
+
+def test_missing_benchmarks_leave_a_figure_that_says_so(results: Results, tmp_path: Path) -> None:
+    empty = Results(tmp_path, results.config, results.studies)
+    make("timing", empty, tmp_path / "figures" / "timing")
+    assert (
+        pd.read_csv(tmp_path / "figures" / "timing.csv").query("source == 'measured'").files == 0
+    ).all()
+
+
+def test_an_interrupted_training_took_the_time_of_all_its_parts(
+    results: Results, tmp_path: Path
+) -> None:
+    shutil.copytree(results.root, tmp_path, dirs_exist_ok=True)
+    cut = Results(tmp_path, results.config, results.studies)
+    last = tmp_path / "benchmarks/train/v2-net.tsv"
+    last.write_text("s\n7.0\n")
+    log = tmp_path / "models/v2-net_log.csv"
+    pixels = 300 * results.config.train.batch * results.config.train.patch**2
+    pd.DataFrame({"step": [100, 300], "pixels_per_s": [0, pixels / 500]}).to_csv(log, index=False)
+
+    def seconds() -> float:
+        return float(
+            times(cut).query("way == 'from scratch' and step == 'training'").wall_s.iloc[0]
+        )
+
+    assert seconds() == pytest.approx(500)
+    last.write_text("s\n600.0\n")
+    assert seconds() == 600
+    log.unlink()
+    last.write_text("s\n7.0\n")
+    assert seconds() == 7
+
+
+def test_no_time_is_saved_against_a_network_that_was_not_trained_here(results: Results) -> None:
+    networks = results.config.networks
+    given = {**networks, "v2-net": replace(networks["v2-net"], weights="v2-net.safetensors")}
+    taken = Results(results.root, replace(results.config, networks=given), results.studies)
+    assert np.isfinite(saved(times(results), "measured")) and np.isnan(
+        saved(times(taken), "measured")
+    )
+    assert "1 of" in timing._headline(times(taken))
+
+
+def test_other_network_names_are_drawn_too(results: Results) -> None:
+    assert results.population(("nothing-of-this",)) == ["v1-net", "v2-net", "FT-net", "TGD-net"]
+    assert results.online() == ["TGD-N2N", "TGD2-N2N"]
+
+
+def test_unknown_figures_and_absent_roles_are_named(results: Results) -> None:
+    with pytest.raises(ValueError, match="fig9.*known are findings"):
+        make("fig9", results, results.root / "figures" / "fig9")
+    with pytest.raises(ValueError, match="role 'nobody'"):
+        results.of_role("nobody")

@@ -1,0 +1,203 @@
+"""Planes, projections, differences, profiles and spectra in figures, against what is known of
+made-up images.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+import fabricate
+from tgdpet.config.loading import read_config
+from tgdpet.config.sections import NetworkEntry
+from tgdpet.config.studies import read_studies
+from tgdpet.evaluation.results import INPUT, KEPT, Results
+from tgdpet.figures import common, difference, fig4, fig6, mip, nps, profiles
+from tgdpet.figures.montage import Panel, Row, differences, montage
+from tgdpet.figures.style import projection, styled
+from tgdpet.io.nifti import suv_factor, write_image
+
+EVERYWHERE = (slice(None), slice(None), slice(None))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    root = fabricate.fabricate(tmp_path_factory.mktemp("made_up"), (40, 40, 16), (9, 9, 20))
+    return Results(
+        root, read_config(root / "config.yaml"), read_studies(root.parent / "studies.tsv")
+    )
+
+
+def test_projections_show_the_head_up_and_right_or_front_on_the_left() -> None:
+    volume = np.zeros((5, 4, 3))
+    volume[4, 3, 2] = 7  # RAS: right, in front, near the head
+    coronal, sagittal = projection(volume, 1, EVERYWHERE), projection(volume, 0, EVERYWHERE)
+    assert coronal.shape == (3, 5) and sagittal.shape == (3, 4)
+    assert coronal[2, 0] == sagittal[2, 0] == 7 and coronal.sum() == sagittal.sum() == 7
+
+
+def test_rows_of_one_scale_share_a_bar_and_differences_have_their_own() -> None:
+    plane = np.arange(12.0).reshape(3, 4)
+    row = Row("a", [Panel("x\nmore", plane), Panel("y", plane + 1)], (2.0, 2.0), 5.0)
+    below = differences(row, plane, "error", leave_out=(0,))
+    with styled():
+        figure, table = montage([row, replace(row, name="b"), below])
+        labels = [ax.get_ylabel() for ax in figure.axes[6:]]
+        plt.close(figure)
+    assert below.panels[0].plane is None and below.limit == 1.0
+    assert labels == ["SUV", "ΔSUV"]
+    assert (
+        list(table.panel.unique()) == ["x", "y"]
+        and (table[table.row_name == "error"].suv == 1).all()
+    )
+    assert (
+        table[(table.row_name == "a") & (table.panel == "x")].suv.tolist() == plane.ravel().tolist()
+    )
+
+
+def test_fig6_shows_the_papers_networks_and_points_at_the_artefact(results: Results) -> None:
+    entries = {
+        **results.config.networks,
+        "N2N-FT": NetworkEntry(method="finetune", base="v2-net", data="n2n"),
+    }
+    more = Results(results.root, replace(results.config, networks=entries), results.studies)
+    row, error = fig6.online_rows(more, "test_bladder", "bladder", "bladder_error")
+    names = [p.title.split("\n")[0] for p in row.panels]
+    assert names == ["input, 120 s", "v2-net", "TGD-net", "TGD-N2N", "TGD2-N2N", "600 s"]
+    assert error.panels[-1].plane is None and error.limit > 0
+    (tip, _, direction), window = (
+        row.panels[0].arrows[0],
+        fig6.view(more, "test_bladder", "bladder").window,
+    )
+    bladder = fabricate.labels((40, 40, 16), 23, False) == fabricate.ORGANS["bladder"]
+    centre = common.on_plane(common.middle(bladder), window, results.voxel_mm("bladder"))
+    # The made-up artefact lies towards high x, which is on the left of the picture.
+    assert tip[0] < centre[0] and direction[0] < 0 < direction[1]
+
+
+def test_differences_are_what_networks_take_out_and_get_wrong(results: Results) -> None:
+    with styled():
+        figure, table = difference.draw(results)
+        plt.close(figure)
+    assert list(table.panel.unique()) == ["v2-net", "v1-net", "FT-net", "TGD-net"]
+    assert list(table.row_name.unique()) == [
+        f"{bmi} BMI {words}"
+        for bmi, mean in (("low", "mean "), ("high", ""))
+        for words in ("\N{MINUS SIGN} input", f"{mean}\N{MINUS SIGN} 600 s")
+    ]
+    view = difference.view(results, "test_lesion")
+    taken = table[
+        (table.row_name == "low BMI \N{MINUS SIGN} input") & (table.panel == "v1-net")
+    ].suv
+    ours, noisy = (
+        results.suv("lesion", "v2", "real01", n)[view.window[0], view.y, view.window[2]]
+        for n in ("v1-net", INPUT)
+    )
+    assert sorted(taken) == pytest.approx(sorted((ours - noisy).ravel()), abs=1e-4)
+    wrong = table[
+        (table.row_name == "low BMI mean \N{MINUS SIGN} 600 s") & (table.panel == "v2-net")
+    ].suv
+    assert wrong.std() < taken.std()
+
+
+def test_profiles_are_means_over_the_realisations_through_the_lesion(results: Results) -> None:
+    table = profiles.profiles(results, "lesion")
+    lesion = fabricate.labels((40, 40, 16), 22, False) == fabricate.ORGANS["lesion"]
+    x, y, z = common.middle(lesion)
+    stack = [results.suv("lesion", "v2", f"real{i:02d}", "TGD-net")[x, y, z] for i in range(1, 5)]
+    at = table[(table.network == "TGD-net") & (table.x_mm == 0)].iloc[0]
+    scan = results.suv("lesion", "v2", "600s")[x, y, z]
+    assert (at.suv, at.sd) == pytest.approx((np.mean(stack), np.std(stack, ddof=1)), rel=1e-5)
+    assert at.minus_scan == pytest.approx(np.mean(stack) - scan, abs=1e-5)
+    assert at.standard_error == pytest.approx(at.sd / 2) and at.images == 4 and at.inside
+    inside = table[(table.network == "600s") & table.inside].x_mm
+    assert len(inside) == lesion[:, y, z].sum() and table.truth.isna().all()
+    bladder = profiles.profiles(results, "bladder")
+    assert list(bladder.network.unique()) == [
+        "600s",
+        INPUT,
+        "v2-net",
+        "TGD-net",
+        "TGD-N2N",
+        "TGD2-N2N",
+    ]
+    assert bladder.sd.isna().all()
+
+
+def test_profiles_show_the_true_activity_where_it_is_known(
+    results: Results, tmp_path: Path
+) -> None:
+    image = results.image("lesion", "v2", "600s")
+    truth = fabricate.truth(fabricate.labels((40, 40, 16), 22, False))
+    path = results.root / "listmode" / "lesion" / "truth.nii.gz"
+    write_image(path, truth, image.affine, fabricate.SIDECAR)
+    try:
+        table = profiles.profiles(results, "lesion")
+    finally:
+        path.unlink()
+        path.with_name("truth.json").unlink()
+    known = 6.0 * fabricate.BQML_PER_SUV / suv_factor(fabricate.SIDECAR)
+    assert table[table.inside].truth.to_numpy() == pytest.approx(known, rel=1e-5)
+
+
+def test_spectra_tell_the_coarse_grain_and_how_much_each_network_smooths(results: Results) -> None:
+    with styled():
+        figure, table = nps.draw(results)
+        plt.close(figure)
+    at = table.drop_duplicates(["protocol", "network"]).set_index(["protocol", "network"])
+    assert at.index.tolist() == [
+        ("v1", INPUT),
+        *(("v2", n) for n in (INPUT, "v1-net", "v2-net", "FT-net", "TGD-net")),
+    ]
+    frequency, sd = at.mean_frequency_per_mm, at.noise_sd_bqml
+    assert frequency["v1", INPUT] < frequency["v2", INPUT]
+    assert frequency["v2", "v1-net"] < frequency["v2", "v2-net"] < frequency["v2", INPUT]
+    assert sd["v2", "v1-net"] < sd["v2", "v2-net"] < sd["v2", INPUT]
+
+
+def test_studies_without_realisations_are_named(results: Results) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no realisations.*v2 of study 'highbmi'"):
+        results.ensemble("highbmi", "v2", EVERYWHERE)
+
+
+def test_only_the_last_few_images_are_held(results: Results) -> None:
+    for i in range(1, 5):
+        for protocol in ("v1", "v2"):
+            results.image("lesion", protocol, f"real{i:02d}")
+    assert len(results._images) == KEPT
+
+
+def test_runs_without_online_learning_or_with_other_networks_are_drawn_too(
+    results: Results,
+) -> None:
+    entries = {"plain": results.config.networks["v1-net"]}
+    studies = [s for s in results.studies if s.role not in ("test_bladder", "test_catheter")]
+    few = Results(results.root, replace(results.config, networks=entries), studies)
+    for study in ("lesion", "highbmi"):
+        link = results.root / "denoised" / "plain" / f"sub-{study}"
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(results.root / "denoised" / "v1-net" / f"sub-{study}")
+    with styled():
+        for module in (mip, difference, nps, profiles):
+            figure, table = module.draw(few)
+            plt.close(figure)
+            assert len(table) and pd.notna(table.iloc[0, 0]), module
+    assert "bladder" not in profiles.draw(few)[1].study.unique()
+
+
+def test_projections_leave_out_the_ends_that_few_lines_cross(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Results, "labels", lambda *_: np.ones((40, 32, 56), np.int16))
+    assert mip._window(results, ["lesion"]) == (slice(0, 40), slice(0, 40), slice(7, 49))
+
+
+def test_fig4_numbers_its_panels_as_the_paper_does(results: Results) -> None:
+    with styled():
+        figure, _ = fig4.draw(results)
+        letters = [t.get_text() for ax in figure.axes for t in ax.texts if len(t.get_text()) == 1]
+        plt.close(figure)
+    assert [x for x in letters if x.islower()] == list("abcdef")

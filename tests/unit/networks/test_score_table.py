@@ -1,0 +1,62 @@
+"""The table of kernel scores: read back in channel order, and refused where it is damaged or of
+another network.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from tgdpet.io.files import write_csv
+from tgdpet.networks.dncnn import DnCNN
+from tgdpet.networks.score_table import read_scores
+from tgdpet.training import jobs
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return jobs.score_table(DnCNN(0.0625), 5, 1.0)
+
+
+def test_the_order_of_rows_does_not_matter(table, tmp_path):
+    write_csv(tmp_path / "k.csv", table.sample(frac=1, random_state=1))
+    scores = read_scores(tmp_path / "k.csv", DnCNN(0.0625).scored)
+    for module, rows in table.groupby("module"):
+        assert scores[module] == pytest.approx(rows["kse"], rel=1e-9)
+
+
+def test_the_sparsity_of_a_kernel_that_nothing_reads_is_infinite(table, tmp_path):
+    table = table.copy()
+    table.loc[2, "sparsity"] = float("nan")
+    write_csv(tmp_path / "k.csv", table)
+    sparsity = read_scores(tmp_path / "k.csv", DnCNN(0.0625).scored, "sparsity")
+    assert sparsity["blocks.0.conv"][2] == float("inf")
+    assert sparsity["blocks.0.conv"][:2] == pytest.approx(table["sparsity"][:2], rel=1e-9)
+    write_csv(tmp_path / "k.csv", table.assign(sparsity=-1.0))
+    with pytest.raises(ValueError, match=r"k\.csv: column 'sparsity': expected numbers >= 0"):
+        read_scores(tmp_path / "k.csv", column="sparsity")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (lambda t: t.drop(columns="kse"), "column 'kse' is missing"),
+        (lambda t: t.assign(kse=float("nan")), r"column 'kse': expected numbers in \[0, 1\]"),
+        (lambda t: t.assign(kse="many"), r"column 'kse': expected numbers in \[0, 1\]"),
+        (lambda t: t[1:], r"blocks\.0\.conv: expected channels 0\.\.2, each once"),
+        (lambda t: t[:-1], r"another network: blocks\.6\.conv: expected 16 kernels, got 15"),
+        (lambda t: t[:0], r"another network: blocks\.0\.conv: expected 4 kernels, got 0"),
+        (
+            lambda t: t.replace("blocks.6.conv", "blocks.9.conv"),
+            r"blocks\.6\.conv: expected 16 kernels, got 0",
+        ),
+        (
+            lambda t: jobs.score_table(DnCNN(0.125), 5, 1.0),
+            r"blocks\.0\.conv: expected 4 kernels, got 8",
+        ),
+    ],
+)
+def test_other_tables_are_refused(table, tmp_path, spoil, cause):
+    write_csv(tmp_path / "k.csv", spoil(table))
+    with pytest.raises(ValueError, match=r"k\.csv: .*" + cause):
+        read_scores(tmp_path / "k.csv", DnCNN(0.0625).scored)
