@@ -37,7 +37,7 @@ MARKER = re.compile(r"^<!-- (keys|help|readme): (.+?) -->$", re.M)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 # What would be fetched from elsewhere when a page is opened.
 FOREIGN = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^\s\"'>]+")
-HELP_WIDTH = 96
+HELP_WIDTH = 88
 
 
 # --- Called by MkDocs ---
@@ -95,7 +95,7 @@ def _readme(heading: str, page: str) -> str:
 
 def section_names() -> list[str]:
     """What `<!-- keys: ... -->` may name: the sections of the configuration, and `top` for its own keys."""
-    from tgdpet.config import Config
+    from tgdpet.config.sections import Config
 
     hints = typing.get_type_hints(Config)
     return ["top", *(field.name for field in dataclasses.fields(Config) if _section(hints[field.name]))]
@@ -116,7 +116,7 @@ def key_table(sections: list[str]) -> str:
 
 def section_rows(section: str) -> Iterator[tuple[str, str, str, str]]:
     """Key, default, allowed values and meaning of each key of a section."""
-    from tgdpet.config import Config
+    from tgdpet.config.sections import Config
 
     hints = typing.get_type_hints(Config)
     if section == "top":
@@ -162,8 +162,12 @@ def _allowed(hint: Any, limits: Any) -> str:
     if limits.get("choices"):
         return ", ".join(f"`{choice}`" for choice in limits["choices"])
 
-    signs = (("above", ">"), ("low", "≥"), ("high", "≤"))
-    return " and ".join(f"{sign} {limits[key]:g}" for key, sign in signs if limits.get(key) is not None)
+    low, high, above = (limits.get(key) for key in ("low", "high", "above"))
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}"
+
+    signs = ((">", above), ("≥", low), ("≤", high))
+    return ", ".join(f"{sign}&nbsp;{value:g}" for sign, value in signs if value is not None)
 
 
 # --- The command line ---
@@ -198,7 +202,7 @@ def script_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Each script of the workflow that has options, in the pipeline's order."""
     for path in sorted((ROOT / "scripts").glob("*.py")):
         if "main" in path.read_text(encoding="utf-8") and "parse_args" in path.read_text(encoding="utf-8"):
-            yield f"python scripts/{path.name}", script_parser(path)
+            yield path.name, script_parser(path)
 
 
 def command_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -215,7 +219,9 @@ def command_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
 
 def _help_section(name: str, parser: argparse.ArgumentParser) -> str:
     with mock.patch.dict(os.environ, {"COLUMNS": str(HELP_WIDTH)}):
-        return f"### `{name}`\n\n```text\n{parser.format_help().rstrip()}\n```"
+        text = parser.format_help().rstrip()
+
+    return f"### `{name}`\n\n``` {{ .text .help }}\n{text}\n```"
 
 
 # --- The repository's pages ---
