@@ -36,7 +36,9 @@ REPOSITORY_PAGES = {
 MARKER = re.compile(r"^<!-- (keys|help|readme): (.+?) -->$", re.M)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 # What would be fetched from elsewhere when a page is opened.
-FOREIGN = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^\s\"'>]+")
+FOREIGN = re.compile(
+    r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^\s\"'>]+"
+)
 HELP_WIDTH = 88
 
 
@@ -55,8 +57,9 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Put what they stand for in the place of the markers."""
-    return filled(markdown, page.file.src_uri)
+    """Put what they stand for in the place of the markers, and make links fit the site."""
+    uri = page.file.src_uri
+    return filled(relink(markdown, f"docs/{uri}", uri), uri)
 
 
 def on_post_build(config: Any) -> None:
@@ -98,7 +101,10 @@ def section_names() -> list[str]:
     from tgdpet.config.sections import Config
 
     hints = typing.get_type_hints(Config)
-    return ["top", *(field.name for field in dataclasses.fields(Config) if _section(hints[field.name]))]
+    return [
+        "top",
+        *(field.name for field in dataclasses.fields(Config) if _section(hints[field.name])),
+    ]
 
 
 def key_table(sections: list[str]) -> str:
@@ -188,7 +194,10 @@ def script_parser(path: Path) -> argparse.ArgumentParser:
         raise _Parsed(parser)
 
     # A parser takes the name of the running program.
-    with mock.patch.object(sys, "argv", [path.name]), mock.patch("argparse.ArgumentParser.parse_args", caught):
+    with (
+        mock.patch.object(sys, "argv", [path.name]),
+        mock.patch("argparse.ArgumentParser.parse_args", caught),
+    ):
         main = runpy.run_path(str(path), run_name="documentation")["main"]
         try:
             main()
@@ -201,7 +210,9 @@ def script_parser(path: Path) -> argparse.ArgumentParser:
 def script_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Each script of the workflow that has options, in the pipeline's order."""
     for path in sorted((ROOT / "scripts").glob("*.py")):
-        if "main" in path.read_text(encoding="utf-8") and "parse_args" in path.read_text(encoding="utf-8"):
+        if "main" in path.read_text(encoding="utf-8") and "parse_args" in path.read_text(
+            encoding="utf-8"
+        ):
             yield path.name, script_parser(path)
 
 
@@ -212,7 +223,9 @@ def command_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     parser = command.parser()
     yield "tgdpet", parser
 
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    groups = [
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    ]
     for name, one in groups[0].choices.items():
         yield f"tgdpet {name}", one
 
@@ -230,7 +243,9 @@ def _help_section(name: str, parser: argparse.ArgumentParser) -> str:
 def readme_section(heading: str) -> str:
     """The text under a heading of README.md, up to the next heading of the same level; `top` is what is above all."""
     parts = re.split(r"^## (.+)$", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.M)
-    sections = {"top": parts[0].split("\n", 1)[1]} | dict(zip(parts[1::2], parts[2::2], strict=True))
+    sections = {"top": parts[0].split("\n", 1)[1]} | dict(
+        zip(parts[1::2], parts[2::2], strict=True)
+    )
     if heading not in sections:
         raise ValueError(f"README.md has no section {heading!r}; it has {', '.join(sections)}")
 
@@ -251,9 +266,13 @@ def relink(text: str, source: str, page: str) -> str:
 
         path, _, anchor = target.partition("#")
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
-        on_site = pages.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
+        on_site = pages.get(path) or (
+            path.removeprefix("docs/") if path.startswith("docs/") else None
+        )
         if on_site is None:
-            return words if "`" in words else f"{words} (`{path}`)" if words != path else f"`{path}`"
+            return (
+                words if "`" in words else f"{words} (`{path}`)" if words != path else f"`{path}`"
+            )
 
         new = posixpath.relpath(on_site, posixpath.dirname(page) or ".")
         return f"{image}[{words}]({new}{'#' + anchor if anchor else ''})"
