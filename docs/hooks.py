@@ -1,8 +1,8 @@
-"""What the documentation builds from the code and from the repository's own pages (a hook of MkDocs).
+"""What the documentation builds from the code and the repository's own pages (a hook of MkDocs).
 
 In a page, a comment of one line stands for what is put in its place:
 
-    <!-- keys: train, adapt -->     the table of these sections' keys, from the configuration's dataclasses
+    <!-- keys: train, adapt -->     a table of these sections' keys, from the dataclasses
     <!-- help: tgdpet -->           what `tgdpet --help` and its subcommands print
     <!-- help: scripts -->          the same of each numbered script
     <!-- readme: Glossary -->       that section of README.md, without its heading
@@ -97,14 +97,13 @@ def _readme(heading: str, page: str) -> str:
 
 
 def section_names() -> list[str]:
-    """What `<!-- keys: ... -->` may name: the sections of the configuration, and `top` for its own keys."""
+    """What `<!-- keys: ... -->` may name: the configuration's sections; `top` is its own keys."""
     from tgdpet.config.sections import Config
 
     hints = typing.get_type_hints(Config)
-    return [
-        "top",
-        *(field.name for field in dataclasses.fields(Config) if _section(hints[field.name])),
-    ]
+    names = (field.name for field in dataclasses.fields(Config))
+
+    return ["top", *(name for name in names if _section(hints[name]))]
 
 
 def key_table(sections: list[str]) -> str:
@@ -188,16 +187,16 @@ class _Parsed(Exception):
 
 
 def script_parser(path: Path) -> argparse.ArgumentParser:
-    """The parser that a script makes for itself, as it is when the script parses its command line."""
+    """The parser that a script makes, as it is when the script parses its command line."""
 
     def caught(parser: argparse.ArgumentParser, *_: Any, **__: Any) -> Any:
         raise _Parsed(parser)
 
     # A parser takes the name of the running program.
-    with (
-        mock.patch.object(sys, "argv", [path.name]),
-        mock.patch("argparse.ArgumentParser.parse_args", caught),
-    ):
+    program = mock.patch.object(sys, "argv", [path.name])
+    parsing = mock.patch("argparse.ArgumentParser.parse_args", caught)
+
+    with program, parsing:
         main = runpy.run_path(str(path), run_name="documentation")["main"]
         try:
             main()
@@ -210,9 +209,7 @@ def script_parser(path: Path) -> argparse.ArgumentParser:
 def script_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Each script of the workflow that has options, in the pipeline's order."""
     for path in sorted((ROOT / "scripts").glob("*.py")):
-        if "main" in path.read_text(encoding="utf-8") and "parse_args" in path.read_text(
-            encoding="utf-8"
-        ):
+        if "parse_args" in path.read_text(encoding="utf-8"):
             yield path.name, script_parser(path)
 
 
@@ -223,11 +220,9 @@ def command_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     parser = command.parser()
     yield "tgdpet", parser
 
-    groups = [
-        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
-    ]
-    for name, one in groups[0].choices.items():
-        yield f"tgdpet {name}", one
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from ((f"tgdpet {name}", one) for name, one in action.choices.items())
 
 
 def _help_section(name: str, parser: argparse.ArgumentParser) -> str:
@@ -241,11 +236,12 @@ def _help_section(name: str, parser: argparse.ArgumentParser) -> str:
 
 
 def readme_section(heading: str) -> str:
-    """The text under a heading of README.md, up to the next heading of the same level; `top` is what is above all."""
-    parts = re.split(r"^## (.+)$", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.M)
-    sections = {"top": parts[0].split("\n", 1)[1]} | dict(
-        zip(parts[1::2], parts[2::2], strict=True)
-    )
+    """The text under a heading of README.md; `top` is what stands above the first."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    top, *parts = re.split(r"^## (.+)$", text, flags=re.M)
+
+    sections = {"top": top.split("\n", 1)[1]}
+    sections |= dict(zip(parts[0::2], parts[1::2], strict=True))
     if heading not in sections:
         raise ValueError(f"README.md has no section {heading!r}; it has {', '.join(sections)}")
 
@@ -253,11 +249,11 @@ def readme_section(heading: str) -> str:
 
 
 def relink(text: str, source: str, page: str) -> str:
-    """`text` of the repository's file `source` with its links as the site's page `page` has to write them.
+    """`text` of the repository's file `source`, its links as the site's page `page` writes them.
 
     A link to a file that is not on the site becomes the file's name.
     """
-    pages = {origin: made for made, origin in REPOSITORY_PAGES.items()}
+    made = {origin: name for name, origin in REPOSITORY_PAGES.items()}
 
     def one(match: re.Match[str]) -> str:
         image, words, target = match.groups()
@@ -266,13 +262,13 @@ def relink(text: str, source: str, page: str) -> str:
 
         path, _, anchor = target.partition("#")
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
-        on_site = pages.get(path) or (
-            path.removeprefix("docs/") if path.startswith("docs/") else None
-        )
-        if on_site is None:
-            return (
-                words if "`" in words else f"{words} (`{path}`)" if words != path else f"`{path}`"
-            )
+
+        if path.startswith("docs/"):
+            on_site = path.removeprefix("docs/")
+        elif path in made:
+            on_site = made[path]
+        else:
+            return f"`{path}`" if words.strip("`") == path else f"{words} (`{path}`)"
 
         new = posixpath.relpath(on_site, posixpath.dirname(page) or ".")
         return f"{image}[{words}]({new}{'#' + anchor if anchor else ''})"

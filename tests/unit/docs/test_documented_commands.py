@@ -15,6 +15,7 @@ from shell_commands import Wrong
 from tgdpet.config.loading import load_config
 
 LISTING = "text"  # a diagram, an equation, what a program prints
+WITH_PYTHON = [page for page in PAGES if "```python" in markdown_pages.read(page)]
 SHELL = ("bash", "sh", "console")
 COMMANDS = ("make ", "snakemake ", "tgdpet ", "python scripts/", "python examples/",
             "python benchmarks/", "python -m tgdpet ")  # fmt: skip
@@ -42,9 +43,7 @@ def checked(block: Block, copied: dict[str, str]) -> None:
             raise Wrong(f"{words[0]}: nobody here can check this; mark it as not run, and say why")
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if "```python" in markdown_pages.read(page)]
-)
+@pytest.mark.parametrize("page", WITH_PYTHON)
 def test_python_blocks_run_in_order(page, somebodys_network, one_thread, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     space: dict[str, Any] = {"__name__": "page", **somebodys_network}
