@@ -51,6 +51,9 @@ def on_files(files: Any, config: Any) -> Any:
 
     for page, source in REPOSITORY_PAGES.items():
         text = relink((ROOT / source).read_text(encoding="utf-8"), source, page)
+        if "/" not in page:  # a tab of its own, with nothing beside it to navigate to
+            text = f"---\nhide: [navigation]\n---\n\n{text}"
+
         files.append(File.generated(config, page, content=text))
 
     return files
