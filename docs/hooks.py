@@ -5,6 +5,7 @@ In a page, a comment of one line stands for what is put in its place:
     <!-- keys: train, adapt -->     a table of these sections' keys, from the dataclasses
     <!-- help: tgdpet -->           what `tgdpet --help` and its subcommands print
     <!-- help: scripts -->          the same of each numbered script
+    <!-- help: make -->             a table of the Makefile's targets
     <!-- readme: Glossary -->       that section of README.md, without its heading
 
 Whole pages are made of the files in `REPOSITORY_PAGES`. Nothing generated is kept in git.
@@ -88,6 +89,9 @@ def _keys(names: str, page: str) -> str:
 
 
 def _help(what: str, page: str) -> str:
+    if what == "make":
+        return make_table()
+
     parsers = {"tgdpet": command_parsers, "scripts": script_parsers}[what]()
     return "\n\n".join(_help_section(name, parser) for name, parser in parsers)
 
@@ -233,6 +237,17 @@ def _help_section(name: str, parser: argparse.ArgumentParser) -> str:
         text = parser.format_help().rstrip()
 
     return f"### `{name}`\n\n``` {{ .text .help }}\n{text}\n```"
+
+
+def make_table() -> str:
+    """The Makefile's targets, as `make help` lists them."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r'^\t@echo "make ([\w-]+) +(.+)"$', text, re.M)
+
+    return "\n".join(
+        ["| target | what it does |", "|---|---|"]
+        + [f"| `make {name}` | {meaning} |" for name, meaning in targets]
+    )
 
 
 # --- The repository's pages ---

@@ -94,6 +94,13 @@ def test_the_command_line_page_has_all_of_them(hooks):
     assert "usage: 05_train.py" in text and "usage: tgdpet denoise" in text
 
 
+def test_every_make_target_is_listed(hooks, root):
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", (root / "Makefile").read_text(), re.M)
+    listed = re.findall(r"^\| `make ([\w-]+)` \|", hooks.make_table(), re.M)
+
+    assert sorted(listed) == sorted(set(phony.split()) - {"help"})
+
+
 def test_the_library_page_has_the_promised_names(root):
     named = re.findall(r"^::: ([\w.]+)$", markdown_pages.read("docs/reference/api.md"), re.M)
     assert set(PROMISED) <= set(named)
