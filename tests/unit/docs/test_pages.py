@@ -13,6 +13,7 @@ from markdown_pages import PAGES
 
 TERMS = ("v1", "v2", "FT-net", "TGD-net", "TGD-N2N", "TGD2-N2N", "KSE", "phi", "realisation",
          "study")  # fmt: skip
+TEXT = (".py", ".yaml", ".smk", ".rst", ".md", ".tsv")
 # Words of this project's own that the field has others for.
 COINED = ("found again", "grain", "neediest", "way of the data", "regularised to ")
 
@@ -49,6 +50,16 @@ def test_links_lead_to_files_and_headings(page, root):
         if anchor:
             # The configuration's keys, say, get their headings when the site is built.
             assert anchor in markdown_pages.anchors(file), f"{page}: {target}: no such heading"
+
+
+def test_code_and_settings_point_to_pages_that_exist(root):
+    folders = ("benchmarks", "config", "envs", "examples", "profiles", "scripts", "workflow")
+    files = [path for name in folders for path in (root / name).rglob("*.*") if path.is_file()]
+    texts = [path.read_text(encoding="utf-8") for path in files if path.suffix in TEXT]
+    named = {page for text in texts for page in re.findall(r"\bdocs/[\w/-]+\.md\b", text)}
+
+    assert named
+    assert not [page for page in named if not (root / page).is_file()]
 
 
 def test_every_page_is_in_the_navigation(root):
