@@ -15,6 +15,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 # The rules call plain `python`, so the environment's comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Material for MkDocs would say at every start that it is maintained until May 2027; its successor reads the same mkdocs.yml.
+export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help venv wheelhouse demo test test-cluster test-wheelhouse check docs schema check-reference reference clean
