@@ -94,4 +94,4 @@ reference: venv
 clean:
 	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache build wheelhouse scripts/*.egg-info
 	@[ ! -d results ] || find results/ -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
-	find scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find scripts tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
