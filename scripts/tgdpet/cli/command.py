@@ -34,11 +34,11 @@ are neighbouring slices, in Bq/mL divided by the network's intensity scale. The 
 meaning and the units are in the file's metadata."""
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Run the command line `words`, that of the program by default; errors are one line and exit
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line `argv`, that of the program by default; errors are one line and exit
     code 1.
     """
-    arguments.run(lambda: _run(words))
+    arguments.run(lambda: _run(argv))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,8 +85,8 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="file to write (.onnx)")
 
 
-def _run(words: Sequence[str] | None) -> None:
-    args = parser().parse_args(words)
+def _run(argv: Sequence[str] | None) -> None:
+    args = parser().parse_args(argv)
     subcommand = {"denoise": _denoise, "export": _export}[args.command]
     subcommand(args)
 

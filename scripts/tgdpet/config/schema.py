@@ -58,7 +58,7 @@ def limits(
     return field(default=default, metadata=meta)
 
 
-def build(cls: type, raw: Any, key: str, source: str) -> Any:
+def from_mapping(cls: type, raw: Any, key: str, source: str) -> Any:
     """An instance of the dataclass `cls` from the mapping `raw`, found at `key` of the file
     `source`.
 
@@ -89,7 +89,7 @@ def _value(hint: Any, raw: Any, key: str, meta: Mapping[str, Any], source: str) 
         return None
 
     if dataclasses.is_dataclass(hint):
-        return build(typing.cast(type, hint), raw, key, source)
+        return from_mapping(typing.cast(type, hint), raw, key, source)
 
     if typing.get_origin(hint) is dict:
         return _named(typing.get_args(hint)[1], raw, key, source)

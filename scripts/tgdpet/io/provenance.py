@@ -13,7 +13,8 @@ from .recorder import SUFFIX
 
 # Files of a folder whose origin one sidecar tells.
 SHARED = ("listmode.json", "index.tsv" + SUFFIX)
-ENDINGS = (".nii.gz", ".safetensors", ".md", "_log.csv")
+# Endings of the files NAME.* that a sidecar NAME.json tells of.
+WITH_SIDECAR = (".nii.gz", ".safetensors", ".md", "_log.csv")
 
 
 def find(path: Path) -> Path | None:
@@ -23,7 +24,7 @@ def find(path: Path) -> Path | None:
     if path.suffix == ".json" and path.exists() and "provenance" in _content(path):
         return path
 
-    stems = [path.name.removesuffix(end) for end in ENDINGS if path.name.endswith(end)]
+    stems = [path.name.removesuffix(end) for end in WITH_SIDECAR if path.name.endswith(end)]
     sidecars = [path.with_name(f"{stem}.json") for stem in stems]
     record = path.with_name(path.name + SUFFIX)
     for beside in (*sidecars, record):

@@ -19,21 +19,21 @@ SUFFIX = ".provenance.json"
 def write_records(
     outputs: Sequence[Path],
     read: Iterable[Path],
-    words: Sequence[str],
+    argv: Sequence[str],
     started: float,
 ) -> None:
     """Write the records of a job's `outputs`, unless one of them is a sidecar itself.
 
-    `read` are the files that the script names as read, `words` those of its command line after its
+    `read` are the files that the script names as read, `argv` those of its command line after its
     name, `started` is `time.time()` at the job's beginning, s. What the job wrote is no input.
     """
     if not outputs or any(_is_sidecar(path) for path in outputs):
         return
 
     provenance = files.sidecar(
-        inputs=_inputs(read, words, outputs),
-        settings={"words": list(words)},
-        seed=_seed(words),
+        inputs=_inputs(read, argv, outputs),
+        settings={"words": list(argv)},
+        seed=_seed(argv),
         device="cpu",
         started=started,
     )
@@ -54,12 +54,12 @@ def _hashes(paths: Iterable[Path]) -> dict[str, str]:
 
 def _inputs(
     read: Iterable[Path],
-    words: Sequence[str],
+    argv: Sequence[str],
     outputs: Sequence[Path],
 ) -> list[str]:
     """Each input once, as it was named, in the order of the names."""
     named = {str(path) for path in read}
-    for word in words:
+    for word in argv:
         if not word.startswith("-") and os.path.isfile(word):
             named.add(word)
 
@@ -81,10 +81,10 @@ def _is_sidecar(path: Path) -> bool:
     return isinstance(content, dict) and "provenance" in content
 
 
-def _seed(words: Sequence[str]) -> int | None:
+def _seed(argv: Sequence[str]) -> int | None:
     """The value of the option --seed, if there is one."""
-    if "--seed" not in words:
+    if "--seed" not in argv:
         return None
 
-    following = words.index("--seed") + 1
-    return int(words[following])
+    following = argv.index("--seed") + 1
+    return int(argv[following])
