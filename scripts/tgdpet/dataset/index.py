@@ -7,16 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ..io.files import atomic, read_csv, write_csv
 from ..io.nifti import Image, read_image
 from ..runtime.seeds import numpy_generator
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
 BODY_SHARE = 0.05  # of the target's 99th percentile: below is air
@@ -39,8 +36,6 @@ def build(pairs: Sequence[Pair], validation: Sequence[str], out: str | Path) -> 
     Slices that the reconstruction marks as outside its valid range (sidecar `ValidSlices`) are left
     out. Raises ValueError when the images of a pair differ in grid.
     """
-    import pandas as pd
-
     folder = Path(out).parent
     rows: list[dict[str, object]] = []
     for study in dict.fromkeys(p.study for p in pairs):
@@ -111,8 +106,6 @@ def read_index(path: str | Path) -> pd.DataFrame:
     """Read an index table; ValueError naming file and column when one is missing or holds what
     cannot be.
     """
-    import pandas as pd
-
     table = read_csv(path, COLUMNS)
     if not (table["split"] == "train").any() and table["split"].isin(("train", "val")).all():
         raise ValueError(f"{path}: no training slices")

@@ -6,15 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from .. import __version__
 from ..dataset.index import read_index
 from ..io.files import write_text
 from .weights import FORMAT, Card
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SPLITS = {"train": "trained on", "val": "held out for validation"}
 NUMBERS = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from ..io.files import read_csv
 
@@ -22,8 +23,6 @@ def read_scores(
     missing, a KSE is no number in [0, 1] or a sparsity no number >= 0, or the table is not of a
     network with these kernels.
     """
-    import pandas as pd
-
     table = read_csv(path, COLUMNS)
     table[column] = pd.to_numeric(table[column], errors="coerce")
     if column == "sparsity":

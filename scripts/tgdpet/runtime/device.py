@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import torch
 
 from . import distributed
@@ -75,8 +76,6 @@ def free_bytes(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    import psutil
-
     free = int(psutil.virtual_memory().available)
     with contextlib.suppress(
         OSError, ValueError

@@ -9,8 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -30,9 +31,6 @@ from . import adapt as adaptation
 from .baselines import Old, candidate_name
 from .job import Job
 from .loop import TrainingRun, fit
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def train(job: Job, settings: Training, width: float) -> None:
@@ -116,8 +114,6 @@ def _adapt(
 
 def score_table(model: nn.Module, k: int, alpha: float) -> pd.DataFrame:
     """One row a scored output kernel: module, channel, sparsity, entropy, kse."""
-    import pandas as pd
-
     parts = score_components(model, torch.zeros(1, SLICES, 16, 16), k=k, alpha=alpha)
     rows = [
         (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -15,9 +16,6 @@ from ..config.sweep import MEASURED, PLAIN
 from ..dataset.patches import PatchData
 from ..runtime.seeds import derive
 from .loop import task_loss
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def judge(
@@ -52,8 +50,6 @@ def measured(
     kernels, and nothing is dropped there. Losses are those of `settings`, on the patches of
     `judge`.
     """
-    import pandas as pd
-
     dropped = {row["phi"]: row for row in drops}
     rows = []
     for phi, (name, model) in networks.items():
