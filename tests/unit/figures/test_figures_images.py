@@ -15,6 +15,7 @@ from tgdpet.config.loading import read_config
 from tgdpet.config.sections import NetworkEntry
 from tgdpet.config.studies import read_studies
 from tgdpet.evaluation.line_profiles import line_profiles
+from tgdpet.evaluation.measures import middle
 from tgdpet.evaluation.results import INPUT, KEPT, Results
 from tgdpet.figures import common, difference, fig4, fig6, mip, nps, profiles
 from tgdpet.figures.montage import Panel, Row, differences, montage
@@ -74,7 +75,7 @@ def test_fig6_shows_the_papers_networks_and_points_at_the_artefact(results: Resu
         fig6.view_of_organ(more, "test_bladder", "bladder").window,
     )
     bladder = fabricate.labels((40, 40, 16), 23, False) == fabricate.ORGANS["bladder"]
-    centre = common.on_plane(common.middle(bladder), window, results.voxel_mm("bladder"))
+    centre = common.on_plane(middle(bladder), window, results.voxel_mm("bladder"))
     # The made-up artefact lies towards high x, which is on the left of the picture.
     assert tip[0] < centre[0] and direction[0] < 0 < direction[1]
 
@@ -107,7 +108,7 @@ def test_differences_are_what_networks_take_out_and_get_wrong(results: Results) 
 def test_profiles_are_means_over_the_realisations_through_the_lesion(results: Results) -> None:
     table = line_profiles(results, "lesion")
     lesion = fabricate.labels((40, 40, 16), 22, False) == fabricate.ORGANS["lesion"]
-    x, y, z = common.middle(lesion)
+    x, y, z = middle(lesion)
     stack = [results.suv("lesion", "v2", f"real{i:02d}", "TGD-net")[x, y, z] for i in range(1, 5)]
     at = table[(table.network == "TGD-net") & (table.x_mm == 0)].iloc[0]
     scan = results.suv("lesion", "v2", "600s")[x, y, z]
