@@ -12,7 +12,8 @@ import pandas as pd
 from ..config.sections import NetworkEntry
 from ..runtime.seeds import numpy_generator
 from .bootstrap import Floats, Interval, Seed, interval
-from .paper_claims import TGD_NET, V1_NET, Claim, both_roles, change, claims
+from .effects import change
+from .paper_claims import TGD_NET, V1_NET, Claim, both_roles, claims
 from .seed_runs import Missing, SeedRun, check_columns, read_table
 
 FINDINGS_COLUMNS = [

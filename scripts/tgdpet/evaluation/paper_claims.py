@@ -17,7 +17,18 @@ from ..config import roles
 from ..config.sections import Config, ConfigError, NetworkEntry
 from ..config.studies import read_studies
 from .bootstrap import Floats, Seed, Statistic
-from .changes import percent_change
+from .effects import (
+    KEPT_PERCENT,
+    VISIBLE_PERCENT,
+    beyond_half,
+    beyond_visible,
+    change,
+    difference,
+    difference_of_forgetting,
+    difference_of_size,
+    first,
+    growth_beyond_kept,
+)
 from .results import INPUT, PAPER_ONLINE, PAPER_TABLE1, Results
 from .seed_runs import Missing, SeedRun, read_table
 from .timing import PAPER_HOURS, PAPER_TRAINING_HOURS, saved, times
@@ -28,11 +39,6 @@ FT_NET = "FT-net"
 TGD_NET = "TGD-net"
 POINTS = "percentage points"
 OF_BASE = f"% of {V1_NET}'s"
-# A change of this share of the mean is seen or not: people just see contrasts of 1 to 2 % in large
-# areas (Weber).
-VISIBLE_PERCENT = 2.0
-# Online learning keeps the noise level when it raises the liver CoV by no more than a tenth.
-KEPT_PERCENT = 10.0
 HARMLESS_PHI = 0.4  # the paper: "when phi > 0.4, some severe artifacts begin to occur"
 PAPER_DROPPED = {0.3: 51.4, 0.4: 51.6, 0.5: 53.0, 0.6: 67.3}  # % of the parameters
 DROP_COLUMNS = (
@@ -48,51 +54,6 @@ UNSEEN_ORGANS = (
     (roles.BLADDER, "bladder", "bladder_error"),
     (roles.CATHETER, "catheter", "catheter_error"),
 )
-
-
-def difference(means: Floats) -> Floats:
-    """First minus second."""
-    return np.asarray(means[..., 0] - means[..., 1])
-
-
-def difference_of_size(means: Floats) -> Floats:
-    """Size of the first less that of the second."""
-    size = np.abs(means[..., 0])
-    other_size = np.abs(means[..., 1])
-    return np.asarray(size - other_size)
-
-
-def change(means: Floats) -> Floats:
-    """How much larger the first is than the second, %."""
-    value = means[..., 0]
-    base = means[..., 1]
-    return np.asarray(percent_change(value, base))
-
-
-def growth_beyond_kept(means: Floats) -> Floats:
-    """How much larger the first is than the second, less what counts as keeping, %."""
-    return np.asarray(change(means) - KEPT_PERCENT)
-
-
-def difference_of_forgetting(means: Floats) -> Floats:
-    """First minus second in % of the third, their base: how much more the first forgot."""
-    base = means[..., 2]
-    return np.asarray(100 * difference(means) / base)
-
-
-def beyond_visible(means: Floats) -> Floats:
-    """The first, less what people just see, %."""
-    return np.asarray(means[..., 0] - VISIBLE_PERCENT)
-
-
-def beyond_half(means: Floats) -> Floats:
-    """The third less one half, in points."""
-    return np.asarray(means[..., 2] - 50)
-
-
-def first(means: Floats) -> Floats:
-    """The first column as it is."""
-    return np.asarray(means[..., 0])
 
 
 def no_note(means: Floats) -> str:

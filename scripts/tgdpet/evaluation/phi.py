@@ -17,7 +17,7 @@ from ..runtime.seeds import numpy_generator
 from ..training.tradeoff import allowed, chosen
 from .bootstrap import Floats, Interval, interval
 from .changes import forgetting, gain
-from .paper_claims import first
+from .effects import first
 from .seed_runs import read_table
 
 # Columns that may lack a value: nothing is dropped at `PLAIN`; a single seed has no intervals.

@@ -247,6 +247,7 @@ def test_make_clean_keeps_the_reference(tmp_path: Path) -> None:
         "scripts",
         "tests",
         "benchmarks",
+        "docs",
         "results/reference/metrics",
         "results/models",
         ".venv",
