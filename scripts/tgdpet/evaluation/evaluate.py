@@ -165,7 +165,7 @@ def evaluate_study(
 
             for network in (INPUT, *networks):
                 stack = np.stack([images.read(protocol, s, network) for s in samples])
-                measured = list(measure(stack, samples, reference, voi))
+                measured = list(measure_network(stack, samples, reference, voi))
                 network_values[network] = _network_values(stack, voi, measured)
 
                 head = {
@@ -183,7 +183,7 @@ def evaluate_study(
     return table, StudyValues(study, role, protocols)
 
 
-def measure(
+def measure_network(
     images: m.Array, samples: Sequence[str], reference: m.Array, voi: VolumesOfInterest
 ) -> Iterator[MetricsRow]:
     """Rows (sample, measure, value, unit, n) of one network, of single images and of all together.
@@ -279,7 +279,7 @@ def _row(name: str, value: float, unit: str, n: int) -> MetricsRow:
 def _network_values(
     images: m.Array, voi: VolumesOfInterest, rows: Sequence[MetricsRow]
 ) -> NetworkValues:
-    """One network's values in the VOIs; `rows` are `measure`'s of the same images."""
+    """One network's values in the VOIs; `rows` are `measure_network`'s of the same images."""
     errors: dict[str, list[object]] = {}
 
     for row in rows:
