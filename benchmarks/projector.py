@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from tgdpet.config.sections import Grid
 from tgdpet.listmode.events import EVENT
-from tgdpet.recon.projector_cpu import Projector, locality_order
+from tgdpet.recon.locality import locality_order
+from tgdpet.recon.projector_cpu import Projector
 from tgdpet.recon.projectors import on_device
 from tgdpet.scanner.cylinder import PRESETS
 

@@ -22,8 +22,9 @@ from small_scanner import (
 )
 from tgdpet.config.sections import Grid
 from tgdpet.recon import projector_cpu as projector
-from tgdpet.recon.joseph import BLOCK, _scratch, line_of, place
-from tgdpet.recon.projector_cpu import EVENTS_PER_PART, Projector, locality_order
+from tgdpet.recon.joseph import BLOCK, _scratch, crossing, line_of
+from tgdpet.recon.locality import locality_order
+from tgdpet.recon.projector_cpu import EVENTS_PER_PART, Projector
 
 CASES = [(SMALL, SMALL_GRID), (LONG, LONG_GRID)]
 
@@ -144,7 +145,7 @@ def test_crossings_stay_within_the_padded_image():
         at = np.roll(at, number, axis=1)
         line = line_of(shape, voxel, at, 0, 1, 0.0, 1e9)
         for m in range(line.n):
-            index, fu, fv, _ = place(line, m, 0.0)
+            index, fu, fv, _ = crossing(line, m, 0.0)
             i, j, k = np.unravel_index(int(index), shape)
             assert 0 <= fu < 1 and 0 <= fv < 1 and max(i, j, k) <= n + 1
             low, high = int(index), int(index) + line.stride_u + line.stride_v

@@ -15,7 +15,7 @@ from small_scanner import LONG, LONG_GRID, SMALL, all_lors, cylinder, positions_
 from tgdpet.config.sections import Grid
 from tgdpet.listmode.background import Background
 from tgdpet.listmode.events import EVENT
-from tgdpet.recon import additive_term, sensitivity
+from tgdpet.recon import additive_term, sensitivity, sensitivity_pairs
 from tgdpet.recon.projector_cpu import Projector
 from tgdpet.scanner.cylinder import Scanner
 
@@ -110,20 +110,20 @@ def test_a_sample_of_pairs_is_near_the_smoothed_sum_over_all():
     mu = (0.12 * cylinder(GRID, 55.0)).astype(np.float32)
     exact, projector = brute_force(GRID, FINE, mu), Projector(Ringless(**asdict(FINE)), GRID)
     some = sensitivity.sensitivity(projector, mu, max_pairs=100_000)
-    smooth, inside = sensitivity._smooth(exact, GRID.voxel_mm), exact > 0.2 * exact.max()
+    smooth, inside = sensitivity_pairs._smooth(exact, GRID.voxel_mm), exact > 0.2 * exact.max()
     assert np.sqrt(np.mean((some[inside] / smooth[inside] - 1) ** 2)) < 0.03
     assert some.sum() == pytest.approx(smooth.sum(), rel=0.01)
 
 
 def test_pairs_are_numbered_without_gaps():
     n = 3000
-    det0, det1 = sensitivity._pair(np.arange(n * (n - 1) // 2))
+    det0, det1 = sensitivity_pairs._numbered_pairs(np.arange(n * (n - 1) // 2))
     assert (det0 > det1).all() and det0.max() == n - 1 and det1.min() == 0
     assert np.array_equal(
         np.sort(det0 * n + det1), np.sort(np.ravel_multi_index(np.tril_indices(n, -1), (n, n)))
     )
     for number in (0, 2 * 10**9, 7 * 10**10):
-        i, j = (int(v[0]) for v in sensitivity._pair(np.array([number])))
+        i, j = (int(v[0]) for v in sensitivity_pairs._numbered_pairs(np.array([number])))
         assert i * (i - 1) // 2 + j == number and 0 <= j < i
 
 
@@ -228,11 +228,13 @@ def scatter_by_hand(scanner: Scanner, noise: Background, event: np.void) -> floa
 
 def test_scatter_density_is_the_line_integral_within_the_tof_bin():
     events = some_events(30)
-    source = np.array([NOISE.scatter_bq, *NOISE.scatter_centre_mm, *NOISE.scatter_sigma_mm])
-    at = SMALL.detector_mm().astype(np.float64)
-    tof_mm = np.array([SMALL.tof_sigma_mm, SMALL.tof_bin_mm, SMALL.tof_bin_mm])
     ours = additive_term.scatter_density(
-        at, events["det0"], events["det1"], events["tof"], source, tof_mm
+        SMALL.detector_mm().astype(np.float64),
+        events["det0"],
+        events["det1"],
+        events["tof"],
+        additive_term.scatter_source(NOISE),
+        additive_term.tof_bins(SMALL),
     )
     by_hand = [scatter_by_hand(SMALL, NOISE, e) for e in events]
     np.testing.assert_allclose(ours, by_hand, rtol=1e-3, atol=1e-6 * max(by_hand))

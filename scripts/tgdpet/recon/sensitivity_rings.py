@@ -1,0 +1,261 @@
+"""Sensitivity of a scanner of identical rings: all LORs, by pairs of detector columns.
+
+The LORs of two columns lie in one plane along the axis: that slab of the attenuation map is cut out
+once, every pair of rings is traced through it and back into a slab of its own, and the slab is
+added to the image. This is Joseph's method of `projector_cpu` with its sums in another order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numba as nb
+import numpy as np
+
+from ..scanner.cylinder import AnyScanner
+from .projector_cpu import N_PARTS, Projector
+from .sensitivity_pairs import sum_of_lors
+
+COLUMN_PAIRS = 128  # traced at a time: their weights are rings^2 numbers each
+
+
+class Slab(NamedTuple):
+    """Where rings lie in slices of an image padded along z for those beyond it.
+
+    `rings` (R,): positions in padded slices; `rings_mm` (R,): in mm. `before`, `after`: empty
+    slices added; `inside`: the image's slices among them. `voxel_mm` (3,).
+    """
+
+    rings: np.ndarray
+    rings_mm: np.ndarray
+    before: int
+    after: int
+    inside: slice
+    voxel_mm: np.ndarray
+
+
+class ColumnPairs(NamedTuple):
+    """Pairs of detector columns: ids (P, R) of both sides, their x and y (P, 2) in mm."""
+
+    ids0: np.ndarray
+    ids1: np.ndarray
+    xy0_mm: np.ndarray
+    xy1_mm: np.ndarray
+
+
+def sum_of_columns(
+    projector: Projector, mu_per_mm: np.ndarray, ids: np.ndarray, on_pairs: Callable[[int], None]
+) -> np.ndarray:
+    """Sum over all pairs of detector columns; (X, Y, Z) float64.
+
+    `mu_per_mm` (X, Y, Z), `ids` (rings, columns) as from `ring_ids`. `on_pairs(n)` is called after
+    each n pairs of columns.
+    """
+    scanner = projector.scanner
+    if np.any(_weights(scanner, ids[:, None], ids[None, :])):
+        raise ValueError(
+            "scanner: detectors of one column along the axis are in coincidence; expected none"
+        )
+
+    detectors_mm = scanner.detector_mm().astype(np.float64)
+    xy_mm = detectors_mm[ids[0], :2]
+    slab = _slab(projector, detectors_mm[ids[:, 0], 2])
+
+    padded_mu = np.pad(mu_per_mm, ((1, 1), (1, 1), (slab.before, slab.after)))
+    padded_mu = np.asarray(padded_mu, np.float32)
+    attenuating = bool(np.any(mu_per_mm != 0))
+
+    first, second = np.triu_indices(ids.shape[1], 1)
+    bounds = np.linspace(0, len(first), N_PARTS + 1).astype(int)
+
+    def part(begin: int, end: int) -> np.ndarray:
+        total = np.zeros(padded_mu.shape)
+
+        for start in range(begin, end, COLUMN_PAIRS):
+            rows = slice(start, min(start + COLUMN_PAIRS, end))
+            one = first[rows]
+            other = second[rows]
+            pairs = ColumnPairs(ids[:, one].T, ids[:, other].T, xy_mm[one], xy_mm[other])
+
+            _add_columns(projector, mu_per_mm, padded_mu, attenuating, slab, pairs, total)
+            on_pairs(rows.stop - rows.start)
+
+        return total
+
+    with ThreadPoolExecutor(projector.threads) as pool:
+        total = sum(pool.map(part, bounds[:-1], bounds[1:]))
+
+    return np.asarray(total)[1:-1, 1:-1, slab.inside]
+
+
+def _add_columns(
+    projector: Projector,
+    mu_per_mm: np.ndarray,
+    padded_mu: np.ndarray,
+    attenuating: bool,
+    slab: Slab,
+    pairs: ColumnPairs,
+    total: np.ndarray,
+) -> None:
+    """Add the LORs of pairs of columns to the padded image `total`."""
+    det0 = pairs.ids0[:, :, None]
+    det1 = pairs.ids1[:, None, :]
+    weight = _weights(projector.scanner, det0, det1)
+
+    # LORs whose main axis is z do not run in the slab's planes
+    across_mm = np.abs(pairs.xy1_mm - pairs.xy0_mm).max(axis=1)
+    along_mm = np.abs(slab.rings_mm[:, None] - slab.rings_mm)
+    steep = along_mm > across_mm[:, None, None]
+
+    lines = np.where(steep, 0, weight).astype(np.float32)
+    used = lines.any(axis=(1, 2))
+    _trace_columns(
+        pairs.xy0_mm[used],
+        pairs.xy1_mm[used],
+        slab.rings,
+        slab.rings_mm,
+        lines[used],
+        padded_mu,
+        total,
+        slab.voxel_mm,
+        attenuating,
+    )
+
+    if np.any(steep & (weight > 0)):
+        steep0 = np.broadcast_to(det0, steep.shape)[steep]
+        steep1 = np.broadcast_to(det1, steep.shape)[steep]
+        image = sum_of_lors(projector, mu_per_mm, steep0, steep1)
+        total[:, :, slab.inside] += np.pad(image, ((1, 1), (1, 1), (0, 0)))
+
+
+def _weights(scanner: AnyScanner, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
+    """LOR weights of detector ids of any shapes that broadcast."""
+    det0, det1 = np.broadcast_arrays(det0, det1)
+
+    return scanner.lor_weights(det0.ravel(), det1.ravel()).reshape(det0.shape)
+
+
+def _slab(projector: Projector, rings_mm: np.ndarray) -> Slab:
+    """The padding along z that makes room for all rings."""
+    n_slices = projector.grid.shape[2]
+    voxel_mm = np.asarray(projector.grid.voxel_mm, np.float64)
+    rings = rings_mm / voxel_mm[2] + (n_slices - 1) / 2
+
+    before = 1 + max(0, -math.floor(rings.min()))
+    after = 2 + max(0, math.floor(rings.max()) - (n_slices - 1))
+    inside = slice(before, before + n_slices)
+
+    return Slab(rings + before, rings_mm, before, after, inside, voxel_mm)
+
+
+@nb.njit(cache=True, nogil=True, fastmath=True)
+def _trace_columns(  # type: ignore[no-untyped-def]
+    xy0_mm, xy1_mm, rings, rings_mm, lines, mu, image, voxel_mm, attenuating
+):
+    """Add the LORs of pairs of columns to the padded `image`.
+
+    `xy0_mm`, `xy1_mm` (P, 2); `lines` (P, R, R) float32: the LORs' weights; `mu` in 1/mm; `rings`
+    (R,): the rings' positions in slices of the padded `mu` and `image`, `rings_mm` (R,) those in
+    mm.
+    """
+    nx = mu.shape[0] - 2
+    ny = mu.shape[1] - 2
+    nz = mu.shape[2]
+    n_most = max(nx, ny)
+
+    # by plane of the main axis: slabs (plane, slice), and where the LORs cross
+    slab_mu = np.empty((n_most, nz), np.float32)
+    slab_sum = np.empty((n_most, nz), np.float32)
+    along = np.empty(n_most)
+    lower = np.empty(n_most, np.int64)
+    fraction = np.empty(n_most, np.float32)
+
+    for p in range(len(xy0_mm)):
+        dx = xy1_mm[p, 0] - xy0_mm[p, 0]
+        dy = xy1_mm[p, 1] - xy0_mm[p, 1]
+
+        # k: the main axis, u: the one across
+        main = 0 if abs(dx) >= abs(dy) else 1
+        nk, nu = (nx, ny) if main == 0 else (ny, nx)
+        dk, du = (dx, dy) if main == 0 else (dy, dx)
+        voxel_k = voxel_mm[main]
+        voxel_u = voxel_mm[1 - main]
+        k0 = xy0_mm[p, main]
+        u0 = xy0_mm[p, 1 - main]
+
+        first, last = nk, -1  # planes within the image
+        low, high = nk, -1  # planes that attenuate
+
+        # cut the slab out of the attenuation map
+        for m in range(nk):
+            along[m] = ((m - 0.5 * (nk - 1)) * voxel_k - k0) / dk
+            u = (u0 + along[m] * du) / voxel_u + 0.5 * (nu - 1) + 1
+            if u <= 0 or u >= nu + 1:
+                continue
+
+            first = min(first, m)
+            last = m
+            lower[m] = int(u)
+            fraction[m] = u - int(u)
+
+            i = lower[m]
+            f = fraction[m]
+            near = mu[m + 1, i] if main == 0 else mu[i, m + 1]
+            far = mu[m + 1, i + 1] if main == 0 else mu[i + 1, m + 1]
+
+            most = np.float32(0)
+            for k in range(nz):
+                slab_mu[m, k] = (1 - f) * near[k] + f * far[k]
+                most = max(most, abs(slab_mu[m, k]))
+
+            if most > 0:
+                low = min(low, m)
+                high = m
+
+        slab_sum[first : last + 1] = 0
+
+        # trace every pair of rings through it and back
+        for a in range(len(rings)):
+            for b in range(len(rings)):
+                weight = lines[p, a, b]
+                if weight == 0:
+                    continue
+
+                dz_mm = rings_mm[b] - rings_mm[a]
+                plane_mm = voxel_k * math.sqrt(1 + (du * du + dz_mm**2) / (dk * dk))
+                start = rings[a]
+                slope = rings[b] - rings[a]
+
+                if attenuating:
+                    total = np.float32(0)
+                    for m in range(low, high + 1):
+                        w = start + along[m] * slope
+                        k = int(w)
+                        g = np.float32(w - k)
+                        total += (1 - g) * slab_mu[m, k] + g * slab_mu[m, k + 1]
+
+                    weight *= math.exp(-total * plane_mm)
+
+                value = np.float32(weight * plane_mm)
+                for m in range(first, last + 1):
+                    w = start + along[m] * slope
+                    k = int(w)
+                    g = np.float32(w - k)
+                    slab_sum[m, k] += (1 - g) * value
+                    slab_sum[m, k + 1] += g * value
+
+        # and add the slab to the image
+        for m in range(first, last + 1):
+            i = lower[m]
+            f = fraction[m]
+
+            for k in range(nz):
+                if main == 0:
+                    image[m + 1, i, k] += (1 - f) * slab_sum[m, k]
+                    image[m + 1, i + 1, k] += f * slab_sum[m, k]
+                else:
+                    image[i, m + 1, k] += (1 - f) * slab_sum[m, k]
+                    image[i + 1, m + 1, k] += f * slab_sum[m, k]
