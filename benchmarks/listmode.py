@@ -29,8 +29,8 @@ SEED, STUDY, SCAN_S = 0, "long", 600.0
 def random_events(n: int) -> Iterator[np.ndarray]:
     """Events of the clinical scanner, part by part."""
     scanner, rng = PRESETS["clinical"], np.random.default_rng(0)
-    for start in range(0, n, subsample.CHUNK):
-        part = np.empty(min(subsample.CHUNK, n - start), EVENT)
+    for start in range(0, n, subsample.EVENTS_AT_ONCE):
+        part = np.empty(min(subsample.EVENTS_AT_ONCE, n - start), EVENT)
         for key in ("det0", "det1"):
             part[key] = rng.integers(0, scanner.n_detectors, len(part), dtype=np.uint32)
         part["tof"] = rng.integers(
@@ -69,7 +69,7 @@ def main() -> None:
             subsample.count(samples, n, SEED, STUDY)
             counted = time.perf_counter() - start
             totals, start = dict.fromkeys((s.name for s in samples), 0), time.perf_counter()
-            for first, part in chunks(open_events(path), subsample.CHUNK):
+            for first, part in chunks(open_events(path), subsample.EVENTS_AT_ONCE):
                 for sample in samples:
                     totals[sample.name] += len(
                         part[subsample.keep(sample, first, len(part), SEED, STUDY)]
