@@ -61,7 +61,9 @@ def additive(
         rows = slice(start, start + EVENTS_PER_BATCH)
         order = locality_order(events[rows], scanner, projector.grid, use_tof=False)
         ordered = events[rows][order]
-        det0, det1, tof = (np.ascontiguousarray(ordered[key]) for key in ("det0", "det1", "tof"))
+        det0 = np.ascontiguousarray(ordered["det0"])
+        det1 = np.ascontiguousarray(ordered["det1"])
+        tof = np.ascontiguousarray(ordered["tof"])
 
         # counts/s over the LOR's weight: Bq/mm3 mm
         weight = scanner.lor_weights(det0, det1)
@@ -76,8 +78,9 @@ def additive(
         result[rows][order] = PER_ML * rate * inverse_attenuation
         return len(det0)
 
+    starts = range(0, len(events), EVENTS_PER_BATCH)
     with ThreadPoolExecutor(projector.threads) as pool:
-        for n in pool.map(batch, range(0, len(events), EVENTS_PER_BATCH)):
+        for n in pool.map(batch, starts):
             on_events(n)
 
     return result
@@ -95,7 +98,9 @@ def scatter_source(noise: Background) -> ScatterSource:
 def tof_bins(scanner: AnyScanner) -> TofBins:
     """The scanner's TOF bins as `scatter_density` takes them."""
     return TofBins(
-        float(scanner.tof_sigma_mm), float(scanner.tof_bin_mm), float(scanner.tof_step_mm)
+        float(scanner.tof_sigma_mm),
+        float(scanner.tof_bin_mm),
+        float(scanner.tof_step_mm),
     )
 
 
@@ -132,13 +137,18 @@ def scatter_density(detectors_mm, det0, det1, tof, source, bins):  # type: ignor
     density = np.empty(det0.size)
     centre = source.centre_mm
     sigma = source.sigma_mm
-    peak = source.bq / ((2 * math.pi) ** 1.5 * sigma[0] * sigma[1] * sigma[2])
+
+    volume = (2 * math.pi) ** 1.5 * sigma[0] * sigma[1] * sigma[2]
+    peak = source.bq / volume
     half_bin = bins.bin_mm / 2
 
     for e in range(det0.size):
         p = detectors_mm[det0[e]]
         q = detectors_mm[det1[e]]
-        length = math.sqrt((q[0] - p[0]) ** 2 + (q[1] - p[1]) ** 2 + (q[2] - p[2]) ** 2)
+        d0 = q[0] - p[0]
+        d1 = q[1] - p[1]
+        d2 = q[2] - p[2]
+        length = math.sqrt(d0**2 + d1**2 + d2**2)
 
         # q(l) = a l^2 + 2 b l + c
         a = 0.0
@@ -146,13 +156,15 @@ def scatter_density(detectors_mm, det0, det1, tof, source, bins):  # type: ignor
         c = 0.0
         for k in range(3):
             d = (q[k] - p[k]) / length / sigma[k]
-            m = (0.5 * (p[k] + q[k]) - centre[k]) / sigma[k]
+            middle = 0.5 * (p[k] + q[k])
+            m = (middle - centre[k]) / sigma[k]
             a += d * d
             b += d * m
             c += m * m
 
         # the widened Gaussian's share in the bin, whose centre lies `off` from l0 = -b / a
-        spread = math.sqrt(2 * (1 / a + bins.sigma_mm**2))
+        variance = 1 / a + bins.sigma_mm**2
+        spread = math.sqrt(2 * variance)
         off = tof[e] * bins.step_mm + b / a
         upper = math.erf((off + half_bin) / spread)
         lower = math.erf((off - half_bin) / spread)

@@ -91,9 +91,13 @@ def line_of(shape, voxel_mm, detectors_mm, det0, det1, centre_mm, reach_mm):  # 
     if length == 0.0:
         return Line(0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
-    x = Axis(d0, start0 + 0.5 * d0, shape[1] * shape[2], shape[0] - 2, voxel_mm[0])
-    y = Axis(d1, start1 + 0.5 * d1, shape[2], shape[1] - 2, voxel_mm[1])
-    z = Axis(d2, start2 + 0.5 * d2, 1, shape[2] - 2, voxel_mm[2])
+    middle0 = start0 + 0.5 * d0
+    middle1 = start1 + 0.5 * d1
+    middle2 = start2 + 0.5 * d2
+
+    x = Axis(d0, middle0, shape[1] * shape[2], shape[0] - 2, voxel_mm[0])
+    y = Axis(d1, middle1, shape[2], shape[1] - 2, voxel_mm[1])
+    z = Axis(d2, middle2, 1, shape[2] - 2, voxel_mm[2])
 
     # the main axis is the one along which the LOR is longest
     if abs(d0) >= abs(d1) and abs(d0) >= abs(d2):
@@ -105,7 +109,8 @@ def line_of(shape, voxel_mm, detectors_mm, det0, det1, centre_mm, reach_mm):  # 
 
     # on plane m: t + m * dt mm from the LOR's middle
     dt = main.voxel * length / main.direction
-    t = (-0.5 * (main.n_voxels - 1) * main.voxel - main.middle) / main.direction * length
+    first_mm = -0.5 * (main.n_voxels - 1) * main.voxel
+    t = (first_mm - main.middle) / main.direction * length
 
     # and at the padded positions u + m * du, v + m * dv
     du = main.voxel * across_u.direction / (main.direction * across_u.voxel)
@@ -193,7 +198,9 @@ def _scratch(shape):  # type: ignore[no-untyped-def]
 
 @nb.njit(inline="always")
 def _trace(line, per_mm, scratch):  # type: ignore[no-untyped-def]
-    for m in range((line.n + BLOCK - 1) // BLOCK * BLOCK):
+    n_blocks = (line.n + BLOCK - 1) // BLOCK
+
+    for m in range(n_blocks * BLOCK):
         index, fraction_u, fraction_v, entry = _crossing(line, m, per_mm)
 
         scratch.voxel[m] = index
@@ -228,8 +235,9 @@ def _gather(flat, line, table, scratch):  # type: ignore[no-untyped-def]
         near += fraction_v * (flat[i + stride_v] - near)
         far += fraction_v * (flat[i + stride_u + stride_v] - far)
 
-        scratch.weight[m] = table[np.uint32(scratch.entry[m])]
-        total += scratch.weight[m] * (near + scratch.fraction_u[m] * (far - near))
+        weight = table[np.uint32(scratch.entry[m])]
+        scratch.weight[m] = weight
+        total += weight * (near + scratch.fraction_u[m] * (far - near))
 
     return total
 
@@ -275,7 +283,8 @@ def forward(image, det0, det1, tof, integrals, geometry):  # type: ignore[no-unt
         )
 
         _trace(line, geometry.tof_per_mm, scratch)
-        integrals[e] = abs(line.dt) * _gather(flat, line, geometry.tof_weights, scratch)
+        plane_mm = abs(line.dt)
+        integrals[e] = plane_mm * _gather(flat, line, geometry.tof_weights, scratch)
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
@@ -298,7 +307,8 @@ def back(image, det0, det1, tof, values, geometry):  # type: ignore[no-untyped-d
 
         _trace(line, geometry.tof_per_mm, scratch)
         _weigh(line.n, geometry.tof_weights, scratch)
-        _scatter(flat, line, abs(line.dt) * values[e], scratch)
+        plane_mm = abs(line.dt)
+        _scatter(flat, line, plane_mm * values[e], scratch)
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
@@ -323,7 +333,8 @@ def em_back(image, events, additive, target, geometry):  # type: ignore[no-untyp
 
         _trace(line, geometry.tof_per_mm, scratch)
         plane_mm = abs(line.dt)
-        expected = plane_mm * _gather(flat, line, geometry.tof_weights, scratch) + additive[e]
+        integral = plane_mm * _gather(flat, line, geometry.tof_weights, scratch)
+        expected = integral + additive[e]
 
         if expected > 0:
             _scatter(flat_target, line, plane_mm / expected, scratch)

@@ -59,11 +59,15 @@ def _locality_keys(events, detectors_mm, step_mm, shape, voxel_mm):  # type: ign
 
         # the TOF bin's centre as a share of the way from detector 0 to detector 1
         length = math.sqrt(d0 * d0 + d1 * d1 + d2 * d2)
-        along = 0.5 + (event.tof * step_mm / length if length > 0 else 0.0)
+        off_middle = event.tof * step_mm / length if length > 0 else 0.0
+        along = 0.5 + off_middle
 
-        i = _cube(p[0] + along * d0, voxel_mm[0], shape[0], nx)
-        j = _cube(p[1] + along * d1, voxel_mm[1], shape[1], ny)
-        k = _cube(p[2] + along * d2, voxel_mm[2], shape[2], nz)
+        x = p[0] + along * d0
+        y = p[1] + along * d1
+        z = p[2] + along * d2
+        i = _cube(x, voxel_mm[0], shape[0], nx)
+        j = _cube(y, voxel_mm[1], shape[1], ny)
+        k = _cube(z, voxel_mm[2], shape[2], nz)
 
         # four sectors of the slope across the axis for flat LORs, four for steep ones, which those
         # of 45 degrees join
@@ -71,7 +75,8 @@ def _locality_keys(events, detectors_mm, step_mm, shape, voxel_mm):  # type: ign
         slope = d0 / d1 if steep else (d1 / d0 if d0 != 0 else 0.0)
         direction = int(2 + 2 * slope) + (4 if steep else 0)
 
-        keys[e] = ((i * ny + j) * nz + k) * N_DIRECTIONS + direction
+        cube = (i * ny + j) * nz + k
+        keys[e] = cube * N_DIRECTIONS + direction
 
     return keys, nx * ny * nz * N_DIRECTIONS
 

@@ -62,7 +62,8 @@ def reconstruct(
         last = image
 
     if protocol.post_fwhm_mm > 0:
-        last = blur(last, [protocol.post_fwhm_mm] * 3, projector.grid.voxel_mm)
+        fwhm_mm = [protocol.post_fwhm_mm] * 3
+        last = blur(last, fwhm_mm, projector.grid.voxel_mm)
 
     if not np.isfinite(last).all():
         raise ValueError(
@@ -91,20 +92,27 @@ def iterate(
     voxel_mm = projector.grid.voxel_mm
 
     # 1 / (B s / J), where the scanner sees enough
-    weight = blur(sensitivity, psf_mm, voxel_mm) * np.float32(seconds / n_subsets)
+    subset_s = np.float32(seconds / n_subsets)
+    weight = blur(sensitivity, psf_mm, voxel_mm) * subset_s
     valid = weight > VALID_SENSITIVITY * weight.max()
-    inverse = np.where(valid, 1 / np.where(valid, weight, 1), 0).astype(np.float32)
+
+    safe_weight = np.where(valid, weight, 1)
+    inverse = np.where(valid, 1 / safe_weight, 0).astype(np.float32)
 
     # the uniform image that expects as many events as there are
-    level_bqml = np.float32(len(events) / (seconds * sensitivity[valid].sum()))
+    counts_per_bqml = seconds * sensitivity[valid].sum()
+    level_bqml = np.float32(len(events) / counts_per_bqml)
     image = np.where(valid, level_bqml, 0).astype(np.float32)
 
-    subsets = [_subset(projector, events, additive, j, n_subsets) for j in range(n_subsets)]
+    subsets = []
+    for first in range(n_subsets):
+        subsets.append(_subset(projector, events, additive, first, n_subsets))
 
     for _ in range(protocol.iterations):
         for subset in subsets:
             # A_j^T [ 1 / (A_j B x + b) ]
-            ratio = projector.em_back(blur(image, psf_mm, voxel_mm), subset.events, subset.additive)
+            blurred = blur(image, psf_mm, voxel_mm)
+            ratio = projector.em_back(blurred, subset.events, subset.additive)
 
             image = image * inverse * blur(ratio, psf_mm, voxel_mm)
             on_events(subset.n_events)
@@ -133,8 +141,9 @@ def valid_slices(sensitivity: np.ndarray, share: float = 0.25) -> tuple[int, int
 
     Beyond them, noise explodes.
     """
-    nx, ny, _ = sensitivity.shape
-    centre = sensitivity[nx // 3 : -(nx // 3), ny // 3 : -(ny // 3)]
+    third_x = sensitivity.shape[0] // 3
+    third_y = sensitivity.shape[1] // 3
+    centre = sensitivity[third_x:-third_x, third_y:-third_y]
     profile = centre.mean(axis=(0, 1))
 
     inside = np.flatnonzero(profile >= share * profile.max())

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,14 @@ class Projector:
         integrals = np.empty(len(det0), image.dtype)
 
         def project(part: int, rows: slice) -> None:
-            joseph.forward(padded, det0[rows], det1[rows], bins[rows], integrals[rows], geometry)
+            joseph.forward(
+                padded,
+                det0[rows],
+                det1[rows],
+                bins[rows],
+                integrals[rows],
+                geometry,
+            )
 
         self._each(project, len(det0))
         return integrals
@@ -82,7 +90,14 @@ class Projector:
         bins, geometry = self._bins(tof, len(det0))
 
         def project(image: np.ndarray, rows: slice) -> None:
-            joseph.back(image, det0[rows], det1[rows], bins[rows], values[rows], geometry)
+            joseph.back(
+                image,
+                det0[rows],
+                det1[rows],
+                bins[rows],
+                values[rows],
+                geometry,
+            )
 
         return self._total(project, len(det0), values.dtype)
 
@@ -139,8 +154,10 @@ class Projector:
 
         From an earlier call where one is done: new memory costs page faults.
         """
+        spare = self._spare.setdefault((n_parts, dtype), [])
+
         try:
-            return self._spare.setdefault((n_parts, dtype), []).pop()
+            return spare.pop()
         except IndexError:  # none yet, or all with calls that run at this moment
             padded_shape = [n_voxels + 2 for n_voxels in self.grid.shape]
             return np.empty((n_parts, *padded_shape), dtype)
@@ -149,7 +166,7 @@ class Projector:
         """Call `work(part, rows)` for all parts of `n` rows, on all threads."""
         n_parts = n_parts or _n_parts(n)
         bounds = np.linspace(0, n, n_parts + 1).astype(int).tolist()
-        slices = [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        slices = [slice(first, stop) for first, stop in pairwise(bounds)]
 
         if min(self.threads, n_parts) == 1:
             for part, rows in enumerate(slices):

@@ -143,8 +143,8 @@ class CudaProjector:
         x, y, z = grid.shape
         self._padded_shape = x + 2, y + 2, z + 2
 
-        detectors_mm = cuda.to_device(np.ascontiguousarray(scanner.detector_mm(), np.float32))
-        voxel_mm = cuda.to_device(np.asarray(grid.voxel_mm, np.float64))
+        detectors_mm = _on_device(scanner.detector_mm(), np.float32)
+        voxel_mm = _on_device(np.asarray(grid.voxel_mm), np.float64)
         tof_step_mm = float(scanner.tof_step_mm)
 
         def geometry(table: TofTable) -> Geometry:
@@ -167,7 +167,15 @@ class CudaProjector:
         integrals = cuda.device_array(len(det0), np.float32)
 
         self._launch(
-            forward, len(det0), flat, self._padded_shape, det0, det1, bins, integrals, *geometry
+            forward,
+            len(det0),
+            flat,
+            self._padded_shape,
+            det0,
+            det1,
+            bins,
+            integrals,
+            *geometry,
         )
         return np.asarray(integrals.copy_to_host())
 
@@ -177,7 +185,17 @@ class CudaProjector:
         bins, geometry = self._bins(tof, len(det0))
         values = _on_device(values, np.float32)
 
-        self._launch(back, len(det0), flat, self._padded_shape, det0, det1, bins, values, *geometry)
+        self._launch(
+            back,
+            len(det0),
+            flat,
+            self._padded_shape,
+            det0,
+            det1,
+            bins,
+            values,
+            *geometry,
+        )
         return self._host(flat)
 
     def em_back(self, image: np.ndarray, events: Any, additive: Any) -> np.ndarray:
@@ -205,7 +223,7 @@ class CudaProjector:
         if n == 0:
             return
 
-        held = [_on_device(a, a.dtype) if isinstance(a, np.ndarray) else a for a in arguments]
+        held = [_on_device(argument) for argument in arguments]
         n_blocks = (n + THREADS_PER_BLOCK - 1) // THREADS_PER_BLOCK
 
         kernel[n_blocks, THREADS_PER_BLOCK](*held)
@@ -228,15 +246,17 @@ class CudaProjector:
 
     def _zeros(self) -> Any:
         """A padded image of zeros on the device, flat."""
-        return cuda.to_device(np.zeros(int(np.prod(self._padded_shape)), np.float32))
+        n_voxels = int(np.prod(self._padded_shape))
+
+        return cuda.to_device(np.zeros(n_voxels, np.float32))
 
     def _host(self, flat: Any) -> np.ndarray:
         """A flat padded image from the device, without its border."""
         return unpad(flat.copy_to_host().reshape(self._padded_shape))
 
 
-def _on_device(array: Any, dtype: Any) -> Any:
-    """The array on the device, where it may be already."""
+def _on_device(array: Any, dtype: Any = None) -> Any:
+    """A host array on the device, of its own dtype without `dtype`; anything else as it is."""
     if not isinstance(array, np.ndarray):
         return array
 

@@ -40,7 +40,8 @@ def sensitivity(
     `work(scanner)` detector pairs.
     """
     ids = projector.scanner.ring_ids()
-    mu_per_mm = np.ascontiguousarray(mu_per_cm, np.float32) / np.float32(10)
+    mu_per_mm = np.ascontiguousarray(mu_per_cm, np.float32)
+    mu_per_mm = mu_per_mm / np.float32(10)
 
     if ids is None:
         total = sum_of_pairs(projector, mu_per_mm, on_pairs, max_pairs)
@@ -107,12 +108,17 @@ def key(projector: Projector, mu_per_cm: np.ndarray) -> str:
     for code in (this_module, sensitivity_rings, sensitivity_pairs, joseph, type(scanner)):
         content.update(inspect.getsource(code).encode())
 
-    content.update(repr((projector.grid.shape, projector.grid.voxel_mm)).encode())
+    content.update(repr(projector.grid.shape).encode())
+    content.update(repr(projector.grid.voxel_mm).encode())
 
     for field in dataclasses.fields(scanner):  # type: ignore[arg-type]
         value = getattr(scanner, field.name)
-        content.update(field.name.encode())
-        content.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+        as_bytes = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
 
-    content.update(np.ascontiguousarray(mu_per_cm, np.float32).tobytes())
+        content.update(field.name.encode())
+        content.update(as_bytes)
+
+    mu = np.ascontiguousarray(mu_per_cm, np.float32)
+    content.update(mu.tobytes())
+
     return content.hexdigest()[:24]

@@ -18,17 +18,20 @@ def sum_of_lors(
     projector: Projector, mu_per_mm: np.ndarray, det0: np.ndarray, det1: np.ndarray
 ) -> np.ndarray:
     """The attenuated, weighted back projection of these LORs (n,); (X, Y, Z) float64."""
+    scanner = projector.scanner
     attenuation = np.exp(-projector.forward(mu_per_mm, det0, det1))
-    weight = projector.scanner.lor_weights(det0, det1).astype(np.float32)
+    weight = scanner.lor_weights(det0, det1).astype(np.float32)
+    image = projector.back(attenuation * weight, det0, det1)
 
-    return projector.back(attenuation * weight, det0, det1).astype(np.float64)
+    return image.astype(np.float64)
 
 
 def sum_of_pairs(
     projector: Projector, mu_per_mm: np.ndarray, on_pairs: Callable[[int], None], max_pairs: int
 ) -> np.ndarray:
     """Sum over all pairs of detectors or a random sample of `max_pairs`; (X, Y, Z) float64."""
-    n = projector.scanner.n_detectors
+    scanner = projector.scanner
+    n = scanner.n_detectors
     n_pairs = n * (n - 1) // 2
     n_traced = min(n_pairs, max_pairs)
 
@@ -44,8 +47,11 @@ def sum_of_pairs(
             det0 = rng.integers(0, n, size)
             det1 = (det0 + rng.integers(1, n, size)) % n
 
-        accepted = projector.scanner.lor_weights(det0, det1) > 0
-        total += sum_of_lors(projector, mu_per_mm, det0[accepted], det1[accepted])
+        accepted = scanner.lor_weights(det0, det1) > 0
+        det0 = det0[accepted]
+        det1 = det1[accepted]
+
+        total += sum_of_lors(projector, mu_per_mm, det0, det1)
         on_pairs(size)
 
     total *= n_pairs / n_traced
@@ -54,7 +60,8 @@ def sum_of_pairs(
 
 def _numbered_pairs(number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Detectors i > j of pair number i (i - 1) / 2 + j."""
-    i = ((1 + np.sqrt(1 + 8.0 * number)) / 2).astype(np.int64)
+    root = np.sqrt(1 + 8.0 * number)
+    i = ((1 + root) / 2).astype(np.int64)
 
     # the square root may round to a neighbour
     i -= i * (i - 1) // 2 > number
@@ -69,9 +76,11 @@ def _smooth(estimate: np.ndarray, voxel_mm: list[float]) -> np.ndarray:
     Near edges the Gaussian is renormalised to the voxels that the scanner sees.
     """
     sigma_voxels = [SMOOTHING_FWHM_MM / FWHM_PER_SIGMA / v for v in voxel_mm]
-    visible = (estimate > 1e-3 * estimate.max()).astype(np.float64)
+    visible = estimate > 1e-3 * estimate.max()
+    indicator = visible.astype(np.float64)
 
-    share = gaussian_filter(visible, sigma_voxels, mode="constant")
-    smooth = gaussian_filter(estimate * visible, sigma_voxels, mode="constant")
+    share = gaussian_filter(indicator, sigma_voxels, mode="constant")
+    smooth = gaussian_filter(estimate * indicator, sigma_voxels, mode="constant")
+    renormalised = smooth / np.maximum(share, 1e-6)
 
-    return np.asarray(np.where(visible > 0, smooth / np.maximum(share, 1e-6), 0))
+    return np.asarray(np.where(visible, renormalised, 0))

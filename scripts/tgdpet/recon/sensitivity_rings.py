@@ -19,6 +19,7 @@ from ..scanner.cylinder import AnyScanner
 from .projector_cpu import N_PARTS, Projector
 from .sensitivity_pairs import sum_of_lors
 
+BORDER = (1, 1)  # voxels of zero around an image in x and y
 COLUMN_PAIRS = 128  # traced at a time: their weights are rings^2 numbers each
 
 
@@ -64,7 +65,8 @@ def sum_of_columns(
     xy_mm = detectors_mm[ids[0], :2]
     slab = _slab(projector, detectors_mm[ids[:, 0], 2])
 
-    padded_mu = np.pad(mu_per_mm, ((1, 1), (1, 1), (slab.before, slab.after)))
+    along_z = (slab.before, slab.after)
+    padded_mu = np.pad(mu_per_mm, (BORDER, BORDER, along_z))
     padded_mu = np.asarray(padded_mu, np.float32)
     attenuating = bool(np.any(mu_per_mm != 0))
 
@@ -78,7 +80,12 @@ def sum_of_columns(
             rows = slice(start, min(start + COLUMN_PAIRS, end))
             one = first[rows]
             other = second[rows]
-            pairs = ColumnPairs(ids[:, one].T, ids[:, other].T, xy_mm[one], xy_mm[other])
+            pairs = ColumnPairs(
+                ids[:, one].T,
+                ids[:, other].T,
+                xy_mm[one],
+                xy_mm[other],
+            )
 
             _add_columns(projector, mu_per_mm, padded_mu, attenuating, slab, pairs, total)
             on_pairs(rows.stop - rows.start)
@@ -86,9 +93,10 @@ def sum_of_columns(
         return total
 
     with ThreadPoolExecutor(projector.threads) as pool:
-        total = sum(pool.map(part, bounds[:-1], bounds[1:]))
+        parts = pool.map(part, bounds[:-1], bounds[1:])
+        total = np.asarray(sum(parts))
 
-    return np.asarray(total)[1:-1, 1:-1, slab.inside]
+    return total[1:-1, 1:-1, slab.inside]
 
 
 def _add_columns(
@@ -106,7 +114,8 @@ def _add_columns(
     weight = _weights(projector.scanner, det0, det1)
 
     # LORs whose main axis is z do not run in the slab's planes
-    across_mm = np.abs(pairs.xy1_mm - pairs.xy0_mm).max(axis=1)
+    distance_mm = np.abs(pairs.xy1_mm - pairs.xy0_mm)
+    across_mm = distance_mm.max(axis=1)
     along_mm = np.abs(slab.rings_mm[:, None] - slab.rings_mm)
     steep = along_mm > across_mm[:, None, None]
 
@@ -128,14 +137,16 @@ def _add_columns(
         steep0 = np.broadcast_to(det0, steep.shape)[steep]
         steep1 = np.broadcast_to(det1, steep.shape)[steep]
         image = sum_of_lors(projector, mu_per_mm, steep0, steep1)
-        total[:, :, slab.inside] += np.pad(image, ((1, 1), (1, 1), (0, 0)))
+        total[1:-1, 1:-1, slab.inside] += image
 
 
 def _weights(scanner: AnyScanner, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
     """LOR weights of detector ids of any shapes that broadcast."""
     det0, det1 = np.broadcast_arrays(det0, det1)
 
-    return scanner.lor_weights(det0.ravel(), det1.ravel()).reshape(det0.shape)
+    weights = scanner.lor_weights(det0.ravel(), det1.ravel())
+
+    return weights.reshape(det0.shape)
 
 
 def _slab(projector: Projector, rings_mm: np.ndarray) -> Slab:
@@ -144,8 +155,10 @@ def _slab(projector: Projector, rings_mm: np.ndarray) -> Slab:
     voxel_mm = np.asarray(projector.grid.voxel_mm, np.float64)
     rings = rings_mm / voxel_mm[2] + (n_slices - 1) / 2
 
-    before = 1 + max(0, -math.floor(rings.min()))
-    after = 2 + max(0, math.floor(rings.max()) - (n_slices - 1))
+    lowest = math.floor(rings.min())
+    highest = math.floor(rings.max())
+    before = 1 + max(0, -lowest)
+    after = 2 + max(0, highest - (n_slices - 1))
     inside = slice(before, before + n_slices)
 
     return Slab(rings + before, rings_mm, before, after, inside, voxel_mm)
@@ -191,7 +204,8 @@ def _trace_columns(  # type: ignore[no-untyped-def]
 
         # cut the slab out of the attenuation map
         for m in range(nk):
-            along[m] = ((m - 0.5 * (nk - 1)) * voxel_k - k0) / dk
+            plane_k = (m - 0.5 * (nk - 1)) * voxel_k
+            along[m] = (plane_k - k0) / dk
             u = (u0 + along[m] * du) / voxel_u + 0.5 * (nu - 1) + 1
             if u <= 0 or u >= nu + 1:
                 continue
@@ -225,7 +239,8 @@ def _trace_columns(  # type: ignore[no-untyped-def]
                     continue
 
                 dz_mm = rings_mm[b] - rings_mm[a]
-                plane_mm = voxel_k * math.sqrt(1 + (du * du + dz_mm**2) / (dk * dk))
+                across2 = du * du + dz_mm**2
+                plane_mm = voxel_k * math.sqrt(1 + across2 / (dk * dk))
                 start = rings[a]
                 slope = rings[b] - rings[a]
 

@@ -37,7 +37,8 @@ def tof_table(sigma_mm: float, bin_mm: float) -> TofTable:
         return WITHOUT_TOF._replace(reach_mm=bin_mm / 2)
 
     step_mm = sigma_mm / STEPS_PER_SIGMA
-    n = math.ceil((SIGMAS * sigma_mm + bin_mm / 2) / step_mm) + 1
+    reach_mm = SIGMAS * sigma_mm + bin_mm / 2
+    n = math.ceil(reach_mm / step_mm) + 1
     distance_mm = np.arange(n) * step_mm
 
     # a Gaussian integrated over the bin
@@ -48,6 +49,8 @@ def tof_table(sigma_mm: float, bin_mm: float) -> TofTable:
     weight[-1] = 0
 
     # both sides of the centre, which counts once; all bins together then sum to 1
-    integral = 2 * step_mm * (weight.sum() - weight[0] / 2) / bin_mm
+    one_side = weight.sum() - weight[0] / 2
+    integral = 2 * step_mm * one_side / bin_mm
+    weights = (weight / integral).astype(np.float32)
 
-    return TofTable((weight / integral).astype(np.float32), 1 / step_mm, (n - 1) * step_mm)
+    return TofTable(weights, 1 / step_mm, (n - 1) * step_mm)
