@@ -47,6 +47,36 @@ class ColumnPairs(NamedTuple):
     xy1_mm: np.ndarray
 
 
+class SlabScratch(NamedTuple):
+    """The slab of one pair of columns: attenuation in 1/mm and sums, (planes, slices) float32.
+
+    Of each plane of the main axis: how far along from column 0 to 1 the LORs cross it, the lower
+    voxel across and the fraction of the way to the next one.
+    """
+
+    mu: np.ndarray
+    total: np.ndarray
+    along: np.ndarray
+    lower: np.ndarray
+    fraction: np.ndarray
+
+
+class Planes(NamedTuple):
+    """Planes of the main axis (0: x, 1: y) within the image, and those that attenuate.
+
+    `dk`, `du`: the columns' distance along the main axis and across, mm; `voxel_k` in mm.
+    """
+
+    main: int
+    first: int
+    last: int
+    first_mu: int
+    last_mu: int
+    dk: float
+    du: float
+    voxel_k: float
+
+
 def sum_of_columns(
     projector: Projector, mu_per_mm: np.ndarray, ids: np.ndarray, on_pairs: Callable[[int], None]
 ) -> np.ndarray:
@@ -174,103 +204,136 @@ def _trace_columns(  # type: ignore[no-untyped-def]
     (R,): the rings' positions in slices of the padded `mu` and `image`, `rings_mm` (R,) those in
     mm.
     """
-    nx = mu.shape[0] - 2
-    ny = mu.shape[1] - 2
-    nz = mu.shape[2]
-    n_most = max(nx, ny)
-
-    # by plane of the main axis: slabs (plane, slice), and where the LORs cross
-    slab_mu = np.empty((n_most, nz), np.float32)
-    slab_sum = np.empty((n_most, nz), np.float32)
-    along = np.empty(n_most)
-    lower = np.empty(n_most, np.int64)
-    fraction = np.empty(n_most, np.float32)
+    n_slices = mu.shape[2]
+    n_planes = max(mu.shape[0] - 2, mu.shape[1] - 2)
+    scratch = SlabScratch(
+        np.empty((n_planes, n_slices), np.float32),
+        np.empty((n_planes, n_slices), np.float32),
+        np.empty(n_planes),
+        np.empty(n_planes, np.int64),
+        np.empty(n_planes, np.float32),
+    )
 
     for p in range(len(xy0_mm)):
-        dx = xy1_mm[p, 0] - xy0_mm[p, 0]
-        dy = xy1_mm[p, 1] - xy0_mm[p, 1]
+        planes = _cut_slab(xy0_mm[p], xy1_mm[p], mu, voxel_mm, scratch)
+        scratch.total[planes.first : planes.last + 1] = 0
 
-        # k: the main axis, u: the one across
-        main = 0 if abs(dx) >= abs(dy) else 1
-        nk, nu = (nx, ny) if main == 0 else (ny, nx)
-        dk, du = (dx, dy) if main == 0 else (dy, dx)
-        voxel_k = voxel_mm[main]
-        voxel_u = voxel_mm[1 - main]
-        k0 = xy0_mm[p, main]
-        u0 = xy0_mm[p, 1 - main]
-
-        first, last = nk, -1  # planes within the image
-        low, high = nk, -1  # planes that attenuate
-
-        # cut the slab out of the attenuation map
-        for m in range(nk):
-            plane_k = (m - 0.5 * (nk - 1)) * voxel_k
-            along[m] = (plane_k - k0) / dk
-            u = (u0 + along[m] * du) / voxel_u + 0.5 * (nu - 1) + 1
-            if u <= 0 or u >= nu + 1:
-                continue
-
-            first = min(first, m)
-            last = m
-            lower[m] = int(u)
-            fraction[m] = u - int(u)
-
-            i = lower[m]
-            f = fraction[m]
-            near = mu[m + 1, i] if main == 0 else mu[i, m + 1]
-            far = mu[m + 1, i + 1] if main == 0 else mu[i + 1, m + 1]
-
-            most = np.float32(0)
-            for k in range(nz):
-                slab_mu[m, k] = (1 - f) * near[k] + f * far[k]
-                most = max(most, abs(slab_mu[m, k]))
-
-            if most > 0:
-                low = min(low, m)
-                high = m
-
-        slab_sum[first : last + 1] = 0
-
-        # trace every pair of rings through it and back
         for a in range(len(rings)):
             for b in range(len(rings)):
                 weight = lines[p, a, b]
                 if weight == 0:
                     continue
 
+                # path length between two planes
                 dz_mm = rings_mm[b] - rings_mm[a]
-                across2 = du * du + dz_mm**2
-                plane_mm = voxel_k * math.sqrt(1 + across2 / (dk * dk))
+                across2 = planes.du * planes.du + dz_mm**2
+                plane_mm = planes.voxel_k * math.sqrt(1 + across2 / (planes.dk * planes.dk))
+
                 start = rings[a]
                 slope = rings[b] - rings[a]
 
                 if attenuating:
-                    total = np.float32(0)
-                    for m in range(low, high + 1):
-                        w = start + along[m] * slope
-                        k = int(w)
-                        g = np.float32(w - k)
-                        total += (1 - g) * slab_mu[m, k] + g * slab_mu[m, k + 1]
-
-                    weight *= math.exp(-total * plane_mm)
+                    mu_total = _along_line(start, slope, planes, scratch)
+                    weight *= math.exp(-mu_total * plane_mm)
 
                 value = np.float32(weight * plane_mm)
-                for m in range(first, last + 1):
-                    w = start + along[m] * slope
-                    k = int(w)
-                    g = np.float32(w - k)
-                    slab_sum[m, k] += (1 - g) * value
-                    slab_sum[m, k + 1] += g * value
+                _back_along_line(value, start, slope, planes, scratch)
 
-        # and add the slab to the image
-        for m in range(first, last + 1):
-            i = lower[m]
-            f = fraction[m]
+        _add_slab(image, planes, scratch)
 
-            for k in range(nz):
-                if main == 0:
-                    image[m + 1, i, k] += (1 - f) * slab_sum[m, k]
-                    image[m + 1, i + 1, k] += f * slab_sum[m, k]
-                else:
-                    image[i, m + 1, k] += (1 - f) * slab_sum[m, k]
-                    image[i + 1, m + 1, k] += f * slab_sum[m, k]
+
+@nb.njit(inline="always")
+def _cut_slab(xy0_mm, xy1_mm, mu, voxel_mm, scratch):  # type: ignore[no-untyped-def]
+    """Cut the slab between two columns out of the attenuation map, into the scratch."""
+    nx = mu.shape[0] - 2
+    ny = mu.shape[1] - 2
+    n_slices = mu.shape[2]
+    dx = xy1_mm[0] - xy0_mm[0]
+    dy = xy1_mm[1] - xy0_mm[1]
+
+    # k: the main axis, u: the one across
+    main = 0 if abs(dx) >= abs(dy) else 1
+    nk, nu = (nx, ny) if main == 0 else (ny, nx)
+    dk, du = (dx, dy) if main == 0 else (dy, dx)
+    voxel_k = voxel_mm[main]
+    voxel_u = voxel_mm[1 - main]
+    k0 = xy0_mm[main]
+    u0 = xy0_mm[1 - main]
+
+    first = nk
+    last = -1
+    first_mu = nk
+    last_mu = -1
+
+    for m in range(nk):
+        plane_k = (m - 0.5 * (nk - 1)) * voxel_k
+        along = (plane_k - k0) / dk
+        scratch.along[m] = along
+
+        u = (u0 + along * du) / voxel_u + 0.5 * (nu - 1) + 1
+        if u <= 0 or u >= nu + 1:
+            continue
+
+        first = min(first, m)
+        last = m
+
+        i = int(u)
+        f = np.float32(u - i)
+        scratch.lower[m] = i
+        scratch.fraction[m] = f
+
+        near = mu[m + 1, i] if main == 0 else mu[i, m + 1]
+        far = mu[m + 1, i + 1] if main == 0 else mu[i + 1, m + 1]
+
+        most = np.float32(0)
+        for k in range(n_slices):
+            scratch.mu[m, k] = (1 - f) * near[k] + f * far[k]
+            most = max(most, abs(scratch.mu[m, k]))
+
+        if most > 0:
+            first_mu = min(first_mu, m)
+            last_mu = m
+
+    return Planes(main, first, last, first_mu, last_mu, dk, du, voxel_k)
+
+
+@nb.njit(inline="always")
+def _along_line(start, slope, planes, scratch):  # type: ignore[no-untyped-def]
+    """Sum of the slab's attenuation where an LOR crosses the planes, 1/mm."""
+    total = np.float32(0)
+
+    for m in range(planes.first_mu, planes.last_mu + 1):
+        w = start + scratch.along[m] * slope
+        k = int(w)
+        g = np.float32(w - k)
+        total += (1 - g) * scratch.mu[m, k] + g * scratch.mu[m, k + 1]
+
+    return total
+
+
+@nb.njit(inline="always")
+def _back_along_line(value, start, slope, planes, scratch):  # type: ignore[no-untyped-def]
+    """Add `value` to the slab's sums where an LOR crosses the planes."""
+    for m in range(planes.first, planes.last + 1):
+        w = start + scratch.along[m] * slope
+        k = int(w)
+        g = np.float32(w - k)
+        scratch.total[m, k] += (1 - g) * value
+        scratch.total[m, k + 1] += g * value
+
+
+@nb.njit(inline="always")
+def _add_slab(image, planes, scratch):  # type: ignore[no-untyped-def]
+    """Add the slab's sums to the padded image."""
+    for m in range(planes.first, planes.last + 1):
+        i = scratch.lower[m]
+        f = scratch.fraction[m]
+
+        for k in range(image.shape[2]):
+            value = scratch.total[m, k]
+            if planes.main == 0:
+                image[m + 1, i, k] += (1 - f) * value
+                image[m + 1, i + 1, k] += f * value
+            else:
+                image[i, m + 1, k] += (1 - f) * value
+                image[i + 1, m + 1, k] += f * value
