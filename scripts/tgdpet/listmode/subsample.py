@@ -49,7 +49,12 @@ def count(
 
     def counts_from(start: int) -> list[int]:
         size = min(chunk, n_events - start)
-        return [int(keep(sample, start, size, seed, study).sum()) for sample in samples]
+
+        counts = []
+        for sample in samples:
+            kept = keep(sample, start, size, seed, study)
+            counts.append(int(kept.sum()))
+        return counts
 
     total = np.zeros(len(samples), np.int64)
     with ThreadPoolExecutor(threads) as pool:
@@ -82,7 +87,8 @@ def take(
 
     pieces: list[list[np.ndarray]] = [[] for _ in arrays]
     for start in range(0, n_events, chunk):
-        kept = keep(sample, start, min(chunk, n_events - start), seed, study)
+        size = min(chunk, n_events - start)
+        kept = keep(sample, start, size, seed, study)
 
         for array, of_array in zip(arrays, pieces, strict=True):
             of_array.append(part(array, start, chunk)[kept])
@@ -136,6 +142,11 @@ def _keep(start, count, thin_key, split_key, share, part, parts):  # type: ignor
 
     for i in range(count):
         in_level = share >= 1.0 or _hash(thin_key, start + i) < share
-        kept[i] = in_level and (parts == 1 or int(_hash(split_key, start + i) * parts) == part)
+
+        if in_level and parts > 1:
+            number = int(_hash(split_key, start + i) * parts)
+            kept[i] = number == part
+        else:
+            kept[i] = in_level
 
     return kept

@@ -145,10 +145,12 @@ class Scanner:
 
     def detector_mm(self) -> np.ndarray:
         """Positions of the crystals' front centres, (n_detectors, 3) float32, mm."""
-        phi = (np.arange(self.crystals_per_ring) + 0.5) * 2 * np.pi / self.crystals_per_ring
-        z_mm = (np.arange(self.rings) + 0.5) * self.ring_pitch_mm - self.axial_mm / 2
+        crystal = np.arange(self.crystals_per_ring)
+        ring = np.arange(self.rings)
+        phi = (crystal + 0.5) * 2 * np.pi / self.crystals_per_ring
+        z_mm = (ring + 0.5) * self.ring_pitch_mm - self.axial_mm / 2
 
-        position_mm = np.empty((self.rings, self.crystals_per_ring, 3), np.float32)
+        position_mm = np.empty((len(ring), len(crystal), 3), np.float32)
         position_mm[..., 0] = self.radius_mm * np.cos(phi)
         position_mm[..., 1] = self.radius_mm * np.sin(phi)
         position_mm[..., 2] = z_mm[:, None]
@@ -157,7 +159,9 @@ class Scanner:
 
     def ring_ids(self) -> np.ndarray:
         """Detector ids (rings, crystals_per_ring)."""
-        return np.arange(self.n_detectors).reshape(self.rings, self.crystals_per_ring)
+        ids = np.arange(self.n_detectors)
+
+        return ids.reshape(self.rings, self.crystals_per_ring)
 
     def relative_singles(self) -> None:
         """All crystals count alike."""
@@ -167,23 +171,27 @@ class Scanner:
 
         K cos_0 cos_1 / D^2 with the LOR's length D; see `weight_constant_mm4`.
         """
-        ring0, crystal0 = np.divmod(np.asarray(det0).astype(np.int64), self.crystals_per_ring)
-        ring1, crystal1 = np.divmod(np.asarray(det1).astype(np.int64), self.crystals_per_ring)
+        n_crystals = self.crystals_per_ring
+        diameter_mm = 2 * self.radius_mm
+        ring0, crystal0 = np.divmod(np.asarray(det0).astype(np.int64), n_crystals)
+        ring1, crystal1 = np.divmod(np.asarray(det1).astype(np.int64), n_crystals)
 
         # distance of the crystals around the ring
         gap = np.abs(crystal0 - crystal1)
-        gap = np.minimum(gap, self.crystals_per_ring - gap)
-
+        gap = np.minimum(gap, n_crystals - gap)
         in_view = gap >= self.min_crystal_difference
-        rings_accepted = np.abs(ring0 - ring1) <= self.max_ring_difference
 
-        chord_mm = 2 * self.radius_mm * np.sin(np.pi * gap / self.crystals_per_ring)
+        ring_difference = ring0 - ring1
+        rings_accepted = np.abs(ring_difference) <= self.max_ring_difference
+
+        chord_mm = diameter_mm * np.sin(np.pi * gap / n_crystals)
         chord2 = chord_mm**2
-        length2 = chord2 + ((ring0 - ring1) * self.ring_pitch_mm) ** 2
+        length2 = chord2 + (ring_difference * self.ring_pitch_mm) ** 2
+        length4 = np.maximum(length2, 1e-9) ** 2
 
         # both ends meet the cylinder at the same angle: cos = (chord / 2R) * (chord / D)
-        numerator = self.weight_constant_mm4() * (chord2 / (2 * self.radius_mm)) ** 2
-        weight = numerator / np.maximum(length2, 1e-9) ** 2
+        k_mm4 = self.weight_constant_mm4()
+        weight = k_mm4 * (chord2 / diameter_mm) ** 2 / length4
 
         return np.where(in_view & rings_accepted, weight, 0.0)
 
@@ -195,7 +203,8 @@ class Scanner:
         / D^2 and an emission picks one of 2 pi directions; both photons must be detected
         (efficiency squared).
         """
-        area_mm2 = 2 * math.pi * self.radius_mm / self.crystals_per_ring * self.ring_pitch_mm
+        crystal_mm = 2 * math.pi * self.radius_mm / self.crystals_per_ring
+        area_mm2 = crystal_mm * self.ring_pitch_mm
 
         return self.efficiency**2 * area_mm2**2 / (2 * math.pi)
 
@@ -259,7 +268,8 @@ def read(path: str | Path) -> AnyScanner:
 
         return tabulated.read(Path(path).parent)
 
-    names = {"kind", *(field.name for field in dataclasses.fields(Scanner))}
+    figures = [field.name for field in dataclasses.fields(Scanner)]
+    names = {"kind", *figures}
     if set(values) != names or values.pop("kind") != CYLINDER:
         raise ValueError(
             f"{path}: expected the keys {sorted(names)} and kind {CYLINDER!r}, got {values}"

@@ -27,16 +27,21 @@ def find_rings(position_mm: np.ndarray) -> np.ndarray | None:
 
     # the first plane's detectors by angle, those of one angle by radius
     x, y = position_mm[planes[0], :2].T
-    first = planes[0][np.lexsort((np.hypot(x, y), np.arctan2(y, x)))]
+    angle = np.arctan2(y, x)
+    radius_mm = np.hypot(x, y)
+    first = planes[0][np.lexsort((radius_mm, angle))]
+    first_mm = position_mm[first, :2]
 
     # the same x and y in all other planes
     ids = np.empty((len(planes), len(first)), np.int64)
     for row, plane in zip(ids, planes, strict=True):
         tree = cKDTree(position_mm[plane, :2])
-        distance_mm, nearest = tree.query(position_mm[first, :2])
+        distance_mm, nearest = tree.query(first_mm)
 
-        if distance_mm.max() > SAME_POSITION_MM or len(np.unique(nearest)) < len(nearest):
+        n_different = len(np.unique(nearest))
+        if distance_mm.max() > SAME_POSITION_MM or n_different < len(nearest):
             return None
+
         row[:] = plane[nearest]
 
     return ids

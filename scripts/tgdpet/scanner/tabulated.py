@@ -112,7 +112,9 @@ class TableScanner:
     @property
     def tables(self) -> Tables:
         """The arrays, for compiled functions."""
-        return Tables(*(getattr(self, name) for name in Tables._fields))
+        arrays = [getattr(self, name) for name in Tables._fields]
+
+        return Tables(*arrays)
 
     def detector_mm(self) -> np.ndarray:
         """Positions of the detecting elements' centres, (n_detectors, 3) float32, mm."""
@@ -120,9 +122,10 @@ class TableScanner:
 
     def lor_weights(self, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
         """Weights (n,) of LORs, mm^2; 0 outside coincidence and between bins of one element."""
-        weights = _lor_weights(np.asarray(det0), np.asarray(det1), self.tables, self.calibration)
+        det0 = np.asarray(det0)
+        det1 = np.asarray(det1)
 
-        return np.asarray(weights)
+        return np.asarray(_lor_weights(det0, det1, self.tables, self.calibration))
 
     def ring_ids(self) -> np.ndarray | None:
         """Detector ids (rings, crystals); None unless all rings are alike within 1e-3 mm."""
@@ -137,13 +140,16 @@ class TableScanner:
 
         A randoms rate over all of the scanner divided by this is `Background.randoms_per_s`.
         """
-        rate = np.where(self.efficiency > 0, 1.0 if singles is None else singles, 0.0)
+        singles_or_one = 1.0 if singles is None else singles
+        rate = np.where(self.efficiency > 0, singles_or_one, 0.0)
 
         by_module = np.argsort(self.module, kind="stable")
         modules = np.arange(len(self.group) + 1)
         starts = np.searchsorted(self.module[by_module], modules)
 
-        return self.tof_bins * float(_sum_of_products(rate, by_module, starts, self.tables))
+        cells = float(_sum_of_products(rate, by_module, starts, self.tables))
+
+        return self.tof_bins * cells
 
     def partners(self, singles: np.ndarray) -> np.ndarray:
         """Sum (n,) of the relative singles of each detector's partners.
@@ -178,8 +184,10 @@ def _lor_weights(det0, det1, tables, calibration):  # type: ignore[no-untyped-de
         index += tables.place[i] * tables.group_stride[g, 0]
         index += tables.place[j] * tables.group_stride[g, 1]
 
-        efficiency = calibration * np.float64(tables.efficiency[i]) * tables.efficiency[j]
-        weights[e] = efficiency * tables.pair_efficiency[np.uint64(index)]
+        efficiency_i = np.float64(tables.efficiency[i])
+        efficiency_j = tables.efficiency[j]
+        of_pair = tables.pair_efficiency[np.uint64(index)]
+        weights[e] = calibration * efficiency_i * efficiency_j * of_pair
 
     return weights
 
@@ -209,14 +217,17 @@ def _sum_of_products(rate, by_module, starts, tables):  # type: ignore[no-untype
                 continue
 
             for i in by_module[starts[a] : starts[a + 1]]:
-                row = tables.group_start[g] + tables.place[i] * tables.group_stride[g, 0]
+                row = tables.place[i] * tables.group_stride[g, 0]
+                row += tables.group_start[g]
                 column = tables.group_stride[g, 1]
 
                 of_partners = 0.0
                 for j in by_module[starts[b] : starts[b + 1]]:
                     if a == b and (i <= j or _same_element(tables.position_mm, i, j)):
                         continue
-                    if tables.pair_efficiency[np.uint64(row + tables.place[j] * column)] > 0:
+
+                    index = np.uint64(row + tables.place[j] * column)
+                    if tables.pair_efficiency[index] > 0:
                         of_partners += rate[j]
 
                 total += rate[i] * of_partners
@@ -265,7 +276,8 @@ def _read_figures(path: Path) -> dict[str, Any]:
 
     for name in FIGURES[1:]:
         value = values[name]
-        if not (isinstance(value, (int, float)) and math.isfinite(value)):
+        is_number = isinstance(value, (int, float))
+        if not (is_number and math.isfinite(value)):
             raise ValueError(f"{path}: {name}: expected a finite number, got {value!r}")
 
     values.pop("kind")
@@ -350,11 +362,17 @@ def _check_pair_indices(scanner: TableScanner, source: str) -> None:
     # the last index of each pair of modules in coincidence
     a, b = np.nonzero(np.tril(scanner.group >= 0))
     g = scanner.group[a, b]
-    last = start[g] + largest_place[a] * stride[g, 0] + largest_place[b] * stride[g, 1]
+    last = start[g]
+    last = last + largest_place[a] * stride[g, 0]
+    last = last + largest_place[b] * stride[g, 1]
 
-    lowest = min(scanner.place.min(initial=0), start.min(initial=0), stride.min(initial=0))
-    if lowest < 0 or last.max(initial=-1) >= len(scanner.pair_efficiency):
-        raise ValueError(
-            f"{source}: pair_efficiency: {len(scanner.pair_efficiency)} values, "
-            "but indexed out of them"
-        )
+    lowest = min(
+        scanner.place.min(initial=0),
+        start.min(initial=0),
+        stride.min(initial=0),
+    )
+    highest = last.max(initial=-1)
+
+    n_values = len(scanner.pair_efficiency)
+    if lowest < 0 or highest >= n_values:
+        raise ValueError(f"{source}: pair_efficiency: {n_values} values, but indexed out of them")
