@@ -167,16 +167,25 @@ def crossing(line, m, per_mm):  # type: ignore[no-untyped-def]
     plane = np.float32(m)
     u = np.float32(line.u) + plane * np.float32(line.du)
     v = np.float32(line.v) + plane * np.float32(line.dv)
+
     i = np.int32(u)
     j = np.int32(v)
+    fraction_u = u - np.float32(i)
+    fraction_v = v - np.float32(j)
 
-    index = np.int32(line.base) + np.int32(m) * np.int32(line.stride_k)
-    index += i * np.int32(line.stride_u) + j * np.int32(line.stride_v)
+    stride_k = np.int32(line.stride_k)
+    stride_u = np.int32(line.stride_u)
+    stride_v = np.int32(line.stride_v)
+    index = np.int32(line.base) + np.int32(m) * stride_k
+    index += i * stride_u + j * stride_v
 
-    from_centre = np.float32(line.t * per_mm) + plane * np.float32(line.dt * per_mm)
+    # the table's entries count from the centre of the TOF bin
+    start = np.float32(line.t * per_mm)
+    slope = np.float32(line.dt * per_mm)
+    from_centre = start + plane * slope
     entry = np.int32(abs(from_centre) + np.float32(0.5))
 
-    return index, u - np.float32(i), v - np.float32(j), entry
+    return index, fraction_u, fraction_v, entry
 
 
 _line_of = nb.njit(inline="always")(line_of)

@@ -111,7 +111,13 @@ class Projector:
         padded = pad(self._checked(image))
 
         def project(target: np.ndarray, rows: slice) -> None:
-            joseph.em_back(padded, events[rows], additive[rows], target, self._with_tof)
+            joseph.em_back(
+                padded,
+                events[rows],
+                additive[rows],
+                target,
+                self._with_tof,
+            )
 
         return self._total(project, len(events), image.dtype)
 
@@ -165,8 +171,8 @@ class Projector:
     def _each(self, work: Callable[[int, slice], None], n: int, n_parts: int = 0) -> None:
         """Call `work(part, rows)` for all parts of `n` rows, on all threads."""
         n_parts = n_parts or _n_parts(n)
-        bounds = np.linspace(0, n, n_parts + 1).astype(int).tolist()
-        slices = [slice(first, stop) for first, stop in pairwise(bounds)]
+        bounds = np.linspace(0, n, n_parts + 1).astype(int)
+        slices = [slice(first, stop) for first, stop in pairwise(bounds.tolist())]
 
         if min(self.threads, n_parts) == 1:
             for part, rows in enumerate(slices):

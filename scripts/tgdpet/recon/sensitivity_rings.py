@@ -225,9 +225,10 @@ def _trace_columns(  # type: ignore[no-untyped-def]
                     continue
 
                 # path length between two planes
-                dz_mm = rings_mm[b] - rings_mm[a]
-                across2 = planes.du * planes.du + dz_mm**2
-                plane_mm = planes.voxel_k * math.sqrt(1 + across2 / (planes.dk * planes.dk))
+                dz = rings_mm[b] - rings_mm[a]
+                across2 = planes.du * planes.du + dz**2
+                along2 = planes.dk * planes.dk
+                plane_mm = planes.voxel_k * math.sqrt(1 + across2 / along2)
 
                 start = rings[a]
                 slope = rings[b] - rings[a]
@@ -270,7 +271,8 @@ def _cut_slab(xy0_mm, xy1_mm, mu, voxel_mm, scratch):  # type: ignore[no-untyped
         along = (plane_k - k0) / dk
         scratch.along[m] = along
 
-        u = (u0 + along * du) / voxel_u + 0.5 * (nu - 1) + 1
+        u_mm = u0 + along * du
+        u = u_mm / voxel_u + 0.5 * (nu - 1) + 1
         if u <= 0 or u >= nu + 1:
             continue
 

@@ -284,7 +284,7 @@ def _read_figures(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+def _read_arrays(path: Path) -> dict[str, Any]:
     try:
         # np.load leaves a damaged file open
         with open(path, "rb") as handle, np.load(handle) as file:
