@@ -55,7 +55,7 @@ def stream(path: Path, role: str, n: int) -> None:
     samples = samples_of(role, Sampling(), SCAN_S)
 
     start = time.perf_counter()
-    subsample.count(samples, n, SEED, STUDY)
+    subsample.count_events(samples, n, SEED, STUDY)
     decided_s = time.perf_counter() - start
 
     start = time.perf_counter()

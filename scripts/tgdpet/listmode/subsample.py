@@ -21,14 +21,14 @@ from .events import part
 EVENTS_AT_ONCE = 1 << 22
 
 
-def keep(sample: Sample, start: int, count: int, seed: int, study: str) -> np.ndarray:
-    """Which events start .. start + count - 1 of `study` belong to `sample`: (count,) bool."""
+def keep(sample: Sample, start: int, size: int, seed: int, study: str) -> np.ndarray:
+    """Which events start .. start + size - 1 of `study` belong to `sample`: (size,) bool."""
     thin_key = derive(seed, "subsample", study, "thin", f"{sample.share:.9f}")
     split_key = derive(seed, "subsample", study, "split", sample.parts)
 
     return _keep(
         start,
-        count,
+        size,
         np.uint64(thin_key),
         np.uint64(split_key),
         sample.share,
@@ -37,7 +37,7 @@ def keep(sample: Sample, start: int, count: int, seed: int, study: str) -> np.nd
     )
 
 
-def count(
+def count_events(
     samples: Sequence[Sample],
     n_events: int,
     seed: int,
@@ -65,7 +65,7 @@ def count(
     return dict(zip(names, total.tolist(), strict=True))
 
 
-def take(
+def take_entries(
     sample: Sample,
     arrays: Sequence[np.ndarray],
     seed: int,
@@ -137,10 +137,10 @@ def _hash(key, index):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _keep(start, count, thin_key, split_key, share, part, parts):  # type: ignore[no-untyped-def]
-    kept = np.empty(count, np.bool_)
+def _keep(start, size, thin_key, split_key, share, part, parts):  # type: ignore[no-untyped-def]
+    kept = np.empty(size, np.bool_)
 
-    for i in range(count):
+    for i in range(size):
         in_level = share >= 1.0 or _hash(thin_key, start + i) < share
 
         if in_level and parts > 1:

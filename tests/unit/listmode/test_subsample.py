@@ -117,20 +117,20 @@ def test_chunking_changes_nothing(chunk: int) -> None:
     samples = samples_of("test_bladder", SAMPLING, SCAN_S)
 
     for threads in (1, 3):
-        counts = subsample.count(samples, n, 1, "a", threads, chunk)
+        counts = subsample.count_events(samples, n, 1, "a", threads, chunk)
         assert counts == {s.name: int(drawn(s, n).sum()) for s in samples}
 
     numbers = [np.arange(n), np.linspace(0, 1, n)]
     for sample in samples:
-        taken = subsample.take(sample, numbers, 1, "a", chunk)
+        taken = subsample.take_entries(sample, numbers, 1, "a", chunk)
         for ours, array in zip(taken, numbers, strict=True):
             assert np.array_equal(ours, array[drawn(sample, n)])
 
 
 def test_taken_arrays_have_one_length() -> None:
     with pytest.raises(ValueError, match="arrays of one length expected, got 3 and 4"):
-        subsample.take(Sample("x", 0.5), [np.zeros(3), np.zeros(4)], 1, "a")
-    assert [len(a) for a in subsample.take(Sample("x", 0.5), [np.zeros(0)], 1, "a")] == [0]
+        subsample.take_entries(Sample("x", 0.5), [np.zeros(3), np.zeros(4)], 1, "a")
+    assert [len(a) for a in subsample.take_entries(Sample("x", 0.5), [np.zeros(0)], 1, "a")] == [0]
 
 
 def test_an_event_keeps_its_fate_in_a_longer_list() -> None:
@@ -170,7 +170,7 @@ def test_who_is_drawn_never_changes(start: int) -> None:
 
 def test_wrong_counts_are_refused() -> None:
     samples = samples_of("test_lesion", SAMPLING, SCAN_S)
-    counts = subsample.count(samples, N, 1, "a")
+    counts = subsample.count_events(samples, N, 1, "a")
     subsample.check_counts(samples, counts, N)
 
     with pytest.raises(ValueError, match="real04: expected 40000"):
@@ -182,7 +182,7 @@ def test_wrong_counts_are_refused() -> None:
 
 def test_the_recipe_round_trips(tmp_path: Path) -> None:
     samples = samples_of("test_bladder", SAMPLING, SCAN_S)
-    counts = subsample.count(samples, 1000, 1, "a")
+    counts = subsample.count_events(samples, 1000, 1, "a")
     study_folder.write_samples(tmp_path / "samples.json", "a", 1, samples, counts)
     assert study_folder.read_samples(tmp_path / "samples.json") == ("a", 1, samples)
 
