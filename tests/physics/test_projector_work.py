@@ -20,7 +20,7 @@ from small_scanner import (
 )
 from tgdpet.config.sections import Grid
 from tgdpet.recon import projector_cpu as projector
-from tgdpet.recon.joseph import BLOCK, _scratch, crossing, line_of
+from tgdpet.recon.joseph import CROSSINGS_AT_ONCE, _scratch, crossing, line_of
 from tgdpet.recon.locality import locality_order
 from tgdpet.recon.projector_cpu import EVENTS_PER_PART, Projector
 
@@ -138,7 +138,7 @@ def test_lines_along_an_axis_meet_only_what_lies_on_them(axis):
 @pytest.mark.parametrize("most", range(3, 40))
 def test_scratch_arrays_have_room_for_whole_blocks(most):
     crossings = most - 2  # of a line along the longest side, without the border
-    whole = -(-crossings // BLOCK) * BLOCK
+    whole = -(-crossings // CROSSINGS_AT_ONCE) * CROSSINGS_AT_ONCE
     assert all(len(array) >= whole for array in _scratch.py_func((2, most, 3)))
 
 

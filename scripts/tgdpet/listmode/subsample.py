@@ -65,7 +65,7 @@ def count_events(
     return dict(zip(names, total.tolist(), strict=True))
 
 
-def take_entries(
+def sampled(
     sample: Sample,
     arrays: Sequence[np.ndarray],
     seed: int,

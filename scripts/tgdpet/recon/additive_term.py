@@ -41,20 +41,20 @@ def additive(
     projector: Projector,
     events: np.ndarray,
     mu_per_cm: np.ndarray,
-    noise: Background,
+    background: Background,
     given: np.ndarray | None = None,
     on_events: Callable[[int], None] = lambda n: None,
 ) -> np.ndarray:
     """Background of each event over its LOR's attenuation and weight, (n,) float32 in Bq/mL mm.
 
     `mu_per_cm` (X, Y, Z). `given` (n,): expected background counts/s on each event's LOR and TOF
-    bin, which then replace the model `noise`. An event on an LOR without weight gets inf, so that
+    bin, in place of the model `background`. An event on an LOR without weight gets inf, so that
     reconstruction leaves it out. `on_events(n)` is called after each n events.
     """
     scanner = projector.scanner
     mu_per_mm = np.ascontiguousarray(mu_per_cm / np.float32(10))
     one_thread = Projector(scanner, projector.grid)  # a batch a thread
-    model = _model(scanner, noise) if given is None else None
+    model = _model(scanner, background) if given is None else None
     result = np.empty(len(events), np.float32)
 
     def batch(start: int) -> int:
@@ -86,12 +86,12 @@ def additive(
     return result
 
 
-def scatter_source(noise: Background) -> ScatterSource:
+def scatter_source(background: Background) -> ScatterSource:
     """The background's scatter as `scatter_density` takes it."""
     return ScatterSource(
-        float(noise.scatter_bq),
-        np.array(noise.scatter_centre_mm, np.float64),
-        np.array(noise.scatter_sigma_mm, np.float64),
+        float(background.scatter_bq),
+        np.array(background.scatter_centre_mm, np.float64),
+        np.array(background.scatter_sigma_mm, np.float64),
     )
 
 
@@ -104,21 +104,23 @@ def tof_bins(scanner: AnyScanner) -> TofBins:
     )
 
 
-def _model(scanner: AnyScanner, noise: Background) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+def _model(
+    scanner: AnyScanner, background: Background
+) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     """A function of det0, det1 and tof (n,): randoms and scatter (n,).
 
     Randoms in counts/s on LOR and bin, scatter in counts/(s mm^2).
     """
     detectors_mm = scanner.detector_mm().astype(np.float64)
     singles = scanner.relative_singles()
-    source = scatter_source(noise)
+    source = scatter_source(background)
     bins = tof_bins(scanner)
 
     def rates(det0: np.ndarray, det1: np.ndarray, tof: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         both_singles = 1.0 if singles is None else singles[det0] * singles[det1]
-        randoms = np.full(len(det0), noise.randoms_per_s) * both_singles
+        randoms = np.full(len(det0), background.randoms_per_s) * both_singles
 
-        if noise.scatter_bq == 0:
+        if background.scatter_bq == 0:
             return randoms, np.zeros(len(det0))
 
         return randoms, scatter_density(detectors_mm, det0, det1, tof, source, bins)

@@ -18,7 +18,9 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
-BLOCK = 16  # crossings computed at once: a loop of whole blocks vectorises without a slow remainder
+CROSSINGS_AT_ONCE = (
+    16  # crossings computed at once: a loop of whole blocks vectorises without a slow remainder
+)
 
 
 class Geometry(NamedTuple):
@@ -194,7 +196,7 @@ _crossing = nb.njit(inline="always")(crossing)
 
 @nb.njit(inline="always")
 def _scratch(shape):  # type: ignore[no-untyped-def]
-    n = max(shape) + BLOCK
+    n = max(shape) + CROSSINGS_AT_ONCE
 
     return Scratch(
         np.empty(n, np.int32),
@@ -207,9 +209,9 @@ def _scratch(shape):  # type: ignore[no-untyped-def]
 
 @nb.njit(inline="always")
 def _trace(line, per_mm, scratch):  # type: ignore[no-untyped-def]
-    n_blocks = (line.n + BLOCK - 1) // BLOCK
+    n_blocks = (line.n + CROSSINGS_AT_ONCE - 1) // CROSSINGS_AT_ONCE
 
-    for m in range(n_blocks * BLOCK):
+    for m in range(n_blocks * CROSSINGS_AT_ONCE):
         index, fraction_u, fraction_v, entry = _crossing(line, m, per_mm)
 
         scratch.voxel[m] = index

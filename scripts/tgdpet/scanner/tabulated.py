@@ -23,7 +23,7 @@ from ..io.files import atomic, read_json, write_json
 from .rings import find_rings
 
 KIND = "table"
-FIGURES = (
+SCALARS = (
     "name",
     "axial_shift_mm",
     "tof_sigma_mm",
@@ -246,7 +246,7 @@ def write(folder: str | Path, scanner: TableScanner) -> None:
     with atomic(folder / "detectors.npz") as temporary:
         np.savez(temporary, **arrays)
 
-    figures = {name: getattr(scanner, name) for name in FIGURES}
+    figures = {name: getattr(scanner, name) for name in SCALARS}
     write_json(folder / "scanner.json", {"kind": KIND, **figures})
 
 
@@ -271,10 +271,10 @@ def read(folder: str | Path) -> TableScanner:
 def _read_figures(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = read_json(path)
 
-    if set(values) != {"kind", *FIGURES}:
-        raise ValueError(f"{path}: expected the keys {['kind', *FIGURES]}, got {sorted(values)}")
+    if set(values) != {"kind", *SCALARS}:
+        raise ValueError(f"{path}: expected the keys {['kind', *SCALARS]}, got {sorted(values)}")
 
-    for name in FIGURES[1:]:
+    for name in SCALARS[1:]:
         value = values[name]
         is_number = isinstance(value, (int, float))
         if not (is_number and math.isfinite(value)):

@@ -122,15 +122,15 @@ def test_chunking_changes_nothing(chunk: int) -> None:
 
     numbers = [np.arange(n), np.linspace(0, 1, n)]
     for sample in samples:
-        taken = subsample.take_entries(sample, numbers, 1, "a", chunk)
+        taken = subsample.sampled(sample, numbers, 1, "a", chunk)
         for ours, array in zip(taken, numbers, strict=True):
             assert np.array_equal(ours, array[drawn(sample, n)])
 
 
 def test_taken_arrays_have_one_length() -> None:
     with pytest.raises(ValueError, match="arrays of one length expected, got 3 and 4"):
-        subsample.take_entries(Sample("x", 0.5), [np.zeros(3), np.zeros(4)], 1, "a")
-    assert [len(a) for a in subsample.take_entries(Sample("x", 0.5), [np.zeros(0)], 1, "a")] == [0]
+        subsample.sampled(Sample("x", 0.5), [np.zeros(3), np.zeros(4)], 1, "a")
+    assert [len(a) for a in subsample.sampled(Sample("x", 0.5), [np.zeros(0)], 1, "a")] == [0]
 
 
 def test_an_event_keeps_its_fate_in_a_longer_list() -> None:
