@@ -59,8 +59,9 @@ def _locality_keys(events, detectors_mm, step_mm, shape, voxel_mm):  # type: ign
 
         # the TOF bin's centre as a share of the way from detector 0 to detector 1
         length = math.sqrt(d0 * d0 + d1 * d1 + d2 * d2)
-        off_middle = event.tof * step_mm / length if length > 0 else 0.0
-        along = 0.5 + off_middle
+        along = 0.5
+        if length > 0:
+            along += event.tof * step_mm / length
 
         x = p[0] + along * d0
         y = p[1] + along * d1
@@ -72,8 +73,15 @@ def _locality_keys(events, detectors_mm, step_mm, shape, voxel_mm):  # type: ign
         # four sectors of the slope across the axis for flat LORs, four for steep ones, which those
         # of 45 degrees join
         steep = abs(d1) > abs(d0)
-        slope = d0 / d1 if steep else (d1 / d0 if d0 != 0 else 0.0)
-        direction = int(2 + 2 * slope) + (4 if steep else 0)
+        slope = 0.0
+        if steep:
+            slope = d0 / d1
+        elif d0 != 0:
+            slope = d1 / d0
+
+        direction = int(2 + 2 * slope)
+        if steep:
+            direction += 4
 
         cube = (i * ny + j) * nz + k
         keys[e] = cube * N_DIRECTIONS + direction

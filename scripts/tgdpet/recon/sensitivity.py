@@ -113,10 +113,12 @@ def key(projector: Projector, mu_per_cm: np.ndarray) -> str:
 
     for field in dataclasses.fields(scanner):  # type: ignore[arg-type]
         value = getattr(scanner, field.name)
-        as_bytes = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
-
         content.update(field.name.encode())
-        content.update(as_bytes)
+
+        if isinstance(value, np.ndarray):
+            content.update(value.tobytes())
+        else:
+            content.update(repr(value).encode())
 
     mu = np.ascontiguousarray(mu_per_cm, np.float32)
     content.update(mu.tobytes())

@@ -42,10 +42,12 @@ def sum_of_pairs(
         size = min(PAIRS_PER_BATCH, n_traced - start)
 
         if n_traced == n_pairs:
-            det0, det1 = _numbered_pairs(np.arange(start, start + size))
+            numbers = np.arange(start, start + size)
+            det0, det1 = _numbered_pairs(numbers)
         else:
             det0 = rng.integers(0, n, size)
-            det1 = (det0 + rng.integers(1, n, size)) % n
+            difference = rng.integers(1, n, size)
+            det1 = (det0 + difference) % n
 
         accepted = scanner.lor_weights(det0, det1) > 0
         det0 = det0[accepted]
@@ -55,7 +57,10 @@ def sum_of_pairs(
         on_pairs(size)
 
     total *= n_pairs / n_traced
-    return total if n_traced == n_pairs else _smooth(total, projector.grid.voxel_mm)
+    if n_traced < n_pairs:
+        total = _smooth(total, projector.grid.voxel_mm)
+
+    return total
 
 
 def _numbered_pairs(number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -86,7 +86,8 @@ def sum_of_columns(
     each n pairs of columns.
     """
     scanner = projector.scanner
-    if np.any(_weights(scanner, ids[:, None], ids[None, :])):
+    of_column = _weights(scanner, ids[:, None], ids[None, :])
+    if np.any(of_column):
         raise ValueError(
             "scanner: detectors of one column along the axis are in coincidence; expected none"
         )
@@ -253,13 +254,24 @@ def _cut_slab(xy0_mm, xy1_mm, mu, voxel_mm, scratch):  # type: ignore[no-untyped
     dy = xy1_mm[1] - xy0_mm[1]
 
     # k: the main axis, u: the one across
-    main = 0 if abs(dx) >= abs(dy) else 1
-    nk, nu = (nx, ny) if main == 0 else (ny, nx)
-    dk, du = (dx, dy) if main == 0 else (dy, dx)
+    if abs(dx) >= abs(dy):
+        main = 0
+        nk = nx
+        nu = ny
+        dk = dx
+        du = dy
+    else:
+        main = 1
+        nk = ny
+        nu = nx
+        dk = dy
+        du = dx
+
+    across = 1 - main
     voxel_k = voxel_mm[main]
-    voxel_u = voxel_mm[1 - main]
+    voxel_u = voxel_mm[across]
     k0 = xy0_mm[main]
-    u0 = xy0_mm[1 - main]
+    u0 = xy0_mm[across]
 
     first = nk
     last = -1
@@ -284,13 +296,18 @@ def _cut_slab(xy0_mm, xy1_mm, mu, voxel_mm, scratch):  # type: ignore[no-untyped
         scratch.lower[m] = i
         scratch.fraction[m] = f
 
-        near = mu[m + 1, i] if main == 0 else mu[i, m + 1]
-        far = mu[m + 1, i + 1] if main == 0 else mu[i + 1, m + 1]
+        if main == 0:
+            near = mu[m + 1, i]
+            far = mu[m + 1, i + 1]
+        else:
+            near = mu[i, m + 1]
+            far = mu[i + 1, m + 1]
 
         most = np.float32(0)
         for k in range(n_slices):
-            scratch.mu[m, k] = (1 - f) * near[k] + f * far[k]
-            most = max(most, abs(scratch.mu[m, k]))
+            value = (1 - f) * near[k] + f * far[k]
+            scratch.mu[m, k] = value
+            most = max(most, abs(value))
 
         if most > 0:
             first_mu = min(first_mu, m)
@@ -308,7 +325,10 @@ def _along_line(start, slope, planes, scratch):  # type: ignore[no-untyped-def]
         w = start + scratch.along[m] * slope
         k = int(w)
         g = np.float32(w - k)
-        total += (1 - g) * scratch.mu[m, k] + g * scratch.mu[m, k + 1]
+
+        lower = scratch.mu[m, k]
+        upper = scratch.mu[m, k + 1]
+        total += (1 - g) * lower + g * upper
 
     return total
 
@@ -320,6 +340,7 @@ def _back_along_line(value, start, slope, planes, scratch):  # type: ignore[no-u
         w = start + scratch.along[m] * slope
         k = int(w)
         g = np.float32(w - k)
+
         scratch.total[m, k] += (1 - g) * value
         scratch.total[m, k + 1] += g * value
 
