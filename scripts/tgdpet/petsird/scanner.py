@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..constants import FWHM_PER_SIGMA
-from ..scanner.tabulated import TableScanner, check
+from ..scanner.tabulated import TableScanner, check_tables
 from .time_blocks import Limits
 
 MOST_BINS = 1 << 24
@@ -54,7 +54,7 @@ def scanner_of(path: Path, scanner: Any, gantry: np.ndarray | None = None) -> Ta
         tof_bin_mm=float(edges[-1] - edges[0]) / bins, tof_bins=bins, one_window=max(windows) == 1,
         position_mm=position.astype(np.float32), **_efficiencies(path, scanner),
     )  # fmt: skip
-    check(out, str(path))
+    check_tables(out, str(path))
     return out
 
 
