@@ -28,7 +28,7 @@ from tgdpet.listmode.events import EVENT, write_events
 from tgdpet.petsird.read import import_study
 from tgdpet.petsird.write import export_study
 from tgdpet.scanner import cylinder
-from tgdpet.simulation.monte_carlo_kernels import emit_randoms
+from tgdpet.simulation.monte_carlo_kernels import acceptance_of, emit_randoms
 
 GRID = Grid([16, 16, 8], [40.0, 40.0, 40.0])
 MEGA = 1 << 20
@@ -37,15 +37,12 @@ MEGA = 1 << 20
 def fabricate(folder: Path, millions: int) -> None:
     """A study of random events on accepted LORs."""
     device = cylinder.PRESETS["clinical"]
-    counts = np.array([
-        device.crystals_per_ring, device.rings, device.max_ring_difference, device.tof_half_bins,
-        device.min_crystal_difference,
-    ], np.int64)  # fmt: skip
+    acceptance = acceptance_of(device)
 
     def parts():
         for i in range(millions):
             out = np.empty(1_000_000, EVENT)
-            emit_randoms(out, counts, np.array([i], np.uint64))
+            emit_randoms(out, acceptance, np.array([i], np.uint64))
             yield out
 
     n = write_events(folder / "events.npy", parts())

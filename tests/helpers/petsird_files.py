@@ -19,7 +19,7 @@ from tgdpet.petsird import scanner
 from tgdpet.petsird.stream import MappedStream, read_header
 from tgdpet.petsird.time_blocks import Seen, walk
 from tgdpet.scanner import cylinder
-from tgdpet.simulation.monte_carlo_kernels import emit_randoms
+from tgdpet.simulation.monte_carlo_kernels import acceptance_of, emit_randoms
 
 TINY = cylinder.Scanner(
     radius_mm=100.0, crystals_per_ring=16, rings=4, ring_pitch_mm=10.0, max_ring_difference=2,
@@ -43,9 +43,7 @@ def study(
 ) -> np.ndarray:
     """Write a study of random events on accepted LORs; return its events."""
     events = np.empty(n_events, EVENT)
-    counts = [device.crystals_per_ring, device.rings, device.max_ring_difference]
-    counts += [device.tof_half_bins, device.min_crystal_difference]
-    emit_randoms(events, np.array(counts, np.int64), np.array([1], np.uint64))
+    emit_randoms(events, acceptance_of(device), np.array([1], np.uint64))
     write_events(folder / "events.npy", [events])
     cylinder.write(folder / "scanner.json", device)
     rng = np.random.default_rng(0)
