@@ -13,7 +13,7 @@ from scipy import ndimage
 from ...config import roles
 from ...config.studies import Lesion
 from ...constants import ORGANS
-from ..phantom import SUV, Phantom
+from ..phantom import MUSCLE_SUV, Phantom
 
 BLADDER_OF_ROLE = {
     roles.BLADDER: (1.0, 26.0),
@@ -115,7 +115,7 @@ def fill_bladder(
     full = np.zeros(bladder.shape, bool)
     full[box] = bladder[box] & (depth >= np.quantile(depth[bladder[box]], 1 - share))
     muscle = phantom.suv[phantom.labels == ORGANS["body"]]
-    left = float(np.median(muscle)) if muscle.size else SUV["body"]
+    left = float(np.median(muscle)) if muscle.size else MUSCLE_SUV
     phantom = _painted(_painted(phantom, bladder & ~full, "body", left), full, "bladder", suv)
     return (
         _painted(phantom, _catheter(phantom, full, voxel_mm), "catheter", CATHETER_SUV)

@@ -3,7 +3,7 @@
 Names are TotalSegmentator's (Wasserthal et al. 2023), v2 task "total", with those of v1 and of its
 body, tissue and lung tasks. Uptake is SUV (body weight) 60 min after injection: rounded means of
 normal organs within the ranges of Wang et al. 2007 (Mol Imaging Biol 9:83) and Ramos et al. 2001
-(Eur J Nucl Med 28:155), bladder and bowel as in `phantom.SUV`. `spread` is the relative standard
+(Eur J Nucl Med 28:155), bladder and bowel as in `phantom`. `spread` is the relative standard
 deviation between studies.
 """
 
