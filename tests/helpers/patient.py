@@ -74,8 +74,8 @@ def write(folder: Path, ct: bool = True, **how: Any) -> Path:
 
 def make(found: Path | Anatomy, role: str = "adapt", seed: int = 1, lesions: Any = ()) -> Phantom:
     if isinstance(found, Path):
-        found = anatomy.read(found)
-    return anatomy.make(
+        found = anatomy.read_anatomy(found)
+    return anatomy.make_phantom(
         found, role, 24.0, np.random.default_rng(seed), SETTINGS, SHAPE, VOXEL, lesions
     )
 

@@ -86,9 +86,11 @@ def _phantom(
     rng = numpy_generator(seed, "phantom")
 
     if study.source == "anatomy":
-        patient = anatomy.read(study.path or "")
+        patient = anatomy.read_anatomy(study.path or "")
         lesions = study.lesions or None
-        return anatomy.make(patient, study.role, study.bmi, rng, settings, shape, voxel_mm, lesions)
+        return anatomy.make_phantom(
+            patient, study.role, study.bmi, rng, settings, shape, voxel_mm, lesions
+        )
 
     organs, weight_kg = phantom.make_organs(study.role, study.bmi, rng, settings)
     return phantom.paint(organs, weight_kg, shape, voxel_mm, rng)
