@@ -17,7 +17,7 @@ petsird = pytest.importorskip("petsird")
 from petsird_files import GRID, TINY, block, header, read_all, study, write
 from tgdpet.petsird.read import import_study
 from tgdpet.petsird.stream import read_header
-from tgdpet.petsird.write import varint
+from tgdpet.petsird.varint import varint_bytes
 from tgdpet.scanner.cylinder import Scanner
 
 LIMIT_S = 1.0
@@ -212,7 +212,7 @@ def test_header_with_a_huge_count_is_refused_at_once(tmp_path):
     at = (
         content.index(b"\x04ring") + 5 + 1
     )  # number of module types, then the first vector of corners
-    path.write_bytes(content[: at - 1] + varint(1 << 62) + content[at:])
+    path.write_bytes(content[: at - 1] + varint_bytes(1 << 62) + content[at:])
     with pytest.raises(ValueError, match=rf"byte {at - 1}: expected a count of at most \d+ items"):
         read_all(path)
 

@@ -13,7 +13,7 @@ petsird = pytest.importorskip("petsird")
 
 from petsird_files import GRID, block, header, prompts, read_all, turn, write
 from tgdpet.constants import FDG_HALF_LIFE_S
-from tgdpet.petsird.read import import_study, times
+from tgdpet.petsird.read import import_study, scan_times
 from tgdpet.scanner import cylinder
 
 EVENT = (12, 0, 2)
@@ -254,4 +254,4 @@ def test_events_with_the_smaller_bin_first_are_read_as_they_stand(tmp_path):
 
 
 def test_times_need_no_dead_time():
-    assert times("x", np.array([[0, 1000]]), [], 1e12) == pytest.approx((1.0, 1.0))
+    assert scan_times("x", np.array([[0, 1000]]), [], 1e12) == pytest.approx((1.0, 1.0))
