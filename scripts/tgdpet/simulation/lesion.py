@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
@@ -56,15 +57,20 @@ class Sphere:
         its centre.
         """
         radius = self.diameter_mm / 2
-        s = max(self.sigma_mm, 1e-3)
-        r = np.maximum(np.asarray(r_mm, np.float64), 1e-4 * s)
+        sigma = max(self.sigma_mm, 1e-3)
+        r = np.maximum(np.asarray(r_mm, np.float64), 1e-4 * sigma)
 
-        near_edge = np.exp(-((r - radius) ** 2) / (2 * s * s))
-        far_edge = np.exp(-((r + radius) ** 2) / (2 * s * s))
-        edges = (near_edge - far_edge) * s / r
+        # (erf(b / sqrt2 s) + erf(a / sqrt2 s)) / 2 - s (exp(-a^2 / 2s^2) - exp(-b^2 / 2s^2)) /
+        # (sqrt(2 pi) r), with a = R - r, b = R + r
+        beyond = radius + r
+        before = radius - r
+        width = math.sqrt(2) * sigma
+        inside = 0.5 * (erf(beyond / width) + erf(before / width))
 
-        width = math.sqrt(2) * s
-        inside = 0.5 * (erf((radius + r) / width) + erf((radius - r) / width))
+        two_variances = 2 * sigma * sigma
+        near_edge = np.exp(-(before**2) / two_variances)
+        far_edge = np.exp(-(beyond**2) / two_variances)
+        edges = (near_edge - far_edge) * sigma / r
 
         return np.asarray(inside - edges / math.sqrt(2 * math.pi))
 
@@ -79,12 +85,17 @@ def default_psf_mm(scanner: AnyScanner) -> float:
     from scipy.spatial import cKDTree
 
     at = scanner.detector_mm().astype(np.float64)
-    nearest_two = cKDTree(at).query(at[:2048], k=2)[0]
-    spacing_mm = np.median(nearest_two[:, 1])
-    radius_mm = np.median(np.hypot(at[:, 0], at[:, 1]))
+    x, y, _ = at.T
+    radius_mm = np.median(np.hypot(x, y))
 
-    variance = (spacing_mm / 2) ** 2 + (0.0044 * radius_mm) ** 2 + POSITRON_MM**2
-    return float(1.25 * math.sqrt(variance))
+    # the nearest detector is each one itself
+    distances, _ = cKDTree(at).query(at[:2048], k=2)
+    spacing_mm = np.median(distances[:, 1])
+
+    crystal_mm = spacing_mm / 2
+    acollinearity_mm = 0.0044 * radius_mm
+    squares = crystal_mm**2 + acollinearity_mm**2 + POSITRON_MM**2
+    return float(1.25 * math.sqrt(squares))
 
 
 def lors_near(
@@ -97,7 +108,8 @@ def lors_near(
     sorted by their elevation as seen from the point: the other end of an LOR through it is
     opposite, so that few pairs are tried.
     """
-    away = scanner.detector_mm().astype(np.float64) - np.asarray(centre_mm, np.float64)
+    detectors = scanner.detector_mm().astype(np.float64)
+    away = detectors - np.asarray(centre_mm, np.float64)
     distance = np.linalg.norm(away, axis=1)
     nearest_mm = distance.min()
     if nearest_mm <= reach_mm:
@@ -112,45 +124,68 @@ def lors_near(
     # by how much the directions to both ends may miss being opposite
     sine = reach_mm * (1 / distance[order] + 1 / nearest_mm)
     angle = np.arcsin(np.minimum(sine, 1.0))
-    first = np.searchsorted(elevation, -elevation - angle, "left")
-    last = np.searchsorted(elevation, -elevation + angle, "right")
 
-    away = away[order]
-    direction = direction[order]
+    opposite = -elevation
+    first = np.searchsorted(elevation, opposite - angle, "left")
+    last = np.searchsorted(elevation, opposite + angle, "right")
+    candidates = Candidates(away[order], direction[order], first, last, angle)
+
     no_room = np.empty((0, 2), np.int64)
     for start in range(0, len(order), DETECTORS_AT_ONCE):
         stop = min(start + DETECTORS_AT_ONCE, len(order))
-        arguments = (start, stop, away, direction, first, last, angle, reach_mm)
 
-        pairs = np.empty((_pairs_near(*arguments, no_room), 2), np.int64)
-        _pairs_near(*arguments, pairs)
+        n_pairs = _pairs_near(start, stop, candidates, reach_mm, no_room)
+        pairs = np.empty((n_pairs, 2), np.int64)
+        _pairs_near(start, stop, candidates, reach_mm, pairs)
         yield order[pairs]
 
 
+class Candidates(NamedTuple):
+    """Detectors (n,) as seen from a point, sorted by elevation: vectors and directions (n, 3) to
+    them, and which others may lie opposite to within an angle.
+    """
+
+    away: np.ndarray
+    direction: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    angle: np.ndarray
+
+
 @nb.njit(cache=True, nogil=True)
-def _pairs_near(start, stop, away, direction, first, last, angle, reach, pairs):  # type: ignore[no-untyped-def]
+def _pairs_near(start, stop, candidates, reach, pairs):  # type: ignore[no-untyped-def]
     """Count the pairs of detectors `start`..`stop` with later ones, and write those for which there
     is room.
     """
+    away = candidates.away
+    direction = candidates.direction
+    reach2 = reach * reach
+
     n = 0
     for i in range(start, stop):
-        least = -math.cos(angle[i])
+        least = -math.cos(candidates.angle[i])
         p = away[i]
 
-        for j in range(max(first[i], i + 1), last[i]):
+        for j in range(max(candidates.first[i], i + 1), candidates.last[i]):
             cosine = 0.0
             for k in range(3):
                 cosine += direction[i, k] * direction[j, k]
             if cosine > least:
                 continue
 
-            # distance of the line from the point: |p x q| / |p - q|
+            # squared distance of the line from the point: |p x q|^2 / |p - q|^2
             q = away[j]
-            cross = (p[1] * q[2] - p[2] * q[1]) ** 2 + (p[2] * q[0] - p[0] * q[2]) ** 2
-            cross += (p[0] * q[1] - p[1] * q[0]) ** 2
-            length2 = (p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2 + (p[2] - q[2]) ** 2
+            cross_x = p[1] * q[2] - p[2] * q[1]
+            cross_y = p[2] * q[0] - p[0] * q[2]
+            cross_z = p[0] * q[1] - p[1] * q[0]
+            cross2 = cross_x**2 + cross_y**2 + cross_z**2
 
-            if cross <= reach * reach * length2:
+            dx = p[0] - q[0]
+            dy = p[1] - q[1]
+            dz = p[2] - q[2]
+            length2 = dx**2 + dy**2 + dz**2
+
+            if cross2 <= reach2 * length2:
                 if n < pairs.shape[0]:
                     pairs[n, 0] = i
                     pairs[n, 1] = j
@@ -170,23 +205,30 @@ def expected(
     are nearest to it, mm from the LOR's middle towards the second detector; each (n,) float64.
     """
     scanner = projector.scanner
-    from_centre = scanner.detector_mm().astype(np.float64) - np.asarray(sphere.centre_mm)
-    p = from_centre[pairs[:, 0]]
-    q = from_centre[pairs[:, 1]]
+    det0 = np.ascontiguousarray(pairs[:, 0])
+    det1 = np.ascontiguousarray(pairs[:, 1])
 
+    # from the lesion's centre
+    detectors = scanner.detector_mm().astype(np.float64)
+    from_centre = detectors - np.asarray(sphere.centre_mm)
+    p = from_centre[det0]
+    q = from_centre[det1]
+
+    # the point of each LOR nearest to it
     along = (q - p) / np.linalg.norm(q - p, axis=1, keepdims=True)
     middle = (p + q) / 2
     nearest = -(middle * along).sum(axis=1)
-    distance = np.linalg.norm(middle + nearest[:, None] * along, axis=1)
+    closest_point = middle + nearest[:, None] * along
+    distance = np.linalg.norm(closest_point, axis=1)
 
-    det0 = np.ascontiguousarray(pairs[:, 0])
-    det1 = np.ascontiguousarray(pairs[:, 1])
     mu_per_mm = np.ascontiguousarray(mu_per_cm / np.float32(10))
     survive = np.exp(-projector.forward(mu_per_mm, det0, det1))
 
-    # T * a * w * I(h), decays to mL
     profiles, step_mm = _profiles(sphere)
-    line_mm = np.interp(distance, np.arange(N_PROFILES) * step_mm, profiles[:, -1], right=0.0)
+    tabulated_mm = np.arange(N_PROFILES) * step_mm
+    line_mm = np.interp(distance, tabulated_mm, profiles[:, -1], right=0.0)
+
+    # T * a * w * I(h); 1e-3: mL to mm3
     weights = scanner.lor_weights(det0, det1)
     mean = effective_s * sphere.bqml * 1e-3 * line_mm * survive * weights
 
@@ -217,11 +259,14 @@ def events_of(
         total += float(mean.sum())
 
         rng = numpy_generator(seed, "lesion", block)
-        lor = np.repeat(np.arange(len(pairs)), rng.poisson(mean))
+        counts = rng.poisson(mean)
+        lor = np.repeat(np.arange(len(pairs)), counts)
 
         # where along its LOR each event is emitted
-        half_chord = np.sqrt(np.maximum(sphere.reach_mm**2 - distance[lor] ** 2, 0.0))
-        share = _draw_shares(profiles, distance[lor] / step_mm, rng.random((3, len(lor))))
+        h = distance[lor]
+        half_chord = _half_chord(sphere, h)
+        uniform = rng.random((3, len(lor)))
+        share = _draw_shares(profiles, h / step_mm, uniform)
         emitted = nearest[lor] + share * half_chord
 
         parts.append(_binned(scanner, pairs[lor], emitted, rng))
@@ -239,15 +284,26 @@ def _profiles(sphere: Sphere) -> tuple[np.ndarray, float]:
     the last one that over the whole line.
     """
     distance = np.linspace(0, sphere.reach_mm, N_PROFILES)[:, None]
-    half_chord = np.sqrt(np.maximum(sphere.reach_mm**2 - distance**2, 0.0))
+    step_mm = float(distance[1, 0])
+
+    half_chord = _half_chord(sphere, distance)
     along = half_chord * np.linspace(0, 1, N_STEPS)
-    value = sphere.profile(np.sqrt(distance**2 + along**2))
+    radius = np.sqrt(distance**2 + along**2)
+    value = sphere.profile(radius)
 
     # trapezoids, on both sides of the nearest point
-    pieces = (value[:, 1:] + value[:, :-1]) * half_chord / (N_STEPS - 1)
+    sums = value[:, 1:] + value[:, :-1]
+    pieces = sums * half_chord / (N_STEPS - 1)
     integrals = np.cumsum(pieces, axis=1)
 
-    return np.concatenate([np.zeros_like(distance), integrals], axis=1), float(distance[1, 0])
+    at_nearest = np.zeros_like(distance)
+    return np.concatenate([at_nearest, integrals], axis=1), step_mm
+
+
+def _half_chord(sphere: Sphere, distance: np.ndarray) -> np.ndarray:
+    """Half of the length within the sphere's reach of lines at these distances, mm."""
+    squares = sphere.reach_mm**2 - distance**2
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
 
 
 def _draw_shares(profiles: np.ndarray, row: np.ndarray, uniform: np.ndarray) -> np.ndarray:
@@ -257,10 +313,12 @@ def _draw_shares(profiles: np.ndarray, row: np.ndarray, uniform: np.ndarray) -> 
     # one of the two rows around it, in proportion
     lower = np.minimum(row.astype(np.int64), N_PROFILES - 2)
     chosen = lower + (uniform[0] < row - lower)
-    chosen = np.where(profiles[chosen, -1] > 0, chosen, lower)
+    reached = profiles[chosen, -1] > 0
+    chosen = np.where(reached, chosen, lower)
 
     sign = np.where(uniform[2] < 0.5, -1.0, 1.0)
-    return np.asarray(_invert(profiles, chosen, uniform[1]) * sign)
+    shares = _invert(profiles, chosen, uniform[1])
+    return np.asarray(shares * sign)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -269,14 +327,19 @@ def _invert(profiles, row, uniform):  # type: ignore[no-untyped-def]
     total.
     """
     shares = np.empty(row.size)
+    n_steps = profiles.shape[1] - 1
+
     for e in range(row.size):
         line = profiles[row[e]]
         target = uniform[e] * line[-1]
 
-        k = min(max(np.searchsorted(line, target), 1), line.size - 1)
-        rise = line[k] - line[k - 1]
-        fraction = (target - line[k - 1]) / rise if rise > 0 else 0.0
-        shares[e] = (k - 1 + fraction) / (line.size - 1)
+        k = np.searchsorted(line, target)
+        k = min(max(k, 1), n_steps)
+        below = line[k - 1]
+        rise = line[k] - below
+        fraction = (target - below) / rise if rise > 0 else 0.0
+
+        shares[e] = (k - 1 + fraction) / n_steps
 
     return shares
 
@@ -287,9 +350,10 @@ def _binned(
     """Events of LORs (n, 2), emitted at `emitted_mm` (n,) from their middles; those beyond the last
     TOF bins are lost, as in a scan.
     """
-    swap = rng.random(len(pairs)) < 0.5
-    tof = np.zeros(len(pairs), np.int64)
-    seen = np.ones(len(pairs), bool)
+    n_events = len(pairs)
+    swap = rng.random(n_events) < 0.5
+    tof = np.zeros(n_events, np.int64)
+    seen = np.ones(n_events, bool)
 
     if scanner.tof_sigma_mm > 0:
         half = scanner.tof_half_bins
@@ -297,14 +361,18 @@ def _binned(
         even = scanner.tof_step_mm < 0.75 * scanner.tof_bin_mm
         n_bins = half + 1 if even else 2 * half + 1
 
-        measured_mm = emitted_mm + rng.normal(0, scanner.tof_sigma_mm, len(pairs))
+        error_mm = rng.normal(0, scanner.tof_sigma_mm, n_events)
+        measured_mm = emitted_mm + error_mm
         number = np.floor(measured_mm / scanner.tof_bin_mm + n_bins / 2)
         seen = (number >= 0) & (number < n_bins)
-        tof = (2 * number - (n_bins - 1) if even else number - half).astype(np.int64)
 
-    events = np.empty(len(pairs), EVENT)
-    events["det0"] = np.where(swap, pairs[:, 1], pairs[:, 0])
-    events["det1"] = np.where(swap, pairs[:, 0], pairs[:, 1])
+        numbered = 2 * number - (n_bins - 1) if even else number - half
+        tof = numbered.astype(np.int64)
+
+    det0, det1 = pairs.T
+    events = np.empty(n_events, EVENT)
+    events["det0"] = np.where(swap, det1, det0)
+    events["det1"] = np.where(swap, det0, det1)
     events["tof"] = np.where(swap, -tof, tof)
 
     return events[seen]
@@ -318,20 +386,23 @@ def merged(
 
     Places depend on `seed` alone.
     """
-    total = len(events) + len(new)
+    n_total = len(events) + len(new)
+
     # the index of each new event in the merged list
-    gaps = np.sort(numpy_generator(seed, "places").integers(0, len(events) + 1, len(new)))
+    rng = numpy_generator(seed, "places")
+    gaps = np.sort(rng.integers(0, len(events) + 1, len(new)))
     index = gaps + np.arange(len(new))
 
-    for start in range(0, total, size):
-        part = np.empty(min(size, total - start), EVENT)
-        first, last = np.searchsorted(index, (start, start + size))
+    for start in range(0, n_total, size):
+        stop = min(start + size, n_total)
+        first, last = np.searchsorted(index, (start, stop))
 
-        is_new = np.zeros(len(part), bool)
+        is_new = np.zeros(stop - start, bool)
         is_new[index[first:last] - start] = True
         n_old = np.count_nonzero(~is_new)
         first_old = start - first
 
+        part = np.empty(stop - start, EVENT)
         part[is_new] = new[first:last]
         part[~is_new] = events[first_old : first_old + n_old]
         yield part

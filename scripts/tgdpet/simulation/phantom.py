@@ -7,6 +7,7 @@ in order. Uptake values are SUV of FDG at 60 min as found in adults.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -86,6 +87,21 @@ ORGAN_MODELS = (
 )
 N_BOWEL_LOOPS = 5
 
+# all of it, and of a catheter, in slices that a scanner of the trunk's length sees well
+BLADDER_Z_MM = -72.0
+# full, hot and lobed: unlike any training study
+FULL_BLADDER = (
+    Organ("bladder", (0, 22, BLADDER_Z_MM), (46, 34, 26), 26.0),
+    Organ("bladder", (30, 30, BLADDER_Z_MM + 20), (24, 20, 26), 26.0, tilt_deg=35.0),
+)
+DRAINED_BLADDER = Organ("bladder", (0, 24, BLADDER_Z_MM), (25, 18, 14), 7.0)
+EMPTIED_AXES_MM = (18, 14, 12)
+# as wide as drainage tubing: a thinner one fills four voxels of a slice
+CATHETER = tuple(
+    Organ("catheter", (4 + 5.0 * i, 40 + 0.5 * i, BLADDER_Z_MM - 12 - 1.4 * i), (6, 6, 6), 20.0)
+    for i in range(15)
+)
+
 
 def make_organs(
     role: str, bmi: float, rng: np.random.Generator, settings: Simulation
@@ -98,15 +114,17 @@ def make_organs(
     others have emptied theirs ("the bladder, which was not included in any training datasets", the
     paper's Fig. 6); training studies get random small tumours.
     """
-    height_m = float(np.clip(rng.normal(1.70, 0.07), 1.5, 1.9))
-    weight_kg = float(bmi * height_m**2)
+    weight_kg = draw_weight_kg(bmi, rng)
     trunk_mm, lean_mm = _trunk_axes(bmi, rng)
     shift = _vary(rng, 1, 0.03)
 
+    fat_suv = _vary(rng, FAT_SUV)
+    muscle_suv = _vary(rng, MUSCLE_SUV)
     organs = [
-        Organ("fat", (0, 0, 0), trunk_mm, _vary(rng, FAT_SUV)),
-        Organ("body", (0, -2, 0), lean_mm, _vary(rng, MUSCLE_SUV)),
+        Organ("fat", (0, 0, 0), trunk_mm, fat_suv),
+        Organ("body", (0, -2, 0), lean_mm, muscle_suv),
     ]
+
     for model in ORGAN_MODELS:
         organs.append(_drawn(model, shift, organs[-1], rng))
     liver = next(organ for organ in organs if organ.name == "liver")
@@ -118,9 +136,17 @@ def make_organs(
     return tuple(organs), weight_kg
 
 
+def draw_weight_kg(bmi: float, rng: np.random.Generator) -> float:
+    """The weight of a patient of this BMI and of a random height."""
+    height_m = float(np.clip(rng.normal(1.70, 0.07), 1.5, 1.9))
+
+    return float(bmi * height_m**2)
+
+
 def _vary(rng: np.random.Generator, value: float, spread: float = 0.08) -> float:
     """A value of this mean and relative standard deviation, cut at 2.5 of them."""
-    factor = np.clip(rng.normal(1, spread), 1 - 2.5 * spread, 1 + 2.5 * spread)
+    most = 2.5 * spread
+    factor = np.clip(rng.normal(1, spread), 1 - most, 1 + most)
 
     return float(value * factor)
 
@@ -140,48 +166,49 @@ def _trunk_axes(bmi: float, rng: np.random.Generator) -> tuple[Triple, Triple]:
     lean_wide = min(wide - 6, 150 * _vary(rng, 1, 0.03))
     lean_deep = min(deep - 6, 95 * _vary(rng, 1, 0.03))
 
-    return (wide, deep, TALLER_THAN_GRID_MM), (lean_wide, lean_deep, TALLER_THAN_GRID_MM)
+    trunk_mm = (wide, deep, TALLER_THAN_GRID_MM)
+    lean_mm = (lean_wide, lean_deep, TALLER_THAN_GRID_MM)
+    return trunk_mm, lean_mm
 
 
 def _drawn(model: OrganModel, shift: float, before: Organ, rng: np.random.Generator) -> Organ:
     """An organ of one study; `before` is the organ drawn before it."""
     x, y, z = model.centre_mm
-    centre_mm = (x * shift, y, z) if model.moves else (x, y, z)
-    spread = model.axes_spread
-    axes_mm = _vary_all(rng, model.axes_mm, spread) if spread else model.axes_mm
-    suv = before.suv if model.suv is None else _vary(rng, model.suv, model.suv_spread)
+    if model.moves:
+        x *= shift
 
-    return Organ(model.name, centre_mm, axes_mm, suv)
+    axes_mm = model.axes_mm
+    if model.axes_spread:
+        axes_mm = _vary_all(rng, axes_mm, model.axes_spread)
+
+    suv = before.suv
+    if model.suv is not None:
+        suv = _vary(rng, model.suv, model.suv_spread)
+
+    return Organ(model.name, (x, y, z), axes_mm, suv)
 
 
 def _bowel_loop(rng: np.random.Generator) -> Organ:
-    centre_mm = (rng.uniform(-90, 90), rng.uniform(0, 55), rng.uniform(-60, -5))
+    x = rng.uniform(-90, 90)
+    y = rng.uniform(0, 55)
+    z = rng.uniform(-60, -5)
     axes_mm = _vary_all(rng, (26, 16, 18), 0.2)
+    suv = _vary(rng, BOWEL_SUV, 0.35)
 
-    return Organ("bowel", centre_mm, axes_mm, _vary(rng, BOWEL_SUV, 0.35))
+    return Organ("bowel", (x, y, z), axes_mm, suv)
 
 
 def _bladder(role: str, rng: np.random.Generator) -> list[Organ]:
-    # all of it, and of a catheter, in slices that a scanner of the trunk's length sees well
-    z = -72.0
-
-    if role == roles.BLADDER:  # full, hot and lobed: unlike any training study
-        return [
-            Organ("bladder", (0, 22, z), (46, 34, 26), 26.0),
-            Organ("bladder", (30, 30, z + 20), (24, 20, 26), 26.0, tilt_deg=35.0),
-        ]
-
+    if role == roles.BLADDER:
+        return list(FULL_BLADDER)
     if role == roles.CATHETER:
-        # as wide as drainage tubing: a thinner one fills four voxels of a slice
-        tube = [
-            Organ("catheter", (4 + 5.0 * i, 40 + 0.5 * i, z - 12 - 1.4 * i), (6.0, 6.0, 6.0), 20.0)
-            for i in range(15)
-        ]
-        return [Organ("bladder", (0, 24, z), (25, 18, 14), 7.0), *tube]
+        return [DRAINED_BLADDER, *CATHETER]
 
-    a, b, c = (rng.uniform(0.8, 1.2) * mean for mean in (18, 14, 12))
-    centre_mm = (rng.uniform(-5, 5), 22, z + rng.uniform(-4, 4))
-    return [Organ("bladder", centre_mm, (a, b, c), rng.uniform(1, 2.5))]
+    a, b, c = (rng.uniform(0.8, 1.2) * mean for mean in EMPTIED_AXES_MM)
+    x = rng.uniform(-5, 5)
+    z = BLADDER_Z_MM + rng.uniform(-4, 4)
+    suv = rng.uniform(1, 2.5)
+    return [Organ("bladder", (x, 22, z), (a, b, c), suv)]
 
 
 def _tumours(
@@ -192,24 +219,36 @@ def _tumours(
     if role not in roles.TRAINED_ON:
         return []
 
-    tumours = []
-    for _ in range(rng.integers(3, 7)):
-        centre_mm = (rng.uniform(-95, 110), rng.uniform(-30, 50), rng.uniform(-90, 130))
-        radius_mm = rng.uniform(5, 14)
-        tumours.append(_ball("tumour", centre_mm, radius_mm, rng.uniform(3, 9)))
-
+    tumours = [_tumour(rng) for _ in range(rng.integers(3, 7))]
     # liver metastases of any size, so that hot spots in the liver are known
-    for _ in range(rng.integers(1, 4)):
-        direction = rng.normal(size=3)
-        direction *= rng.uniform(0.2, 0.75) / np.linalg.norm(direction)
-        x, y, z = (
-            float(c + d * a)
-            for c, d, a in zip(liver.centre_mm, direction, liver.axes_mm, strict=True)
-        )
-        radius_mm = rng.uniform(5, 13)
-        tumours.append(_ball("tumour", (x, y, z), radius_mm, liver.suv * rng.uniform(1.6, 4.0)))
-
+    tumours += [_metastasis(liver, rng) for _ in range(rng.integers(1, 4))]
     return tumours
+
+
+def _tumour(rng: np.random.Generator) -> Organ:
+    """A tumour anywhere in the trunk."""
+    x = rng.uniform(-95, 110)
+    y = rng.uniform(-30, 50)
+    z = rng.uniform(-90, 130)
+    radius_mm = rng.uniform(5, 14)
+    suv = rng.uniform(3, 9)
+
+    return _ball("tumour", (x, y, z), radius_mm, suv)
+
+
+def _metastasis(liver: Organ, rng: np.random.Generator) -> Organ:
+    """A tumour in the liver, 0.2 to 0.75 of the way from its middle to its edge."""
+    direction = rng.normal(size=3)
+    direction *= rng.uniform(0.2, 0.75) / np.linalg.norm(direction)
+
+    x, y, z = (
+        float(centre + share * axis)
+        for centre, share, axis in zip(liver.centre_mm, direction, liver.axes_mm, strict=True)
+    )
+    radius_mm = rng.uniform(5, 13)
+    suv = liver.suv * rng.uniform(1.6, 4.0)
+
+    return _ball("tumour", (x, y, z), radius_mm, suv)
 
 
 def _test_lesion(liver: Organ, settings: Simulation) -> Organ:
@@ -235,7 +274,7 @@ def paint(
     """Rasterise organs on a centred grid (X, Y, Z) of `voxel_mm`; uptake gets a smooth texture of 5
     % within organs.
     """
-    axes = [(np.arange(n) - (n - 1) / 2) * v for n, v in zip(shape, voxel_mm, strict=True)]
+    axes = grid_axes_mm(shape, voxel_mm)
     labels = np.zeros(shape, np.int16)
     suv = np.zeros(shape, np.float32)
 
@@ -256,6 +295,11 @@ def paint(
     return Phantom(suv, mu_per_cm[labels], labels, weight_kg, organs)
 
 
+def grid_axes_mm(shape: Sequence[int], voxel_mm: Sequence[float]) -> list[np.ndarray]:
+    """Voxel centres of a centred grid along each axis, mm."""
+    return [(np.arange(n) - (n - 1) / 2) * v for n, v in zip(shape, voxel_mm, strict=True)]
+
+
 def _inside(organ: Organ, axes: list[np.ndarray]) -> tuple[tuple[slice, ...], np.ndarray]:
     """The bounding box of an ellipsoid, and which of the box's voxel centres lie inside."""
     a, b, c = organ.axes_mm
@@ -272,11 +316,14 @@ def _inside(organ: Organ, axes: list[np.ndarray]) -> tuple[tuple[slice, ...], np
 
     # turned about z, into the ellipsoid's own axes
     angle = np.deg2rad(organ.tilt_deg)
-    u = x * np.cos(angle) + y * np.sin(angle)
-    v = y * np.cos(angle) - x * np.sin(angle)
+    cos = np.cos(angle)
+    sin = np.sin(angle)
+    u = x * cos + y * sin
+    v = y * cos - x * sin
 
     power = 2.6 if organ.name in TRUNKS else 2.0
-    return box, np.abs(u / a) ** power + np.abs(v / b) ** power + (z / c) ** 2 <= 1
+    across = np.abs(u / a) ** power + np.abs(v / b) ** power
+    return box, across + (z / c) ** 2 <= 1
 
 
 def texture(
@@ -291,9 +338,11 @@ def texture(
     field = rng.normal(0, 1, coarse).astype(np.float32)
 
     factors = [n / c for n, c in zip(shape, coarse, strict=True)]
-    fine = zoom(field, factors, order=1)[tuple(slice(n) for n in shape)]
+    fine = zoom(field, factors, order=1)
+    fine = fine[tuple(slice(n) for n in shape)]
 
-    return (1 + TEXTURE_SD * fine / fine.std()).astype(np.float32)
+    relative = TEXTURE_SD * fine / fine.std()
+    return (1 + relative).astype(np.float32)
 
 
 def downsample(phantom: Phantom, factor: int) -> Phantom:

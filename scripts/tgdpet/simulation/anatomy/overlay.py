@@ -13,7 +13,7 @@ from scipy import ndimage
 from ...config import roles
 from ...config.studies import Lesion
 from ...constants import ORGANS
-from ..phantom import MUSCLE_SUV, Phantom
+from ..phantom import MUSCLE_SUV, Phantom, grid_axes_mm
 
 # share of the volume, SUV
 BLADDER_OF_ROLE = {roles.BLADDER: (1.0, 26.0), roles.CATHETER: (0.5, 7.0)}
@@ -51,7 +51,7 @@ def insert_sphere(
         )
 
     deepest, depth_mm = _deepest(region, voxel_mm)
-    axes = _axes(region.shape, voxel_mm)
+    axes = grid_axes_mm(region.shape, voxel_mm)
     if centre_mm is None:
         if depth_mm < lesion.diameter_mm / 2:
             raise ValueError(
@@ -83,17 +83,22 @@ def add_tumours(phantom: Phantom, voxel_mm: Sequence[float], rng: np.random.Gene
     """A few tumours anywhere in the body and in the liver, sizes and uptake as in
     `phantom.make_organs`.
     """
-    axes = _axes(phantom.labels.shape, voxel_mm)
-    body = (phantom.labels != ORGANS["air"]) & (phantom.labels != ORGANS["bladder"])
-    liver = phantom.labels == ORGANS["liver"]
+    axes = grid_axes_mm(phantom.suv.shape, voxel_mm)
+    labels = phantom.labels
+    liver = labels == ORGANS["liver"]
+    body = (labels != ORGANS["air"]) & (labels != ORGANS["bladder"])
     liver_suv = float(phantom.suv[liver].mean()) if liver.any() else 0.0
 
     # where each lies, its radius (mm) and SUV
-    tumours = [(body, rng.uniform(5, 14), rng.uniform(3, 9)) for _ in range(rng.integers(3, 7))]
-    tumours += [
-        (liver, rng.uniform(5, 13), liver_suv * rng.uniform(1.6, 4.0))
-        for _ in range(rng.integers(1, 4))
-    ]
+    tumours = []
+    for _ in range(rng.integers(3, 7)):
+        radius_mm = rng.uniform(5, 14)
+        suv = rng.uniform(3, 9)
+        tumours.append((body, radius_mm, suv))
+    for _ in range(rng.integers(1, 4)):
+        radius_mm = rng.uniform(5, 13)
+        suv = liver_suv * rng.uniform(1.6, 4.0)
+        tumours.append((liver, radius_mm, suv))
 
     for region, radius_mm, suv in tumours:
         share = rng.random()
@@ -101,8 +106,9 @@ def add_tumours(phantom: Phantom, voxel_mm: Sequence[float], rng: np.random.Gene
         if not voxels.size:
             continue
 
-        index = np.unravel_index(voxels[int(share * len(voxels))], region.shape)
-        inside = _sphere(axes, _centre(axes, index), radius_mm) & body
+        voxel = voxels[int(share * len(voxels))]
+        centre_mm = _centre(axes, np.unravel_index(voxel, region.shape))
+        inside = _sphere(axes, centre_mm, radius_mm) & body
         phantom = _painted(phantom, inside, "tumour", suv)
 
     return phantom
@@ -116,8 +122,9 @@ def fill_bladder(
     A part-filled bladder keeps its deepest voxels; what it leaves is soft tissue. Test roles have
     their own filling (`BLADDER_OF_ROLE`), others a random one.
     """
-    drawn = rng.uniform(0.5, 1.0), rng.uniform(4, 10)
-    share, suv = BLADDER_OF_ROLE.get(role, drawn)
+    share = rng.uniform(0.5, 1.0)
+    suv = rng.uniform(4, 10)
+    share, suv = BLADDER_OF_ROLE.get(role, (share, suv))
 
     bladder = phantom.labels == ORGANS["bladder"]
     if not bladder.any():
@@ -139,9 +146,10 @@ def _catheter(phantom: Phantom, bladder: np.ndarray, voxel_mm: Sequence[float]) 
     """A tube from the bladder's neck down and to the front, then across to the patient's right,
     within the body.
     """
-    axes = _axes(bladder.shape, voxel_mm)
+    axes = grid_axes_mm(bladder.shape, voxel_mm)
     voxels = np.argwhere(bladder)
-    lowest = voxels[voxels[:, 2] <= voxels[:, 2].min() + NECK_MM / voxel_mm[2]]
+    height = voxels[:, 2]
+    lowest = voxels[height <= height.min() + NECK_MM / voxel_mm[2]]
     x, y, z = (float(axis[i].mean()) for axis, i in zip(axes, lowest.T, strict=True))
 
     # no deeper than the data
@@ -151,9 +159,11 @@ def _catheter(phantom: Phantom, bladder: np.ndarray, voxel_mm: Sequence[float]) 
 
     tube = np.zeros(bladder.shape, bool)
     for t in np.linspace(-0.4, 1, 12):
-        tube |= _sphere(axes, (x + 6 * t, y + 5 * t, z - down * t), TUBE_DOWN_MM)
+        centre_mm = (x + 6 * t, y + 5 * t, z - down * t)
+        tube |= _sphere(axes, centre_mm, TUBE_DOWN_MM)
     for across in np.arange(0, 61, 3.0):
-        tube |= _sphere(axes, (x + 6 + across, y + 5, z - down), TUBE_ACROSS_MM)
+        centre_mm = (x + 6 + across, y + 5, z - down)
+        tube |= _sphere(axes, centre_mm, TUBE_ACROSS_MM)
 
     return np.asarray(tube & body)
 
@@ -185,11 +195,6 @@ def _deepest_share(region: np.ndarray, voxel_mm: Sequence[float], share: float) 
 def _depth(padded: np.ndarray, voxel_mm: Sequence[float]) -> np.ndarray:
     """Distance to the nearest voxel outside, mm, without the voxel of padding on every side."""
     return np.asarray(ndimage.distance_transform_edt(padded, voxel_mm)[1:-1, 1:-1, 1:-1])
-
-
-def _axes(shape: tuple[int, ...], voxel_mm: Sequence[float]) -> list[np.ndarray]:
-    """Voxel centres of a centred grid along each axis, mm."""
-    return [(np.arange(n) - (n - 1) / 2) * v for n, v in zip(shape, voxel_mm, strict=True)]
 
 
 def _centre(axes: Sequence[np.ndarray], voxel: Iterable[int]) -> list[float]:

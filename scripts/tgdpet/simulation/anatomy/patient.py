@@ -18,7 +18,7 @@ from ...config.sections import Simulation
 from ...config.studies import Lesion
 from ...constants import ORGANS
 from ...io import nifti
-from ..phantom import Phantom, texture
+from ..phantom import Phantom, draw_weight_kg, texture
 from . import uptake
 from .body import RIM, SOFT_TISSUE
 from .overlay import add_tumours, fill_bladder, insert_sphere
@@ -53,20 +53,21 @@ def make_phantom(
     to_mm = grid_to_mm(anatomy, role, shape, voxel_mm)
     ids = sample(anatomy.labels, anatomy.affine, to_mm, shape)
 
-    height_m = float(np.clip(rng.normal(1.70, 0.07), 1.5, 1.9))
-    weight_kg = float(bmi * height_m**2)
-    painted = _paint(anatomy, ids, to_mm, uptake.draw_suv(rng), weight_kg)
+    weight_kg = draw_weight_kg(bmi, rng)
+    suv_of = uptake.draw_suv(rng)
+    painted = _paint(anatomy, ids, to_mm, suv_of, weight_kg)
 
+    # the bowel is patchy
     field = texture(shape, voxel_mm, rng)
-    patchy = np.maximum(field, 0.5) ** 4
     in_bowel = painted.labels == ORGANS["bowel"]
-    np.multiply(painted.suv, np.where(in_bowel, patchy, field), out=painted.suv)
+    patchy = np.maximum(field, 0.5) ** 4
+    field = np.where(in_bowel, patchy, field)
+    np.multiply(painted.suv, field, out=painted.suv)
 
     painted = fill_bladder(painted, voxel_mm, role, rng)
 
     if lesions is None:
-        of_role = Lesion("liver", settings.lesion_diameter_mm, settings.lesion_contrast)
-        lesions = [of_role] if role == roles.LESION else []
+        lesions = _lesions_of(role, settings)
     for lesion in lesions:
         region = _region(anatomy, ids, lesion.organ) & (painted.labels != ORGANS["lesion"])
         try:
@@ -77,6 +78,14 @@ def make_phantom(
     if role in roles.TRAINED_ON:
         painted = add_tumours(painted, voxel_mm, rng)
     return painted
+
+
+def _lesions_of(role: str, settings: Simulation) -> list[Lesion]:
+    """The lesions that a role puts in."""
+    if role != roles.LESION:
+        return []
+
+    return [Lesion("liver", settings.lesion_diameter_mm, settings.lesion_contrast)]
 
 
 def _check_organs(anatomy: Anatomy, role: str) -> None:
