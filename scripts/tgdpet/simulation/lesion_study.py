@@ -63,9 +63,14 @@ def insert(
     study = study_folder.read(folder)
     _check_inside(study, sphere)
 
-    projector = Projector(study.scanner, study.grid, threads)
-    effective_s = study.meta["effective_s"]
-    new, mean = events_of(projector, study.mu_per_cm, sphere, effective_s, seed, on_progress)
+    new, mean = events_of(
+        Projector(study.scanner, study.grid, threads),
+        study.mu_per_cm,
+        sphere,
+        study.meta["effective_s"],
+        seed,
+        on_progress,
+    )
     if not mean > 0:
         raise ValueError(
             f"{folder}: no LOR of the scanner crosses the lesion at {sphere.centre_mm} mm"
@@ -78,7 +83,12 @@ def insert(
     _mark(out_dir, sphere)
     count = write_events(out_dir / "events.npy", merged(study.events, new, seed))
 
-    entry = {**asdict(sphere), "expected_events": round(mean, 2), "events": len(new), "seed": seed}
+    entry = {
+        **asdict(sphere),
+        "expected_events": round(mean, 2),
+        "events": len(new),
+        "seed": seed,
+    }
     lesions = [*study.meta.get("lesions", []), entry]
     return {**study.meta, "events": count, "lesions": lesions}
 
@@ -91,8 +101,10 @@ def _check_inside(study: study_folder.Acquisition, sphere: Sphere) -> None:
         )
 
     # along the axis the detectors end before the grid does, or after it
-    limits = [n * v / 2 for n, v in zip(study.grid.shape, study.grid.voxel_mm, strict=True)]
-    axial_mm = float(np.abs(study.scanner.detector_mm()[:, 2]).max())
+    grid = study.grid
+    limits = [n * v / 2 for n, v in zip(grid.shape, grid.voxel_mm, strict=True)]
+    detector_z = study.scanner.detector_mm()[:, 2]
+    axial_mm = float(np.abs(detector_z).max())
     limits[2] = min(limits[2], axial_mm)
 
     for axis, centre, limit in zip("xyz", sphere.centre_mm, limits, strict=True):
@@ -111,12 +123,14 @@ def _mark(folder: Path, sphere: Sphere) -> None:
         share = _share(labels.shape, affine, sphere)
         # a sphere smaller than a voxel is marked too
         marked = share >= min(0.5, share.max())
-        nifti.write_labels(organs, np.where(marked, ORGANS["lesion"], labels), affine)
+        labels = np.where(marked, ORGANS["lesion"], labels)
+        nifti.write_labels(organs, labels, affine)
 
     truth = folder / "truth.nii.gz"
     if truth.exists():
         image = nifti.read_image(truth)
-        added = np.float32(sphere.bqml) * _share(image.data.shape, image.affine, sphere)
+        share = _share(image.data.shape, image.affine, sphere)
+        added = np.float32(sphere.bqml) * share
         nifti.write_image(truth, image.data + added, image.affine, image.sidecar)
 
 
@@ -127,13 +141,15 @@ def _share(shape: tuple[int, ...], affine: np.ndarray, sphere: Sphere, n: int = 
     share = np.zeros(shape, np.float32)
     radius2 = (sphere.diameter_mm / 2) ** 2
 
-    # the points' distances from the centre along each axis, and the voxels that hold near ones
+    # distances from the centre along each axis, (voxels, points), and the voxels with near points
     from_centre = []
     near = []
     for axis, centre in enumerate(sphere.centre_mm):
         index = (np.arange(shape[axis] * n) + 0.5) / n - 0.5
         away = index * affine[axis, axis] + affine[axis, 3] - centre
-        nearest2 = (np.abs(away).reshape(-1, n) ** 2).min(axis=1)
+        away = away.reshape(-1, n)
+        nearest2 = (away**2).min(axis=1)
+
         from_centre.append(away)
         near.append(np.flatnonzero(nearest2 <= radius2))
 
@@ -141,15 +157,16 @@ def _share(shape: tuple[int, ...], affine: np.ndarray, sphere: Sphere, n: int = 
     if min(map(len, near)) == 0:
         middle = tuple(int(np.argmin(np.abs(away))) // n for away in from_centre)
         voxel_mm3 = abs(np.linalg.det(affine[:3, :3]))
-        share[middle] = 4 / 3 * np.pi * radius2**1.5 / voxel_mm3
+        sphere_mm3 = 4 / 3 * np.pi * radius2**1.5
+        share[middle] = sphere_mm3 / voxel_mm3
         return share
 
+    # of the points in the voxels around it, those inside
     box = tuple(slice(voxels[0], voxels[-1] + 1) for voxels in near)
-    x, y, z = (
-        away[part.start * n : part.stop * n] for away, part in zip(from_centre, box, strict=True)
-    )
-    inside = x[:, None, None] ** 2 + y[:, None] ** 2 + z**2 <= radius2
+    x2, y2, z2 = (away[voxels] ** 2 for away, voxels in zip(from_centre, box, strict=True))
+    x2 = x2[:, :, None, None, None, None]
+    y2 = y2[:, :, None, None]
+    inside = x2 + y2 + z2 <= radius2
 
-    blocks = [size for part in box for size in (part.stop - part.start, n)]
-    share[box] = inside.reshape(blocks).mean(axis=(1, 3, 5))
+    share[box] = inside.mean(axis=(1, 3, 5))
     return share

@@ -31,7 +31,7 @@ from .monte_carlo_kernels import (
     emit_randoms,
     emit_voxels,
 )
-from .phantom import Phantom
+from .phantom import Phantom, grid_axes_mm
 
 PILOT = 400_000.0  # emissions that measure what share of trues and of scatter is detected
 
@@ -102,25 +102,29 @@ def _triple(values: Iterable[float]) -> tuple[float, float, float]:
 def background(scan: Scan, seed: int) -> Background:
     """Scatter and randoms that give the configured fractions, from a pilot of `PILOT` emissions."""
     settings = scan.settings
-    pilot = _Source(scan, scan.effective_s, seed)
+    seconds = scan.effective_s
+    pilot = _Source(scan, seconds, seed)
 
     # detected trues, and detected scatter for each decay of the scatter source
-    decays = float(scan.activity_bq.sum(dtype=np.float64)) * scan.effective_s
-    trues = pilot.trues(PILOT, derive(seed, "pilot")) / PILOT * decays
+    decays = float(scan.activity_bq.sum(dtype=np.float64)) * seconds
+    detected = pilot.trues(PILOT, derive(seed, "pilot"))
+    trues = detected / PILOT * decays
+
     centre, sigma = _moments(scan)
-    scatter_seed = derive(seed, "pilot scatter")
-    seen_per_decay = pilot.scatter(PILOT, centre, sigma, scatter_seed) / PILOT
+    detected = pilot.scatter(PILOT, centre, sigma, derive(seed, "pilot scatter"))
+    seen_per_decay = detected / PILOT
 
     # fractions are of all events: s = f / (1 - f) of the others
-    scattered = trues * settings.scatter_fraction / (1 - settings.scatter_fraction)
-    others = trues + scattered
-    randoms = others * settings.randoms_fraction / (1 - settings.randoms_fraction)
+    fraction = settings.scatter_fraction
+    scattered = trues * fraction / (1 - fraction)
+    fraction = settings.randoms_fraction
+    randoms = (trues + scattered) * fraction / (1 - fraction)
 
     return Background(
-        scatter_bq=scattered / max(seen_per_decay, 1e-12) / scan.effective_s,
+        scatter_bq=scattered / max(seen_per_decay, 1e-12) / seconds,
         scatter_centre_mm=[float(v) for v in centre],
         scatter_sigma_mm=[float(v) for v in sigma],
-        randoms_per_s=randoms / _n_cells(scan.scanner) / scan.effective_s,
+        randoms_per_s=randoms / _n_cells(scan.scanner) / seconds,
     )
 
 
@@ -159,7 +163,8 @@ class _Source:
         # directions steeper than the voxel's cos_max cannot hit detectors at both ends and are
         # never drawn
         self.steep = _steepest(scan).ravel()[self.voxels]
-        cumulative_bq = np.cumsum(activity_bq[self.voxels] * self.steep, dtype=np.float64)
+        thinned = activity_bq[self.voxels] * self.steep
+        cumulative_bq = np.cumsum(thinned, dtype=np.float64)
         self.total_bq = float(activity_bq.sum(dtype=np.float64))
         self.thinned_bq = float(cumulative_bq[-1])
         self.cdf = cumulative_bq / self.thinned_bq
@@ -207,7 +212,8 @@ class _Source:
         rng = np.random.default_rng(derive(self.seed, "randoms", index))
         mean = noise.randoms_per_s * _n_cells(self.scan.scanner) * self.seconds
         randoms = np.empty(rng.poisson(mean), EVENT)
-        emit_randoms(randoms, self.acceptance, _state(derive(self.seed, "random lors", index)))
+        state = _state(derive(self.seed, "random lors", index))
+        emit_randoms(randoms, self.acceptance, state)
 
         events = np.concatenate([trues[:n_trues], scatter[:n_scatter], randoms])
         return rng.permutation(events)
@@ -269,17 +275,18 @@ def _steepest(scan: Scan) -> np.ndarray:
     scanner = scan.scanner
     settings = scan.settings
 
-    x, y, z = (
-        np.abs((np.arange(n) - (n - 1) / 2) * v).astype(np.float32)
-        for n, v in zip(scan.activity_bq.shape, scan.voxel_mm, strict=True)
-    )
+    axes = grid_axes_mm(scan.activity_bq.shape, scan.voxel_mm)
+    x, y, z = (np.abs(axis).astype(np.float32) for axis in axes)
     r = np.sqrt(x[:, None] ** 2 + y[None, :] ** 2)
 
-    widest_mm = settings.psf_fwhm_mm * (1 + settings.psf_radial_slope * float(r.max()) / 300)
+    widening = 1 + settings.psf_radial_slope * float(r.max()) / 300
+    widest_mm = settings.psf_fwhm_mm * widening
     margin_mm = 4.5 * widest_mm / FWHM_PER_SIGMA + max(scan.voxel_mm)
 
-    across = np.maximum(scanner.radius_mm - r - margin_mm, 1.0)[:, :, None]
-    along = np.maximum(scanner.axial_mm / 2 - z + margin_mm, 0.0)[None, None, :]
+    across = np.maximum(scanner.radius_mm - r - margin_mm, 1.0)
+    along = np.maximum(scanner.axial_mm / 2 - z + margin_mm, 0.0)
+    across = across[:, :, None]
+    along = along[None, None, :]
 
     return np.asarray(along / np.hypot(along, across))
 
@@ -291,14 +298,14 @@ def _moments(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
     centre = np.empty(3)
     sigma = np.empty(3)
 
-    for axis in range(3):
+    for axis, at in enumerate(grid_axes_mm(scan.mu_per_mm.shape, scan.mu_voxel_mm)):
         others = tuple(a for a in range(3) if a != axis)
         mass = scan.mu_per_mm.sum(axis=others, dtype=np.float64)
         total = mass.sum()
-        at = (np.arange(mass.size) - (mass.size - 1) / 2) * scan.mu_voxel_mm[axis]
 
         centre[axis] = (mass * at).sum() / total
-        variance = (mass * (at - centre[axis]) ** 2).sum() / total
+        squares = (at - centre[axis]) ** 2
+        variance = (mass * squares).sum() / total
         sigma[axis] = 1.15 * math.sqrt(variance)
 
     return centre, sigma

@@ -29,28 +29,31 @@ def from_ct(
     hold labels (`labelled(affine, shape)` says where: arms); holes filled slice by slice. Labelled
     voxels always belong to it.
     """
-    size_mm = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    steps = [max(1, int(FINEST_MM // s)) for s in size_mm]
-    coarse = affine @ np.diag([*steps, 1.0])
+    strides = [max(1, int(FINEST_MM // size)) for size in _voxel_mm(affine)]
+    coarse = affine @ np.diag([*strides, 1.0])
 
-    dense = hu[tuple(slice(None, None, step) for step in steps)] > BODY_HU
+    every = tuple(slice(None, None, stride) for stride in strides)
+    dense = hu[every] > BODY_HU
     organs = labelled(coarse, dense.shape)
     axial, plane_mm = _slices(coarse)
 
     # off with couch, sheets and tubes
-    slices = np.moveaxis(dense, axial, 0)
-    opened = np.moveaxis(np.zeros(dense.shape, bool), axial, 0)
     disc = _disc(OPENING_MM, plane_mm)
-    for part, source in zip(opened, slices, strict=True):
-        part[:] = _opened(source, disc)
+    opened = _by_slice(lambda part: _opened(part, disc), dense, axial)
 
-    body = _largest_and_labelled(np.moveaxis(opened, 0, axial), organs)
-    body = np.moveaxis(body, axial, 0)
-    for part in body:
-        part[:] = ndimage.binary_fill_holes(part)
+    body = _largest_and_labelled(opened, organs)
+    filled = _by_slice(ndimage.binary_fill_holes, body, axial)
+    return filled.astype(np.uint8) * SOFT_TISSUE, coarse
 
-    body = np.ascontiguousarray(np.moveaxis(body, 0, axial))
-    return body.astype(np.uint8) * SOFT_TISSUE, coarse
+
+def _by_slice(
+    change: Callable[[np.ndarray], np.ndarray], volume: np.ndarray, axial: int
+) -> np.ndarray:
+    """A volume whose slices across an axis are changed one by one."""
+    slices = np.moveaxis(volume, axial, 0)
+    changed = np.stack([change(part) for part in slices])
+
+    return np.ascontiguousarray(np.moveaxis(changed, 0, axial))
 
 
 def _opened(inside: np.ndarray, disc: np.ndarray) -> np.ndarray:
@@ -59,7 +62,8 @@ def _opened(inside: np.ndarray, disc: np.ndarray) -> np.ndarray:
     Beyond the edge the body continues: a field of view too narrow must not cut its skin off.
     """
     reach = max(disc.shape)
-    opened = ndimage.binary_opening(np.pad(inside, reach, mode="edge"), disc)
+    wider = np.pad(inside, reach, mode="edge")
+    opened = ndimage.binary_opening(wider, disc)
 
     return np.asarray(opened[reach:-reach, reach:-reach])
 
@@ -83,16 +87,17 @@ def from_labels(labels: np.ndarray, affine: np.ndarray) -> np.ndarray:
     slice, grown by `RIM_MM` of fat.
     """
     axial, plane_mm = _slices(affine)
-    inside = np.moveaxis(labels != 0, axial, 0)
-    body = np.zeros(inside.shape, np.uint8)
 
-    for part, source in zip(body, inside, strict=True):
-        if source.any():
-            hull = _hull(source)
-            part[ndimage.distance_transform_edt(~hull, plane_mm) <= RIM_MM] = RIM
-            part[hull] = SOFT_TISSUE
+    def with_rim(inside: np.ndarray) -> np.ndarray:
+        body = np.zeros(inside.shape, np.uint8)
+        if inside.any():
+            hull = _hull(inside)
+            distance_mm = ndimage.distance_transform_edt(~hull, plane_mm)
+            body[distance_mm <= RIM_MM] = RIM
+            body[hull] = SOFT_TISSUE
+        return body
 
-    return np.ascontiguousarray(np.moveaxis(body, 0, axial))
+    return _by_slice(with_rim, labels != 0, axial)
 
 
 def _hull(inside: np.ndarray) -> np.ndarray:
@@ -102,19 +107,32 @@ def _hull(inside: np.ndarray) -> np.ndarray:
     n_columns = inside.any(axis=0).sum()
     n_rows = inside.any(axis=1).sum()
 
-    return np.asarray(convex_hull_image(inside)) if n_columns > 2 and n_rows > 2 else inside
+    if n_columns > 2 and n_rows > 2:
+        return np.asarray(convex_hull_image(inside))
+    return inside
 
 
 def _slices(affine: np.ndarray) -> tuple[int, list[float]]:
     """The array axis nearest to the body's axis, and the voxel size across it, mm."""
-    size_mm = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    axial = int(np.argmax(np.abs(affine[2, :3]) / size_mm))
+    size_mm = _voxel_mm(affine)
+    cosine = np.abs(affine[2, :3]) / size_mm
+    axial = int(np.argmax(cosine))
 
-    return axial, [float(s) for a, s in enumerate(size_mm) if a != axial]
+    across = [axis for axis in range(3) if axis != axial]
+    return axial, [float(size_mm[axis]) for axis in across]
+
+
+def _voxel_mm(affine: np.ndarray) -> np.ndarray:
+    """Size of an affine's voxels along each axis, (3,)."""
+    columns = affine[:3, :3]
+    return np.asarray(np.sqrt((columns**2).sum(axis=0)))
 
 
 def _disc(radius_mm: float, voxel_mm: list[float]) -> np.ndarray:
-    reach = [int(radius_mm // v) for v in voxel_mm]
-    u, v = np.ogrid[-reach[0] : reach[0] + 1, -reach[1] : reach[1] + 1]
+    size_u, size_v = voxel_mm
+    reach_u = int(radius_mm // size_u)
+    reach_v = int(radius_mm // size_v)
 
-    return np.asarray((u * voxel_mm[0]) ** 2 + (v * voxel_mm[1]) ** 2 <= radius_mm**2)
+    u, v = np.ogrid[-reach_u : reach_u + 1, -reach_v : reach_v + 1]
+    distance2 = (u * size_u) ** 2 + (v * size_v) ** 2
+    return np.asarray(distance2 <= radius_mm**2)

@@ -13,7 +13,10 @@ UNTIE_MM = (1e-3, 1.3e-3, 1.7e-3)
 
 def points_mm(index: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """Voxel indices (n, 3), which may be fractions, to mm (n, 3)."""
-    return np.asarray(index @ affine[:3, :3].T + affine[:3, 3])
+    turn = affine[:3, :3]
+    shift = affine[:3, 3]
+
+    return np.asarray(index @ turn.T + shift)
 
 
 def sample(
@@ -39,14 +42,21 @@ def resample(
     """Values of a volume at the voxels of another grid (affine `to_mm`, `shape`): nearest (order 0)
     or linear (order 1); the nearest voxel's outside the volume.
     """
-    index = np.linalg.inv(affine) @ to_mm
+    to_voxels = np.linalg.inv(affine) @ to_mm
+    matrix = to_voxels[:3, :3]
+    offset = to_voxels[:3, 3]
 
     if order:  # voxels much finer than the grid's are averaged first, not picked
-        steps = np.abs(index[:3, :3]).sum(axis=1)
-        sigma = np.where(steps > 2, steps / FWHM_PER_SIGMA, 0)
+        strides = np.abs(matrix).sum(axis=1)
+        sigma = np.where(strides > 2, strides / FWHM_PER_SIGMA, 0)
         volume = ndimage.gaussian_filter(volume, sigma, mode="nearest")
 
     values = ndimage.affine_transform(
-        volume, index[:3, :3], index[:3, 3], shape, order=order, mode="nearest"
+        volume,
+        matrix,
+        offset,
+        shape,
+        order=order,
+        mode="nearest",
     )
     return np.asarray(values)
