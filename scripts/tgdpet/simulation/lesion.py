@@ -58,7 +58,8 @@ class Sphere:
         """
         radius = self.diameter_mm / 2
         sigma = max(self.sigma_mm, 1e-3)
-        r = np.maximum(np.asarray(r_mm, np.float64), 1e-4 * sigma)
+        r = np.asarray(r_mm, np.float64)
+        r = np.maximum(r, 1e-4 * sigma)
 
         # (erf(b / sqrt2 s) + erf(a / sqrt2 s)) / 2 - s (exp(-a^2 / 2s^2) - exp(-b^2 / 2s^2)) /
         # (sqrt(2 pi) r), with a = R - r, b = R + r
@@ -128,7 +129,13 @@ def lors_near(
     opposite = -elevation
     first = np.searchsorted(elevation, opposite - angle, "left")
     last = np.searchsorted(elevation, opposite + angle, "right")
-    candidates = Candidates(away[order], direction[order], first, last, angle)
+    candidates = Candidates(
+        away=away[order],
+        direction=direction[order],
+        first=first,
+        last=last,
+        angle=angle,
+    )
 
     no_room = np.empty((0, 2), np.int64)
     for start in range(0, len(order), DETECTORS_AT_ONCE):
@@ -166,7 +173,9 @@ def _pairs_near(start, stop, candidates, reach, pairs):  # type: ignore[no-untyp
         least = -math.cos(candidates.angle[i])
         p = away[i]
 
-        for j in range(max(candidates.first[i], i + 1), candidates.last[i]):
+        # later ones only: each pair once
+        first = max(candidates.first[i], i + 1)
+        for j in range(first, candidates.last[i]):
             cosine = 0.0
             for k in range(3):
                 cosine += direction[i, k] * direction[j, k]
@@ -215,7 +224,8 @@ def expected(
     q = from_centre[det1]
 
     # the point of each LOR nearest to it
-    along = (q - p) / np.linalg.norm(q - p, axis=1, keepdims=True)
+    along = q - p
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
     middle = (p + q) / 2
     nearest = -(middle * along).sum(axis=1)
     closest_point = middle + nearest[:, None] * along
@@ -254,7 +264,8 @@ def events_of(
 
     parts: list[np.ndarray] = [np.empty(0, EVENT)]
     total = 0.0
-    for block, pairs in enumerate(lors_near(scanner, sphere.centre_mm, sphere.reach_mm)):
+    blocks = lors_near(scanner, sphere.centre_mm, sphere.reach_mm)
+    for block, pairs in enumerate(blocks):
         mean, distance, nearest = expected(projector, mu_per_cm, sphere, effective_s, pairs)
         total += float(mean.sum())
 
@@ -283,8 +294,9 @@ def _profiles(sphere: Sphere) -> tuple[np.ndarray, float]:
     Column k holds the integral up to a share k / (N_STEPS - 1) of the half-chord through the reach;
     the last one that over the whole line.
     """
-    distance = np.linspace(0, sphere.reach_mm, N_PROFILES)[:, None]
-    step_mm = float(distance[1, 0])
+    distance = np.linspace(0, sphere.reach_mm, N_PROFILES)
+    step_mm = float(distance[1])
+    distance = distance[:, None]
 
     half_chord = _half_chord(sphere, distance)
     along = half_chord * np.linspace(0, 1, N_STEPS)
@@ -390,8 +402,8 @@ def merged(
 
     # the index of each new event in the merged list
     rng = numpy_generator(seed, "places")
-    gaps = np.sort(rng.integers(0, len(events) + 1, len(new)))
-    index = gaps + np.arange(len(new))
+    gaps = rng.integers(0, len(events) + 1, len(new))
+    index = np.sort(gaps) + np.arange(len(new))
 
     for start in range(0, n_total, size):
         stop = min(start + size, n_total)

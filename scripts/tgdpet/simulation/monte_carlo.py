@@ -75,7 +75,7 @@ def scan_of(
     Activity is SUV times dose per weight, decayed to scan start, in Bq per voxel.
     """
     bq_per_suv = bqml_per_suv(settings) * math.prod(voxel_mm) * 1e-3  # mL to mm3
-    factor = fine.suv.shape[0] // coarse.suv.shape[0]
+    factor = len(fine.suv) // len(coarse.suv)
 
     return Scan(
         activity_bq=fine.suv * np.float32(bq_per_suv),
@@ -180,7 +180,8 @@ class _Source:
         self.pair_efficiency = scanner.efficiency**2
 
         # the steepest line that crosses the field of view and meets the detectors at both ends
-        chord_mm = 2 * math.sqrt(scanner.radius_mm**2 - scanner.fov_radius_mm**2)
+        half_chord2 = scanner.radius_mm**2 - scanner.fov_radius_mm**2
+        chord_mm = 2 * math.sqrt(half_chord2)
         self.cos_max = scanner.axial_mm / math.hypot(scanner.axial_mm, chord_mm)
 
     def trues(self, emissions: float, seed: int) -> float:
@@ -277,7 +278,7 @@ def _steepest(scan: Scan) -> np.ndarray:
 
     axes = grid_axes_mm(scan.activity_bq.shape, scan.voxel_mm)
     x, y, z = (np.abs(axis).astype(np.float32) for axis in axes)
-    r = np.sqrt(x[:, None] ** 2 + y[None, :] ** 2)
+    r = np.sqrt(x[:, None] ** 2 + y**2)
 
     widening = 1 + settings.psf_radial_slope * float(r.max()) / 300
     widest_mm = settings.psf_fwhm_mm * widening
@@ -285,10 +286,9 @@ def _steepest(scan: Scan) -> np.ndarray:
 
     across = np.maximum(scanner.radius_mm - r - margin_mm, 1.0)
     along = np.maximum(scanner.axial_mm / 2 - z + margin_mm, 0.0)
-    across = across[:, :, None]
-    along = along[None, None, :]
+    hypotenuse = np.hypot(along, across[:, :, None])
 
-    return np.asarray(along / np.hypot(along, across))
+    return np.asarray(along / hypotenuse)
 
 
 def _moments(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
@@ -313,7 +313,8 @@ def _moments(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
 
 def _buffer(mean: float) -> np.ndarray:
     """Room for 8 standard deviations more than the expected number of events."""
-    return np.empty(int(mean + 8 * math.sqrt(mean) + 64), EVENT)
+    size = mean + 8 * math.sqrt(mean) + 64
+    return np.empty(int(size), EVENT)
 
 
 def _state(seed: int) -> np.ndarray:

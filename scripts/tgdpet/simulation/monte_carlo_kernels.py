@@ -119,7 +119,17 @@ def _detect(  # type: ignore[no-untyped-def]
     if ring0 >= n_rings or ring1 >= n_rings:
         return False
 
-    if attenuated and not _survives(x, y, z, dx, dy, dz, mu, voxel, state):
+    if attenuated and not _survives(
+        x,
+        y,
+        z,
+        dx,
+        dy,
+        dz,
+        mu,
+        voxel,
+        state,
+    ):
         return False
 
     crystal0 = _crystal_at(x + near * dx, y + near * dy, n_crystals)
@@ -217,7 +227,18 @@ def emit_voxels(  # type: ignore[no-untyped-def]
 
         cos_max = steep[current]
         if _detect(
-            x, y, z, mu, mu_voxel, True, cos_max, geometry, acceptance, state, events, n_events
+            x,
+            y,
+            z,
+            mu,
+            mu_voxel,
+            True,
+            cos_max,
+            geometry,
+            acceptance,
+            state,
+            events,
+            n_events,
         ):
             n_events += 1
 
@@ -248,7 +269,18 @@ def emit_gaussian(  # type: ignore[no-untyped-def]
         z = centre[2] + sigma[2] * normal_z
 
         if _detect(
-            x, y, z, no_mu, sigma, False, cos_max, geometry, acceptance, state, events, n_events
+            x,
+            y,
+            z,
+            no_mu,
+            sigma,
+            False,
+            cos_max,
+            geometry,
+            acceptance,
+            state,
+            events,
+            n_events,
         ):
             n_events += 1
 

@@ -219,10 +219,14 @@ def _tumours(
     if role not in roles.TRAINED_ON:
         return []
 
-    tumours = [_tumour(rng) for _ in range(rng.integers(3, 7))]
+    n_tumours = rng.integers(3, 7)
+    tumours = [_tumour(rng) for _ in range(n_tumours)]
+
     # liver metastases of any size, so that hot spots in the liver are known
-    tumours += [_metastasis(liver, rng) for _ in range(rng.integers(1, 4))]
-    return tumours
+    n_metastases = rng.integers(1, 4)
+    metastases = [_metastasis(liver, rng) for _ in range(n_metastases)]
+
+    return tumours + metastases
 
 
 def _tumour(rng: np.random.Generator) -> Organ:
@@ -240,11 +244,9 @@ def _metastasis(liver: Organ, rng: np.random.Generator) -> Organ:
     """A tumour in the liver, 0.2 to 0.75 of the way from its middle to its edge."""
     direction = rng.normal(size=3)
     direction *= rng.uniform(0.2, 0.75) / np.linalg.norm(direction)
+    offset_mm = direction * liver.axes_mm
+    x, y, z = (float(v) for v in liver.centre_mm + offset_mm)
 
-    x, y, z = (
-        float(centre + share * axis)
-        for centre, share, axis in zip(liver.centre_mm, direction, liver.axes_mm, strict=True)
-    )
     radius_mm = rng.uniform(5, 13)
     suv = liver.suv * rng.uniform(1.6, 4.0)
 
@@ -254,10 +256,11 @@ def _metastasis(liver: Organ, rng: np.random.Generator) -> Organ:
 def _test_lesion(liver: Organ, settings: Simulation) -> Organ:
     """The lesion of known size and contrast, in the middle of the liver's right lobe."""
     x, y, z = liver.centre_mm
+    centre_mm = (x + 22, y + 8, z + 2)
     radius_mm = settings.lesion_diameter_mm / 2
     suv = liver.suv * settings.lesion_contrast
 
-    return _ball("lesion", (x + 22, y + 8, z + 2), radius_mm, suv)
+    return _ball("lesion", centre_mm, radius_mm, suv)
 
 
 def _ball(name: str, centre_mm: Triple, radius_mm: float, suv: float) -> Organ:
@@ -297,21 +300,29 @@ def paint(
 
 def grid_axes_mm(shape: Sequence[int], voxel_mm: Sequence[float]) -> list[np.ndarray]:
     """Voxel centres of a centred grid along each axis, mm."""
-    return [(np.arange(n) - (n - 1) / 2) * v for n, v in zip(shape, voxel_mm, strict=True)]
+    axes = []
+
+    for n, size in zip(shape, voxel_mm, strict=True):
+        index = np.arange(n) - (n - 1) / 2
+        axes.append(index * size)
+
+    return axes
 
 
 def _inside(organ: Organ, axes: list[np.ndarray]) -> tuple[tuple[slice, ...], np.ndarray]:
     """The bounding box of an ellipsoid, and which of the box's voxel centres lie inside."""
     a, b, c = organ.axes_mm
-    reach = (max(a, b), max(a, b), c) if organ.tilt_deg else (a, b, c)
-    box = tuple(
-        slice(*np.searchsorted(axis, (centre - r, centre + r)))
-        for axis, centre, r in zip(axes, organ.centre_mm, reach, strict=True)
-    )
+    reach = (a, b, c)
+    if organ.tilt_deg:
+        reach = (max(a, b), max(a, b), c)
 
-    from_centre = [
-        axis[part] - centre for axis, part, centre in zip(axes, box, organ.centre_mm, strict=True)
-    ]
+    box = []
+    from_centre = []
+    for axis, centre, r in zip(axes, organ.centre_mm, reach, strict=True):
+        first, stop = np.searchsorted(axis, (centre - r, centre + r))
+        part = slice(first, stop)
+        box.append(part)
+        from_centre.append(axis[part] - centre)
     x, y, z = np.ix_(*from_centre)
 
     # turned about z, into the ellipsoid's own axes
@@ -323,7 +334,7 @@ def _inside(organ: Organ, axes: list[np.ndarray]) -> tuple[tuple[slice, ...], np
 
     power = 2.6 if organ.name in TRUNKS else 2.0
     across = np.abs(u / a) ** power + np.abs(v / b) ** power
-    return box, across + (z / c) ** 2 <= 1
+    return tuple(box), across + (z / c) ** 2 <= 1
 
 
 def texture(
@@ -334,10 +345,11 @@ def texture(
     """
     from scipy.ndimage import zoom
 
-    coarse = [max(4, round(n * v / TEXTURE_MM)) for n, v in zip(shape, voxel_mm, strict=True)]
+    extents_mm = [n * size for n, size in zip(shape, voxel_mm, strict=True)]
+    coarse = [max(4, round(extent / TEXTURE_MM)) for extent in extents_mm]
     field = rng.normal(0, 1, coarse).astype(np.float32)
 
-    factors = [n / c for n, c in zip(shape, coarse, strict=True)]
+    factors = [n / n_coarse for n, n_coarse in zip(shape, coarse, strict=True)]
     fine = zoom(field, factors, order=1)
     fine = fine[tuple(slice(n) for n in shape)]
 
@@ -349,10 +361,11 @@ def downsample(phantom: Phantom, factor: int) -> Phantom:
     """The phantom on voxels `factor` times as large: block means, and the label at each block's
     centre.
     """
-    blocks = [size for n in phantom.suv.shape for size in (n // factor, factor)]
+    x, y, z = (n // factor for n in phantom.suv.shape)
 
     def block_means(image: np.ndarray) -> np.ndarray:
-        means = image.reshape(blocks).mean(axis=(1, 3, 5), dtype=np.float64)
+        blocks = image.reshape(x, factor, y, factor, z, factor)
+        means = blocks.mean(axis=(1, 3, 5), dtype=np.float64)
         return means.astype(np.float32)
 
     middles = slice(factor // 2, None, factor)

@@ -89,7 +89,14 @@ def _phantom(
         patient = anatomy.read_anatomy(study.path or "")
         lesions = study.lesions or None
         return anatomy.make_phantom(
-            patient, study.role, study.bmi, rng, settings, shape, voxel_mm, lesions
+            patient,
+            study.role,
+            study.bmi,
+            rng,
+            settings,
+            shape,
+            voxel_mm,
+            lesions,
         )
 
     organs, weight_kg = phantom.make_organs(study.role, study.bmi, rng, settings)

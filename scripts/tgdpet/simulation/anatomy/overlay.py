@@ -87,7 +87,9 @@ def add_tumours(phantom: Phantom, voxel_mm: Sequence[float], rng: np.random.Gene
     labels = phantom.labels
     liver = labels == ORGANS["liver"]
     body = (labels != ORGANS["air"]) & (labels != ORGANS["bladder"])
-    liver_suv = float(phantom.suv[liver].mean()) if liver.any() else 0.0
+    liver_suv = 0.0
+    if liver.any():
+        liver_suv = float(phantom.suv[liver].mean())
 
     # where each lies, its radius (mm) and SUV
     tumours = []
@@ -154,8 +156,10 @@ def _catheter(phantom: Phantom, bladder: np.ndarray, voxel_mm: Sequence[float]) 
 
     # no deeper than the data
     body = phantom.labels != ORGANS["air"]
-    floor_mm = float(axes[2][body.any(axis=(0, 1))][0])
-    down = float(np.clip(z - floor_mm - 2 * TUBE_ACROSS_MM, 4.0, 25.0))
+    in_slice = body.any(axis=(0, 1))
+    floor_mm = float(axes[2][in_slice][0])
+    room_mm = z - floor_mm - 2 * TUBE_ACROSS_MM
+    down = float(np.clip(room_mm, 4.0, 25.0))
 
     tube = np.zeros(bladder.shape, bool)
     for t in np.linspace(-0.4, 1, 12):
@@ -172,29 +176,41 @@ def _deepest(region: np.ndarray, voxel_mm: Sequence[float]) -> tuple[tuple[int, 
     """The voxel farthest from the region's edge (the grid's ends are edges too), and that distance,
     mm.
     """
-    box = ndimage.find_objects(region.astype(np.int8))[0]
-    depth = _depth(np.pad(region[box], 1), voxel_mm)
-    in_box = np.unravel_index(int(np.argmax(depth)), depth.shape)
+    box = _bounding_box(region)
+    padded = np.pad(region[box], 1)
+    depth = _depth(padded, voxel_mm)
+
+    deepest = int(np.argmax(depth))
+    in_box = np.unravel_index(deepest, depth.shape)
     voxel = tuple(int(i) + part.start for i, part in zip(in_box, box, strict=True))
 
     # a voxel's centre is as far from the next organ's centre; the edge lies half a voxel before it
-    return voxel, float(depth.max() - min(voxel_mm) / 2)
+    half_voxel = min(voxel_mm) / 2
+    return voxel, float(depth.max() - half_voxel)
 
 
 def _deepest_share(region: np.ndarray, voxel_mm: Sequence[float], share: float) -> np.ndarray:
     """The share of a region's voxels that lie farthest from its edge (the grid's ends are none)."""
-    box = ndimage.find_objects(region.astype(np.int8))[0]
+    box = _bounding_box(region)
     inside = region[box]
-    depth = _depth(np.pad(inside, 1, mode="edge"), voxel_mm)
+    padded = np.pad(inside, 1, mode="edge")
+    depth = _depth(padded, voxel_mm)
+    least = np.quantile(depth[inside], 1 - share)
 
     deepest = np.zeros(region.shape, bool)
-    deepest[box] = inside & (depth >= np.quantile(depth[inside], 1 - share))
+    deepest[box] = inside & (depth >= least)
     return deepest
+
+
+def _bounding_box(region: np.ndarray) -> tuple[slice, ...]:
+    boxes: list[tuple[slice, ...]] = ndimage.find_objects(region.astype(np.int8))
+    return boxes[0]
 
 
 def _depth(padded: np.ndarray, voxel_mm: Sequence[float]) -> np.ndarray:
     """Distance to the nearest voxel outside, mm, without the voxel of padding on every side."""
-    return np.asarray(ndimage.distance_transform_edt(padded, voxel_mm)[1:-1, 1:-1, 1:-1])
+    depth = ndimage.distance_transform_edt(padded, voxel_mm)
+    return np.asarray(depth[1:-1, 1:-1, 1:-1])
 
 
 def _centre(axes: Sequence[np.ndarray], voxel: Iterable[int]) -> list[float]:
@@ -204,13 +220,16 @@ def _centre(axes: Sequence[np.ndarray], voxel: Iterable[int]) -> list[float]:
 def _sphere(axes: Sequence[np.ndarray], centre_mm: Sequence[float], radius_mm: float) -> np.ndarray:
     from_centre = [axis - c for axis, c in zip(axes, centre_mm, strict=True)]
     x, y, z = np.ix_(*from_centre)
+    distance2 = x**2 + y**2 + z**2
 
-    return np.asarray(x**2 + y**2 + z**2 <= radius_mm**2)
+    return np.asarray(distance2 <= radius_mm**2)
 
 
 def _painted(phantom: Phantom, where: np.ndarray, label: str, suv: float) -> Phantom:
+    number = np.int16(ORGANS[label])
+
     return replace(
         phantom,
         suv=np.where(where, np.float32(suv), phantom.suv),
-        labels=np.where(where, np.int16(ORGANS[label]), phantom.labels),
+        labels=np.where(where, number, phantom.labels),
     )

@@ -69,7 +69,8 @@ def make_phantom(
     if lesions is None:
         lesions = _lesions_of(role, settings)
     for lesion in lesions:
-        region = _region(anatomy, ids, lesion.organ) & (painted.labels != ORGANS["lesion"])
+        region = _region(anatomy, ids, lesion.organ)
+        region &= painted.labels != ORGANS["lesion"]
         try:
             painted = insert_sphere(painted, voxel_mm, lesion, region=region)
         except ValueError as error:
@@ -113,7 +114,8 @@ def grid_to_mm(
     about the liver, whose middle stays `LIVER_MARGIN_MM` from the ends; in bladder studies about
     the whole bladder, with `BLADDER_MARGIN_MM`.
     """
-    low, high = _extent(points_mm(np.argwhere(anatomy.body > 0), anatomy.body_affine))
+    body = np.argwhere(anatomy.body > 0)
+    low, high = _extent(points_mm(body, anatomy.body_affine))
     centre = (low + high) / 2
     half = shape[2] * voxel_mm[2] / 2
 
@@ -130,12 +132,17 @@ def grid_to_mm(
 
         # what must be seen, away from the grid's ends
         if about_bladder:
-            lowest = last + BLADDER_MARGIN_MM - half
-            highest = first - BLADDER_MARGIN_MM + half
+            margin = BLADDER_MARGIN_MM
         else:
-            lowest = middle + LIVER_MARGIN_MM - half
-            highest = middle - LIVER_MARGIN_MM + half
-        centre[2] = np.clip(centre[2], lowest, highest) if lowest <= highest else middle
+            margin = LIVER_MARGIN_MM
+            first = last = middle
+        lowest = last + margin - half
+        highest = first - margin + half
+
+        if lowest <= highest:
+            centre[2] = np.clip(centre[2], lowest, highest)
+        else:
+            centre[2] = middle
 
     affine = nifti.grid_affine(shape, voxel_mm)
     affine[:3, 3] += centre
@@ -149,7 +156,8 @@ def _extent(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low = points.min(axis=0)
     high = points.max(axis=0)
 
-    n_sections = max(1, int((high[2] - low[2]) / SECTION_MM))
+    length_mm = high[2] - low[2]
+    n_sections = max(1, int(length_mm / SECTION_MM))
     count, edges = np.histogram(points[:, 2], n_sections)
     whole = np.flatnonzero(count >= 0.5 * np.median(count))
     low[2] = edges[whole[0]]
@@ -199,7 +207,13 @@ def _paint(
     labels[gas] = ORGANS["body"]
     suv[gas] = 0
 
-    return Phantom(suv, mu.astype(np.float32), labels, weight_kg, ())
+    return Phantom(
+        suv=suv,
+        mu_per_cm=mu.astype(np.float32),
+        labels=labels,
+        weight_kg=weight_kg,
+        organs=(),
+    )
 
 
 def _of_classes(

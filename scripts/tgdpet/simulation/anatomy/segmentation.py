@@ -63,13 +63,24 @@ def read_anatomy(path: str | Path) -> Anatomy:
 
     label_path = _volume(folder, "labels") if folder else path
     labels, affine = nifti.read_labels(label_path)
-    table = (folder or path.parent) / "labels.tsv"
-    names = _names(labels, label_path, table if folder and table.exists() else None)
+    table = folder / "labels.tsv" if folder else None
+    if table is not None and not table.exists():
+        table = None
+    names = _names(labels, label_path, table)
 
     ct_path = _volume(folder, "ct") if folder else None
     if ct_path is None or not ct_path.exists():
         body = from_labels(labels, affine)
-        return Anatomy(label_path, labels, affine, names, None, None, body, affine)
+        return Anatomy(
+            label_path,
+            labels,
+            affine,
+            names,
+            None,
+            None,
+            body,
+            affine,
+        )
 
     hu, hu_affine = nifti.read_plain(ct_path)
     _check_hu(hu, ct_path)
@@ -79,7 +90,16 @@ def read_anatomy(path: str | Path) -> Anatomy:
         return sample(labels, affine, to_mm, shape) > 0
 
     body, body_affine = from_ct(hu, hu_affine, labelled)
-    return Anatomy(label_path, labels, affine, names, hu, hu_affine, body, body_affine)
+    return Anatomy(
+        label_path,
+        labels,
+        affine,
+        names,
+        hu,
+        hu_affine,
+        body,
+        body_affine,
+    )
 
 
 def _volume(folder: Path, name: str) -> Path:
@@ -135,10 +155,12 @@ def _check_hu(hu: np.ndarray, path: Path) -> None:
             f"{path}: {n_bad} of {hu.size} voxels are NaN or infinite; expected CT numbers in HU"
         )
 
-    if hu.min() > -500 or hu.max() < -100 or hu.max() > 1e5:
+    low = hu.min()
+    high = hu.max()
+    if low > -500 or high < -100 or high > 1e5:
         raise ValueError(
-            f"{path}: values from {hu.min():g} to {hu.max():g} are not CT numbers in HU, in which "
-            "air is -1000 and water 0 (rescale slope and intercept not applied?)"
+            f"{path}: values from {low:g} to {high:g} are not CT numbers in HU, in which air is "
+            "-1000 and water 0 (rescale slope and intercept not applied?)"
         )
 
 
@@ -154,17 +176,21 @@ def _check_match(
     those of organs.
     """
     label_path, ct_path = paths
-    lungs = [i for i, name in names.items() if uptake.TISSUES[uptake.stem(name)].label == "lung"]
+    tissues = {i: uptake.TISSUES[uptake.stem(name)] for i, name in names.items()}
+    lungs = [i for i, tissue in tissues.items() if tissue.label == "lung"]
 
-    at = np.argwhere((labels != 0) & ~np.isin(labels, lungs))
+    is_lung = np.isin(labels, lungs)
+    at = np.argwhere((labels != 0) & ~is_lung)
     if not len(at):
         at = np.argwhere(labels != 0)
     at = at[:: max(1, len(at) // CHECKED_VOXELS)]
 
     # the CT's voxels there
-    index = points_mm(points_mm(at, affine), np.linalg.inv(hu_affine))
+    to_voxels = np.linalg.inv(hu_affine)
+    index = points_mm(points_mm(at, affine), to_voxels)
     index = np.rint(index).astype(int)
-    index = index[((index >= 0) & (index < hu.shape)).all(axis=1)]
+    within = (index >= 0) & (index < hu.shape)
+    index = index[within.all(axis=1)]
     if not len(index):
         raise ValueError(
             f"{ct_path}: its field of view holds none of the labelled voxels of {label_path}"
