@@ -39,9 +39,11 @@ class Coincidence:
 
         # one more module, in coincidence with none, holds the detectors without efficiency
         module = np.where(scanner.efficiency > 0, scanner.module, n_modules)
-        group = np.full((n_modules + 1) * (n_modules + 2) // 2, -1, small)
+        n_pairs = (n_modules + 1) * (n_modules + 2) // 2
+        group = np.full(n_pairs, -1, small)
         row, column = np.tril_indices(n_modules)
-        group[row * (row + 1) // 2 + column] = scanner.group[row, column]
+        before_row = row * (row + 1) // 2
+        group[before_row + column] = scanner.group[row, column]
 
         self._tables = PackedTables(
             where=np.stack([module, scanner.place], axis=1).astype(small),
@@ -75,17 +77,20 @@ def _seen(part, tables):  # type: ignore[no-untyped-def]
         if a < b:  # only where one end has no efficiency
             a, b = b, a
 
-        g = np.int64(tables.group[np.uint64(a * (a + 1) // 2 + b)])
+        before_row = a * (a + 1) // 2
+        g = np.int64(tables.group[np.uint64(before_row + b)])
         if g < 0 or (a == b and _same_element(tables.position_mm, i, j)):
             seen[e] = False
             continue
 
-        k = (
-            tables.start[np.uint64(g)]
-            + tables.where[i, 1] * tables.stride[np.uint64(g), 0]
-            + tables.where[j, 1] * tables.stride[np.uint64(g), 1]
-        )
-        seen[e] = (tables.bits[np.uint64(k >> 3)] >> np.uint8(k & 7)) & 1
+        # the pair's place in the table of its group
+        number = np.uint64(g)
+        k = tables.start[number]
+        k += tables.where[i, 1] * tables.stride[number, 0]
+        k += tables.where[j, 1] * tables.stride[number, 1]
+
+        byte = tables.bits[np.uint64(k >> 3)]
+        seen[e] = (byte >> np.uint8(k & 7)) & 1
 
     return seen
 
@@ -93,7 +98,8 @@ def _seen(part, tables):  # type: ignore[no-untyped-def]
 @nb.njit(inline="always")
 def _same_element(position_mm, i, j):  # type: ignore[no-untyped-def]
     """Whether two detection bins are energy windows of one detecting element."""
-    p = position_mm[i]
-    q = position_mm[j]
+    same_x = position_mm[i, 0] == position_mm[j, 0]
+    same_y = position_mm[i, 1] == position_mm[j, 1]
+    same_z = position_mm[i, 2] == position_mm[j, 2]
 
-    return p[0] == q[0] and p[1] == q[1] and p[2] == q[2]
+    return same_x and same_y and same_z

@@ -19,7 +19,7 @@ from .time_blocks import Limits
 
 MOST_BINS = 1 << 24
 MOST_MODULES = 8192  # tables of pairs of modules grow with the square
-TOLERANCE = 1e-3  # of a bin's width, of a rotation's elements
+RELATIVE_TOLERANCE = 1e-3  # of a bin's width, of a rotation's elements
 
 
 class ModuleType(NamedTuple):
@@ -145,7 +145,7 @@ def _rigid(path: Path, transforms: list[Any], name: str) -> np.ndarray:
     with np.errstate(invalid="ignore", over="ignore"):
         product = turn @ turn.transpose(0, 2, 1)
         deviation = np.abs(product - np.eye(3)).max(axis=(1, 2))
-        bad = ~(deviation < TOLERANCE) | ~np.isfinite(matrices).all(axis=(1, 2))
+        bad = ~(deviation < RELATIVE_TOLERANCE) | ~np.isfinite(matrices).all(axis=(1, 2))
 
     if bad.any():
         i = int(np.argmax(bad))
@@ -193,7 +193,7 @@ def _check_tof_edges(path: Path, name: str, edges: np.ndarray) -> float:
             f"{path}: {name}: expected at least two rising edges in mm, got {edges.tolist()}"
         )
 
-    tolerance_mm = TOLERANCE * float(width.mean())
+    tolerance_mm = RELATIVE_TOLERANCE * float(width.mean())
     if np.ptp(width) > 2 * tolerance_mm:
         raise ValueError(
             f"{path}: {name}: only equal widths are read, got {width.min():g} to {width.max():g} mm"
@@ -219,7 +219,7 @@ def _tof_sigma_mm(path: Path, scanner: Any, n_tof: int) -> float:
 
     low = min(fwhm_mm)
     high = max(fwhm_mm)
-    if not (low > 0 and high - low <= TOLERANCE * high and np.isfinite(high)):
+    if not (low > 0 and high - low <= RELATIVE_TOLERANCE * high and np.isfinite(high)):
         raise ValueError(
             f"{path}: tof_resolution: expected one FWHM above 0 mm for all pairs of module types, "
             f"got {fwhm_mm}"

@@ -154,8 +154,9 @@ def _background(side: Path, given: Any, axial_shift_mm: float) -> Background | N
             f"got {given!r}"
         )
 
-    x, y, z = given["scatter_centre_mm"]
-    return Background(**{**given, "scatter_centre_mm": [x, y, z - axial_shift_mm]})
+    background = Background(**given)
+    x, y, z = background.scatter_centre_mm
+    return dataclasses.replace(background, scatter_centre_mm=[x, y, z - axial_shift_mm])
 
 
 def _all_finite(numbers: Any, length: int) -> bool:
@@ -199,7 +200,8 @@ def read_organs(path: Path, grid: Grid, axial_shift_mm: float) -> np.ndarray | N
         return None
 
     labels, affine = nifti.read_labels(side)
-    values = _on_grid(labels.astype(np.float32), affine, grid, axial_shift_mm, order=0)
+    labels = labels.astype(np.float32)
+    values = _on_grid(labels, affine, grid, axial_shift_mm, order=0)
     return np.rint(values).astype(np.int16)
 
 
@@ -212,11 +214,13 @@ def _on_grid(
     to_data = np.linalg.inv(affine) @ to_gantry
 
     values = np.empty(tuple(grid.shape), np.float32)
-    x, y = np.meshgrid(np.arange(grid.shape[0]), np.arange(grid.shape[1]), indexing="ij")
+    n_x, n_y, n_z = grid.shape
+    x, y = np.indices((n_x, n_y))
 
     # slice by slice: the coordinates of all voxels would take six times the image
-    for k in range(grid.shape[2]):
-        voxels = np.stack([x, y, np.full_like(x, k), np.ones_like(x)])
+    for k in range(n_z):
+        z = np.full_like(x, k)
+        voxels = np.stack([x, y, z, np.ones_like(x)])
         at = np.einsum("ij,jxy->ixy", to_data[:3], voxels)
         # rounded, so that a voxel centre that coincides with one of `data` gives its value
         at = np.round(at, 6)

@@ -67,8 +67,9 @@ class Tiling:
 
         module = crystal // self.across * self.rows + ring // self.along
         element = crystal % self.across * self.along + ring % self.along
+        bins = element + module * self.across * self.along
 
-        return np.asarray((element + module * self.across * self.along).astype(np.uint32))
+        return np.asarray(bins.astype(np.uint32))
 
 
 def tile(scanner: Scanner) -> Tiling:
@@ -83,14 +84,15 @@ def tile(scanner: Scanner) -> Tiling:
         return size + 0.1 * shape
 
     # at least two modules around the ring
-    around = [n for n in _divisors(scanner.crystals_per_ring) if n < scanner.crystals_per_ring]
-    cuts = itertools.product(around, _divisors(scanner.rings))
+    across_all = _divisors(scanner.crystals_per_ring)[:-1]
+    cuts = itertools.product(across_all, _divisors(scanner.rings))
     across, along = min(cuts, key=unlikeness)
 
     return Tiling(scanner, across, along)
 
 
 def _divisors(n: int) -> list[int]:
+    """From 1 up to n itself."""
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
@@ -100,17 +102,21 @@ def scanner_information(tiling: Tiling, name: str) -> Any:
     """
     wheel = package()
     scanner = tiling.scanner
-    n_bins = 2 * scanner.tof_half_bins + 1
-    numbers = np.arange(n_bins + 1) - scanner.tof_half_bins - 0.5
+    geometry = wheel.ScannerGeometry(replicated_modules=[_modules(tiling)])
+    window = wheel.BinEdges(edges=np.array(WINDOW_KEV, np.float32))
+
+    half = scanner.tof_half_bins
+    numbers = np.arange(2 * half + 2) - half - 0.5
     edges_mm = numbers * scanner.tof_bin_mm
+    tof_bins = wheel.BinEdges(edges=edges_mm.astype(np.float32))
 
     return wheel.ScannerInformation(
         model_name=name,
-        scanner_geometry=wheel.ScannerGeometry(replicated_modules=[_modules(tiling)]),
+        scanner_geometry=geometry,
         collimator_type="NONE",
-        tof_bin_edges=[[wheel.BinEdges(edges=edges_mm.astype(np.float32))]],
+        tof_bin_edges=[[tof_bins]],
         tof_resolution=[[scanner.tof_fwhm_ps * MM_PER_PS]],
-        event_energy_bin_edges=[wheel.BinEdges(edges=np.array(WINDOW_KEV, np.float32))],
+        event_energy_bin_edges=[window],
         energy_resolution_at_511=[RESOLUTION_511],
         prompt_event_policy=wheel.CoincidencePolicy.REJECT_HIGHER_MULTIPLES,
         detection_efficiencies=_efficiencies(tiling),
@@ -124,31 +130,33 @@ def _modules(tiling: Tiling) -> Any:
     wheel = package()
     scanner = tiling.scanner
     crystal_angle = 2 * math.pi / scanner.crystals_per_ring
+    module_angle = tiling.across * crystal_angle
+    module_mm = tiling.along * scanner.ring_pitch_mm
 
-    # elements of a module about its middle
+    # elements about the module's middle
     in_module = []
-    for i in range(tiling.across):
-        for j in range(tiling.along):
-            angle = (i - (tiling.across - 1) / 2) * crystal_angle
-            z_mm = (j - (tiling.along - 1) / 2) * scanner.ring_pitch_mm
+    for across in range(tiling.across):
+        for along in range(tiling.along):
+            angle = _from_middle(across, tiling.across) * crystal_angle
+            z_mm = _from_middle(along, tiling.along) * scanner.ring_pitch_mm
             in_module.append(_turn(angle, z_mm))
-
-    elements = wheel.ReplicatedBoxSolidVolume(
-        object=wheel.BoxSolidVolume(shape=wheel.BoxShape(corners=_corners(scanner))),
-        transforms=in_module,
-    )
 
     # modules in the scanner
     in_scanner = []
-    for a in range(tiling.around):
+    for around in range(tiling.around):
         for row in range(tiling.rows):
-            angle = (a + 0.5) * tiling.across * crystal_angle
-            z_mm = (row - (tiling.rows - 1) / 2) * tiling.along * scanner.ring_pitch_mm
+            angle = (around + 0.5) * module_angle
+            z_mm = _from_middle(row, tiling.rows) * module_mm
             in_scanner.append(_turn(angle, z_mm))
 
-    return wheel.ReplicatedDetectorModule(
-        object=wheel.DetectorModule(detecting_elements=elements), transforms=in_scanner
-    )
+    box = wheel.BoxSolidVolume(shape=wheel.BoxShape(corners=_corners(scanner)))
+    elements = wheel.ReplicatedBoxSolidVolume(object=box, transforms=in_module)
+    module = wheel.DetectorModule(detecting_elements=elements)
+    return wheel.ReplicatedDetectorModule(object=module, transforms=in_scanner)
+
+
+def _from_middle(index: int, count: int) -> float:
+    return index - (count - 1) / 2
 
 
 def _corners(scanner: Scanner) -> list[Any]:
@@ -166,9 +174,13 @@ def _turn(angle: float, z_mm: float) -> Any:
     """A turn about the axis and a shift along it."""
     c = math.cos(angle)
     s = math.sin(angle)
-    matrix = np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, z_mm]], np.float32)
+    matrix = [
+        [c, -s, 0, 0],
+        [s, c, 0, 0],
+        [0, 0, 1, z_mm],
+    ]
 
-    return package().RigidTransformation(matrix=matrix)
+    return package().RigidTransformation(matrix=np.array(matrix, np.float32))
 
 
 def _efficiencies(tiling: Tiling) -> Any:
@@ -176,29 +188,33 @@ def _efficiencies(tiling: Tiling) -> Any:
     axis.
     """
     wheel = package()
-    pairs = np.tril_indices(tiling.modules)
-    _, first_of_kind, kind = np.unique(
-        _differences(tiling)[pairs], return_index=True, return_inverse=True
-    )
+    scanner = tiling.scanner
+    n_modules = tiling.modules
+
+    pairs = np.tril_indices(n_modules)
+    differences = _differences(tiling)[pairs]
+    _, first_of_kind, kind = np.unique(differences, return_index=True, return_inverse=True)
 
     # our detectors in each module, in PETSIRD's order
-    ours = np.empty(tiling.scanner.n_detectors, np.int64)
-    ours[tiling.ids()] = np.arange(tiling.scanner.n_detectors)
-    detectors = ours.reshape(tiling.modules, -1)
+    ours = np.empty(scanner.n_detectors, np.int64)
+    ours[tiling.ids()] = np.arange(scanner.n_detectors)
+    detectors = ours.reshape(n_modules, -1)
     size = detectors.shape[1]
 
     groups: list[Any] = []
     group_of_kind = np.full(len(first_of_kind), -1)
     for k, pair in enumerate(first_of_kind):
-        first = np.repeat(detectors[pairs[0][pair]], size)
-        second = np.tile(detectors[pairs[1][pair]], size)
-        values = tiling.scanner.lor_weights(first, second).reshape(size, size)
+        module0, module1 = (modules[pair] for modules in pairs)
+        det0 = np.repeat(detectors[module0], size)
+        det1 = np.tile(detectors[module1], size)
+        values = scanner.lor_weights(det0, det1)
         if values.any():
+            rows = list(values.reshape(size, size))
             sgid = len(groups)
             group_of_kind[k] = sgid
-            groups.append(wheel.ModulePairEfficiencies(values=list(values), sgid=sgid))
+            groups.append(wheel.ModulePairEfficiencies(values=rows, sgid=sgid))
 
-    lut = np.full((tiling.modules, tiling.modules), -1)
+    lut = np.full((n_modules, n_modules), -1)
     lut[pairs] = group_of_kind[kind]
     lower_triangle = [row[: i + 1] for i, row in enumerate(lut)]
 
@@ -214,8 +230,10 @@ def _efficiencies(tiling: Tiling) -> Any:
 
 def _differences(tiling: Tiling) -> np.ndarray:
     """A number for each difference of the first module from the second, (modules, modules)."""
-    around, row = np.divmod(np.arange(tiling.modules), tiling.rows)
+    modules = np.arange(tiling.modules)
+    around, row = np.divmod(modules, tiling.rows)
     turn = np.subtract.outer(around, around) % tiling.around
     rise = np.subtract.outer(row, row)
 
-    return np.asarray(turn * (2 * tiling.rows - 1) + rise + tiling.rows - 1)
+    n_rises = 2 * tiling.rows - 1
+    return np.asarray(turn * n_rises + rise + tiling.rows - 1)

@@ -103,11 +103,16 @@ def _blocks(meta: dict[str, Any], n_events: int, block_s: float) -> tuple[np.nda
     if not block_s > 0:
         raise ValueError(f"time blocks: expected a length above 0 s, got {block_s}")
 
-    n_blocks = max(1, min(round(meta["scan_s"] / block_s), scan_ms))
-    edges_ms = np.round(np.linspace(0, scan_ms, n_blocks + 1)).astype(np.int64)
-    decayed = -np.expm1(-math.log(2) / meta["half_life_s"] * edges_ms / 1e3)
+    n_blocks = round(meta["scan_s"] / block_s)
+    n_blocks = max(1, min(n_blocks, scan_ms))
+    edges_ms = np.linspace(0, scan_ms, n_blocks + 1)
+    edges_ms = np.round(edges_ms).astype(np.int64)
 
-    return edges_ms, np.round(decayed / decayed[-1] * n_events).astype(np.int64)
+    rate = math.log(2) / meta["half_life_s"]
+    decayed = -np.expm1(-rate * edges_ms / 1e3)
+    first = np.round(decayed / decayed[-1] * n_events)
+
+    return edges_ms, first.astype(np.int64)
 
 
 def _pieces(edges_ms: np.ndarray, first: np.ndarray) -> Iterator[Piece]:
@@ -115,9 +120,10 @@ def _pieces(edges_ms: np.ndarray, first: np.ndarray) -> Iterator[Piece]:
     for k in range(len(first) - 1):
         start = int(first[k])
         stop = int(first[k + 1])
-        interval = varint_bytes(int(edges_ms[k])) + varint_bytes(int(edges_ms[k + 1]))
+        start_ms = varint_bytes(int(edges_ms[k]))
+        stop_ms = varint_bytes(int(edges_ms[k + 1]))
         # one block in the stream, tag, interval, no singles, one row of one list of prompts
-        before = b"\1\0" + interval + b"\0\1\1" + varint_bytes(stop - start)
+        before = b"\1\0" + start_ms + stop_ms + b"\0\1\1" + varint_bytes(stop - start)
 
         for at in range(start, max(stop, start + 1), CHUNK):
             end = min(at + CHUNK, stop)
@@ -139,10 +145,12 @@ def _encoded(
     events = mapped.data[first_byte:].view(np.int32).reshape(-1, 3)
 
     def encode(piece: Piece) -> Encoded:
-        n_events = piece.stop - piece.start
-        buf = np.empty(event_codec.MOST_EVENT_BYTES * n_events, np.uint8)
-        used = event_codec.encode(events[piece.start : piece.stop], ids, half, buf)
-        return Encoded((piece.before, buf[:used].data, piece.after), n_events, piece.stop)
+        part = events[piece.start : piece.stop]
+        buf = np.empty(event_codec.MOST_EVENT_BYTES * len(part), np.uint8)
+        used = event_codec.encode(part, ids, half, buf)
+
+        parts = (piece.before, buf[:used].data, piece.after)
+        return Encoded(parts, len(part), piece.stop)
 
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(encode, piece) for piece in islice(pieces, PIECES_AHEAD)]
