@@ -22,14 +22,23 @@ from tgdpet.scanner import cylinder
 from tgdpet.simulation.monte_carlo_kernels import acceptance_of, emit_randoms
 
 TINY = cylinder.Scanner(
-    radius_mm=100.0, crystals_per_ring=16, rings=4, ring_pitch_mm=10.0, max_ring_difference=2,
-    tof_fwhm_ps=280.0, tof_bin_ps=140.0, efficiency=0.5, fov_radius_mm=60.0,
-)  # fmt: skip
+    radius_mm=100.0,
+    crystals_per_ring=16,
+    rings=4,
+    ring_pitch_mm=10.0,
+    max_ring_difference=2,
+    tof_fwhm_ps=280.0,
+    tof_bin_ps=140.0,
+    efficiency=0.5,
+    fov_radius_mm=60.0,
+)
 GRID = Grid([6, 6, 4], [20.0, 20.0, 10.0])
 BACKGROUND = {
-    "scatter_bq": 1e5, "scatter_centre_mm": [1.0, 2.0, 3.0], "scatter_sigma_mm": [50.0, 40.0, 30.0],
+    "scatter_bq": 1e5,
+    "scatter_centre_mm": [1.0, 2.0, 3.0],
+    "scatter_sigma_mm": [50.0, 40.0, 30.0],
     "randoms_per_s": 1e-3,
-}  # fmt: skip
+}
 GIVEN = {
     "injected_mbq": 250.0,
     "weight_kg": 70.0,
@@ -52,10 +61,21 @@ def study(
         folder / "mu.nii.gz", rng.uniform(0, 0.1, GRID.shape).astype(np.float32), affine
     )
     nifti.write_labels(folder / "organs.nii.gz", rng.integers(0, 5, GRID.shape), affine)
-    write_json(folder / "listmode.json", {
-        "study": "s", "role": "adapt", "source": "analytic", "bmi": 25.0, "events": n_events, "scan_s": scan_s,
-        "effective_s": 4.9, "grid": vars(GRID), "background": BACKGROUND, **GIVEN,
-    })  # fmt: skip
+    write_json(
+        folder / "listmode.json",
+        {
+            "study": "s",
+            "role": "adapt",
+            "source": "analytic",
+            "bmi": 25.0,
+            "events": n_events,
+            "scan_s": scan_s,
+            "effective_s": 4.9,
+            "grid": vars(GRID),
+            "background": BACKGROUND,
+            **GIVEN,
+        },
+    )
     return events
 
 

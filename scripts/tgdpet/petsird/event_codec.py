@@ -20,29 +20,27 @@ import numpy as np
 
 from .varint import TRUNCATED, put_varint, read_varint
 
-STATE = np.dtype([
-    (name, np.int64)
-    for name in (
-        "position",  # the next byte
-        "phase",
-        "blocks_left",  # in this chunk of the stream
-        "field",  # of the event block, an index of FIELDS
-        "rows_left",
-        "columns_left",
-        "type0",  # module types of the list
-        "type1",
-        "events_left",  # in this list
-        "clock_ms",
-        "n_spans",
-        "singles",
-        "delayed",
-        "unordered",
-        "bad_byte",  # where, what, the limit, and in which field something is wrong
-        "bad_value",
-        "bad_limit",
-        "bad_field",
-    )
-])  # fmt: skip
+STATE_FIELDS = (
+    "position",  # the next byte
+    "phase",
+    "blocks_left",  # in this chunk of the stream
+    "field",  # of the event block, an index of FIELDS
+    "rows_left",
+    "columns_left",
+    "type0",  # module types of the list
+    "type1",
+    "events_left",  # in this list
+    "clock_ms",
+    "n_spans",
+    "singles",
+    "delayed",
+    "unordered",
+    "bad_byte",  # where, what, the limit, and in which field something is wrong
+    "bad_value",
+    "bad_limit",
+    "bad_field",
+)
+STATE = np.dtype([(name, np.int64) for name in STATE_FIELDS])
 
 # phases
 IN_STREAM, IN_CHUNK, IN_BLOCK = range(3)

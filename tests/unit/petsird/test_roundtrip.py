@@ -187,8 +187,11 @@ def test_scripts_take_a_study_out_and_in(root, tmp_path):
     meta = json.loads((tmp_path / "i/listmode.json").read_text())
     assert meta["events"] == 300
     assert sorted(p.rsplit("/", 1)[1] for p in meta["provenance"]["inputs"]) == [
-        "x.json", "x.mu.nii.gz", "x.organs.nii.gz", "x.petsird",
-    ]  # fmt: skip
+        "x.json",
+        "x.mu.nii.gz",
+        "x.organs.nii.gz",
+        "x.petsird",
+    ]
     bad = run(
         root,
         "02_import.py",

@@ -136,9 +136,13 @@ def test_without_labels_there_is_nothing_to_read(folder: Path):
 
 @pytest.mark.parametrize(
     ("organ", "role"),
-    [("liver", "test_lesion"), ("liver", "test_high_bmi"), ("urinary_bladder", "test_bladder"),
-     ("urinary_bladder", "test_catheter")],
-)  # fmt: skip
+    [
+        ("liver", "test_lesion"),
+        ("liver", "test_high_bmi"),
+        ("urinary_bladder", "test_bladder"),
+        ("urinary_bladder", "test_catheter"),
+    ],
+)
 def test_a_role_needs_its_organs(folder: Path, organ: str, role: str):
     labels, affine = load(folder / "labels.nii.gz")
     save(folder / "labels.nii.gz", np.where(labels == NUMBER[organ], 0, labels), affine)
