@@ -6,88 +6,43 @@ its items: singles by module type; prompts and delayeds by pair of module types;
 quadruples by three and four types. All are unsigned varints: seven bits a byte, lowest first, the
 top bit set on all but the last.
 
-The decoder is a state machine that stops where its output is full and resumes from `state` (a
-record of `STATE`), so that a piece of any size can be decoded of a list of any length. Every byte
+The decoder is a state machine that stops where its output is full and resumes from `state` (see
+`decoder_state`), so that a piece of any size can be decoded of a list of any length. Every byte
 is checked against the file's end.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numba as nb
 import numpy as np
 
-from .varint import TRUNCATED, put_varint, read_varint
-
-STATE_FIELDS = (
-    "position",  # the next byte
-    "phase",
-    "blocks_left",  # in this chunk of the stream
-    "field",  # of the event block, an index of FIELDS
-    "rows_left",
-    "columns_left",
-    "type0",  # module types of the list
-    "type1",
-    "events_left",  # in this list
-    "clock_ms",
-    "n_spans",
-    "singles",
-    "delayed",
-    "unordered",
-    "bad_byte",  # where, what, the limit, and in which field something is wrong
-    "bad_value",
-    "bad_limit",
-    "bad_field",
+from .decoder_state import (
+    BAD_COUNT,
+    BAD_ID,
+    BAD_ROWS,
+    BAD_TAG,
+    BAD_TIME,
+    BAD_TOF,
+    DELAYED_FIELD,
+    DONE,
+    FULL,
+    IN_BLOCK,
+    IN_CHUNK,
+    IN_STREAM,
+    MULTIPLES,
+    OTHER_BLOCK,
+    PROMPT_FIELD,
+    QUADRUPLE_FIELD,
+    SINGLE_FIELD,
+    TRAILING,
+    TypePair,
 )
-STATE = np.dtype([(name, np.int64) for name in STATE_FIELDS])
-
-# phases
-IN_STREAM, IN_CHUNK, IN_BLOCK = range(3)
-
-FIELDS = ("single events", "prompt events", "delayed events", "triple events", "quadruple events")
-SINGLE_FIELD, PROMPT_FIELD, DELAYED_FIELD, _, QUADRUPLE_FIELD = range(5)
-
-# why the decoder stopped: something to do, the end, or what is wrong at `bad_byte`
-FULL, OTHER_BLOCK, DONE = 0, 1, 2
-BAD_TAG = -3  # below TRUNCATED and TOO_LONG
-BAD_COUNT = -4
-BAD_ROWS = -5
-BAD_ID = -6
-BAD_TOF = -7
-BAD_TIME = -8
-MULTIPLES = -9
-TRAILING = -10
+from .varint import TRUNCATED, put_varint, read_varint
 
 LAST_TAG = 5
 LEAST_SINGLE_BYTES = 2  # two varints of one byte
 LEAST_EVENT_BYTES = 3
 MOST_EVENT_BYTES = 15  # three varints of five
-
-
-class TofNumbers(NamedTuple):
-    """A file's TOF index k, below `n_bins`, is our `scale * k - shift`."""
-
-    n_bins: int
-    scale: int
-    shift: int
-
-
-class TypePair(NamedTuple):
-    """First ids and numbers of detection bins of two module types."""
-
-    offset0: int
-    offset1: int
-    size0: int
-    size1: int
-
-
-def new_state(position: int) -> np.void:
-    """The decoder's state at the first byte of the time blocks."""
-    state: np.void = np.zeros(1, STATE)[0]
-    state["position"] = position
-
-    return state
 
 
 @nb.njit(inline="always")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import event_codec, non_event_blocks
-from .event_codec import TofNumbers
+from . import decoder_state, event_codec, non_event_blocks
+from .decoder_state import TofNumbers
 from .stream import MappedStream, Stream
 from .varint import TOO_LONG, TRUNCATED
 
@@ -66,12 +66,12 @@ def walk(
     `start` is the byte behind the header; `seen` is filled on the way and complete at the end.
     Raises ValueError with file, byte, what was expected and what came.
     """
-    state = event_codec.new_state(start)
+    state = decoder_state.new_state(start)
     spans = np.empty((BLOCKS_AT_ONCE, 2), np.uint32)
     tof = TofNumbers(limits.tof_bins, limits.tof_scale, limits.tof_shift)
-    code = event_codec.FULL
+    code = decoder_state.FULL
 
-    while code != event_codec.DONE:
+    while code != decoder_state.DONE:
         prompts = np.empty((size, 3), np.int32)
         code, n = event_codec.decode(
             mapped.data,
@@ -90,7 +90,7 @@ def walk(
         if n:
             yield prompts[:n]
 
-        if code == event_codec.OTHER_BLOCK:
+        if code == decoder_state.OTHER_BLOCK:
             stream = Stream(path, mapped.data, int(state["position"]))
             tag = int(mapped.data[stream.position - 1])
             non_event_blocks.read_block(stream, tag, seen.others, len(limits.sizes))
@@ -130,7 +130,7 @@ def _complaint(code: int, state: np.void, limits: Limits) -> str:
     value = int(state["bad_value"])
     limit = int(state["bad_limit"])
     index = int(state["bad_field"])
-    fields = event_codec.FIELDS
+    fields = decoder_state.FIELDS
     name = fields[index] if 0 <= index < len(fields) else "time blocks"
     types = len(limits.sizes)
 
@@ -139,25 +139,25 @@ def _complaint(code: int, state: np.void, limits: Limits) -> str:
         TOO_LONG: (
             "expected an integer below 2^32 in at most five bytes, got a longer one (damaged)"
         ),
-        event_codec.BAD_TAG: f"expected the tag of a time block, 0 to 5, got {value}",
-        event_codec.BAD_COUNT: (
+        decoder_state.BAD_TAG: f"expected the tag of a time block, 0 to 5, got {value}",
+        decoder_state.BAD_COUNT: (
             f"expected a count of at most {limit} {name}, which the bytes left can hold, "
             f"got {value}"
         ),
-        event_codec.BAD_ROWS: (
+        decoder_state.BAD_ROWS: (
             f"expected at most {limit} lists of {name} ({types} module types), got {value}"
         ),
-        event_codec.BAD_ID: f"expected a detection bin below {limit} in {name}, got {value}",
-        event_codec.BAD_TOF: f"expected a TOF index below {limit} in {name}, got {value}",
-        event_codec.BAD_TIME: (
+        decoder_state.BAD_ID: f"expected a detection bin below {limit} in {name}, got {value}",
+        decoder_state.BAD_TOF: f"expected a TOF index below {limit} in {name}, got {value}",
+        decoder_state.BAD_TIME: (
             f"expected a time block at {limit} ms or later, as time does not run backwards, "
             f"got {value} ms"
         ),
-        event_codec.MULTIPLES: (
+        decoder_state.MULTIPLES: (
             f"{value} {name}; only coincidences of two are read, remove them or split them "
             "into pairs"
         ),
-        event_codec.TRAILING: (
+        decoder_state.TRAILING: (
             f"expected the end of the file behind the last time block, got {value} more bytes"
         ),
     }[code]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numba as nb
 import numpy as np
@@ -25,11 +24,11 @@ from ..listmode.events import CHUNK, EVENT
 from ..recon.projector_cpu import Projector
 from ..runtime.seeds import numpy_generator
 from ..scanner.cylinder import AnyScanner
+from .lors import DETECTORS_AT_ONCE, lors_near
 
 REACH_SIGMAS = 4.0  # of the blur, beyond the radius; 3e-4 of a point lie farther from an LOR
 N_PROFILES = 128  # distances of a line from the centre, and
 N_STEPS = 512  # places along its half, for which the profile is tabulated
-DETECTORS_AT_ONCE = 1024
 POSITRON_MM = 0.54  # F-18, effective FWHM (Moses 2011)
 
 
@@ -97,110 +96,6 @@ def default_psf_mm(scanner: AnyScanner) -> float:
     acollinearity_mm = 0.0044 * radius_mm
     squares = crystal_mm**2 + acollinearity_mm**2 + POSITRON_MM**2
     return float(1.25 * math.sqrt(squares))
-
-
-def lors_near(
-    scanner: AnyScanner, centre_mm: tuple[float, ...], reach_mm: float
-) -> Iterator[np.ndarray]:
-    """Every pair of detectors whose LOR passes within `reach_mm` of a point, once each, in blocks:
-    (n, 2) int64.
-
-    Pairs that are not in coincidence are among them; `AnyScanner.lor_weights` tells. Detectors are
-    sorted by their elevation as seen from the point: the other end of an LOR through it is
-    opposite, so that few pairs are tried.
-    """
-    detectors = scanner.detector_mm().astype(np.float64)
-    away = detectors - np.asarray(centre_mm, np.float64)
-    distance = np.linalg.norm(away, axis=1)
-    nearest_mm = distance.min()
-    if nearest_mm <= reach_mm:
-        raise ValueError(
-            f"lesion: its blurred sphere (radius {reach_mm:.1f} mm) reaches the scanner's detectors"
-        )
-
-    direction = away / distance[:, None]
-    order = np.argsort(direction[:, 2], kind="stable")
-    elevation = direction[order, 2]
-
-    # by how much the directions to both ends may miss being opposite
-    sine = reach_mm * (1 / distance[order] + 1 / nearest_mm)
-    angle = np.arcsin(np.minimum(sine, 1.0))
-
-    opposite = -elevation
-    first = np.searchsorted(elevation, opposite - angle, "left")
-    last = np.searchsorted(elevation, opposite + angle, "right")
-    candidates = Candidates(
-        away=away[order],
-        direction=direction[order],
-        first=first,
-        last=last,
-        angle=angle,
-    )
-
-    no_room = np.empty((0, 2), np.int64)
-    for start in range(0, len(order), DETECTORS_AT_ONCE):
-        stop = min(start + DETECTORS_AT_ONCE, len(order))
-
-        n_pairs = _pairs_near(start, stop, candidates, reach_mm, no_room)
-        pairs = np.empty((n_pairs, 2), np.int64)
-        _pairs_near(start, stop, candidates, reach_mm, pairs)
-        yield order[pairs]
-
-
-class Candidates(NamedTuple):
-    """Detectors (n,) as seen from a point, sorted by elevation: vectors and directions (n, 3) to
-    them, and which others may lie opposite to within an angle.
-    """
-
-    away: np.ndarray
-    direction: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    angle: np.ndarray
-
-
-@nb.njit(cache=True, nogil=True)
-def _pairs_near(start, stop, candidates, reach, pairs):  # type: ignore[no-untyped-def]
-    """Count the pairs of detectors `start`..`stop` with later ones, and write those for which there
-    is room.
-    """
-    away = candidates.away
-    direction = candidates.direction
-    reach2 = reach * reach
-
-    n = 0
-    for i in range(start, stop):
-        least = -math.cos(candidates.angle[i])
-        p = away[i]
-
-        # later ones only: each pair once
-        first = max(candidates.first[i], i + 1)
-        for j in range(first, candidates.last[i]):
-            cosine = 0.0
-            for k in range(3):
-                cosine += direction[i, k] * direction[j, k]
-            if cosine > least:
-                continue
-
-            # squared distance of the line from the point: |p x q|^2 / |p - q|^2
-            q = away[j]
-            cross_x = p[1] * q[2] - p[2] * q[1]
-            cross_y = p[2] * q[0] - p[0] * q[2]
-            cross_z = p[0] * q[1] - p[1] * q[0]
-            cross2 = cross_x**2 + cross_y**2 + cross_z**2
-
-            dx = p[0] - q[0]
-            dy = p[1] - q[1]
-            dz = p[2] - q[2]
-            length2 = dx**2 + dy**2 + dz**2
-
-            if cross2 <= reach2 * length2:
-                if n < pairs.shape[0]:
-                    pairs[n, 0] = i
-                    pairs[n, 1] = j
-                n += 1
-
-    return n
 
 
 def expected(
@@ -280,7 +175,8 @@ def events_of(
         share = _draw_shares(profiles, h / step_mm, uniform)
         emitted = nearest[lor] + share * half_chord
 
-        parts.append(_binned(scanner, pairs[lor], emitted, rng))
+        part = _binned(scanner, pairs[lor], emitted, rng)
+        parts.append(part)
         on_progress(1 / n_blocks)
 
     events: np.ndarray = np.concatenate(parts)
@@ -315,7 +211,8 @@ def _profiles(sphere: Sphere) -> tuple[np.ndarray, float]:
 def _half_chord(sphere: Sphere, distance: np.ndarray) -> np.ndarray:
     """Half of the length within the sphere's reach of lines at these distances, mm."""
     squares = sphere.reach_mm**2 - distance**2
-    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
+    squares = np.maximum(squares, 0.0)
+    return np.asarray(np.sqrt(squares))
 
 
 def _draw_shares(profiles: np.ndarray, row: np.ndarray, uniform: np.ndarray) -> np.ndarray:
@@ -323,7 +220,8 @@ def _draw_shares(profiles: np.ndarray, row: np.ndarray, uniform: np.ndarray) -> 
     (3, n).
     """
     # one of the two rows around it, in proportion
-    lower = np.minimum(row.astype(np.int64), N_PROFILES - 2)
+    lower = row.astype(np.int64)
+    lower = np.minimum(lower, N_PROFILES - 2)
     chosen = lower + (uniform[0] < row - lower)
     reached = profiles[chosen, -1] > 0
     chosen = np.where(reached, chosen, lower)

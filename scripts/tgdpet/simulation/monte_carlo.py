@@ -204,20 +204,22 @@ class _Source:
         n_trues = self._emit_trues(trues, mean, seed)
 
         seed = derive(self.seed, "scatter", index)
-        mean = noise.scatter_bq * (self.cos_max * self.pair_efficiency * self.seconds)
+        seen_per_bq = self.cos_max * self.pair_efficiency * self.seconds
+        mean = noise.scatter_bq * seen_per_bq
         centre = np.array(noise.scatter_centre_mm)
         sigma = np.array(noise.scatter_sigma_mm)
         scatter = _buffer(mean)
         n_scatter = self._emit_scatter(scatter, mean, centre, sigma, seed)
 
-        rng = np.random.default_rng(derive(self.seed, "randoms", index))
+        seed = derive(self.seed, "randoms", index)
+        rng = np.random.default_rng(seed)
         mean = noise.randoms_per_s * _n_cells(self.scan.scanner) * self.seconds
         randoms = np.empty(rng.poisson(mean), EVENT)
         state = _state(derive(self.seed, "random lors", index))
         emit_randoms(randoms, self.acceptance, state)
 
-        events = np.concatenate([trues[:n_trues], scatter[:n_scatter], randoms])
-        return rng.permutation(events)
+        parts = [trues[:n_trues], scatter[:n_scatter], randoms]
+        return rng.permutation(np.concatenate(parts))
 
     def _emit_trues(self, events: np.ndarray, mean: float, seed: int) -> int:
         """Fill `events` from the phantom; returns how many."""

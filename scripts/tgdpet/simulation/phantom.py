@@ -118,13 +118,20 @@ def make_organs(
     trunk_mm, lean_mm = _trunk_axes(bmi, rng)
     shift = _vary(rng, 1, 0.03)
 
-    fat_suv = _vary(rng, FAT_SUV)
-    muscle_suv = _vary(rng, MUSCLE_SUV)
-    organs = [
-        Organ("fat", (0, 0, 0), trunk_mm, fat_suv),
-        Organ("body", (0, -2, 0), lean_mm, muscle_suv),
-    ]
+    fat = Organ(
+        name="fat",
+        centre_mm=(0, 0, 0),
+        axes_mm=trunk_mm,
+        suv=_vary(rng, FAT_SUV),
+    )
+    body = Organ(
+        name="body",
+        centre_mm=(0, -2, 0),
+        axes_mm=lean_mm,
+        suv=_vary(rng, MUSCLE_SUV),
+    )
 
+    organs = [fat, body]
     for model in ORGAN_MODELS:
         organs.append(_drawn(model, shift, organs[-1], rng))
     liver = next(organ for organ in organs if organ.name == "liver")
@@ -138,7 +145,8 @@ def make_organs(
 
 def draw_weight_kg(bmi: float, rng: np.random.Generator) -> float:
     """The weight of a patient of this BMI and of a random height."""
-    height_m = float(np.clip(rng.normal(1.70, 0.07), 1.5, 1.9))
+    height_m = rng.normal(1.70, 0.07)
+    height_m = float(np.clip(height_m, 1.5, 1.9))
 
     return float(bmi * height_m**2)
 
@@ -146,7 +154,8 @@ def draw_weight_kg(bmi: float, rng: np.random.Generator) -> float:
 def _vary(rng: np.random.Generator, value: float, spread: float = 0.08) -> float:
     """A value of this mean and relative standard deviation, cut at 2.5 of them."""
     most = 2.5 * spread
-    factor = np.clip(rng.normal(1, spread), 1 - most, 1 + most)
+    factor = rng.normal(1, spread)
+    factor = np.clip(factor, 1 - most, 1 + most)
 
     return float(value * factor)
 
@@ -185,17 +194,24 @@ def _drawn(model: OrganModel, shift: float, before: Organ, rng: np.random.Genera
     if model.suv is not None:
         suv = _vary(rng, model.suv, model.suv_spread)
 
-    return Organ(model.name, (x, y, z), axes_mm, suv)
+    return Organ(
+        name=model.name,
+        centre_mm=(x, y, z),
+        axes_mm=axes_mm,
+        suv=suv,
+    )
 
 
 def _bowel_loop(rng: np.random.Generator) -> Organ:
     x = rng.uniform(-90, 90)
     y = rng.uniform(0, 55)
     z = rng.uniform(-60, -5)
-    axes_mm = _vary_all(rng, (26, 16, 18), 0.2)
-    suv = _vary(rng, BOWEL_SUV, 0.35)
-
-    return Organ("bowel", (x, y, z), axes_mm, suv)
+    return Organ(
+        name="bowel",
+        centre_mm=(x, y, z),
+        axes_mm=_vary_all(rng, (26, 16, 18), 0.2),
+        suv=_vary(rng, BOWEL_SUV, 0.35),
+    )
 
 
 def _bladder(role: str, rng: np.random.Generator) -> list[Organ]:
@@ -207,8 +223,13 @@ def _bladder(role: str, rng: np.random.Generator) -> list[Organ]:
     a, b, c = (rng.uniform(0.8, 1.2) * mean for mean in EMPTIED_AXES_MM)
     x = rng.uniform(-5, 5)
     z = BLADDER_Z_MM + rng.uniform(-4, 4)
-    suv = rng.uniform(1, 2.5)
-    return [Organ("bladder", (x, 22, z), (a, b, c), suv)]
+    emptied = Organ(
+        name="bladder",
+        centre_mm=(x, 22, z),
+        axes_mm=(a, b, c),
+        suv=rng.uniform(1, 2.5),
+    )
+    return [emptied]
 
 
 def _tumours(

@@ -71,12 +71,14 @@ def _opened(inside: np.ndarray, disc: np.ndarray) -> np.ndarray:
 def _largest_and_labelled(inside: np.ndarray, organs: np.ndarray) -> np.ndarray:
     """The largest connected part, those that hold organs, and the organs."""
     parts, n = ndimage.label(inside)
-    sizes = np.bincount(parts.ravel(), minlength=n + 1)[1:]
+    sizes = np.bincount(parts.ravel(), minlength=n + 1)
+    with_organs = np.unique(parts[organs])
 
     kept = np.zeros(n + 1, bool)
-    kept[np.unique(parts[organs])] = True
+    kept[with_organs] = True
     if n:
-        kept[1 + np.argmax(sizes)] = True
+        largest = 1 + np.argmax(sizes[1:])
+        kept[largest] = True
     kept[0] = False
 
     return np.asarray(kept[parts] | organs)

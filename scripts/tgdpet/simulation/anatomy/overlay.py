@@ -43,10 +43,11 @@ def insert_sphere(
         region = _organ(phantom, lesion.organ)
     if not region.any():
         raise ValueError(f"lesion in {lesion.organ}: the organ has no voxel on the grid")
-    if not lesion.contrast > 0 or not lesion.diameter_mm > max(voxel_mm):
+    largest_mm = max(voxel_mm)
+    if not lesion.contrast > 0 or not lesion.diameter_mm > largest_mm:
         raise ValueError(
             f"lesion in {lesion.organ}: diameter {lesion.diameter_mm:g} mm and contrast "
-            f"{lesion.contrast:g}: expected more than a voxel of {max(voxel_mm):g} mm and more "
+            f"{lesion.contrast:g}: expected more than a voxel of {largest_mm:g} mm and more "
             "than 0"
         )
 
