@@ -87,14 +87,15 @@ def _transforms(stream: Stream, n: int) -> np.ndarray:
     return transforms
 
 
-def _constant(stream: Stream, before: np.ndarray | None, now: np.ndarray, what: str) -> np.ndarray:
+def _constant(stream: Stream, before: np.ndarray | None, now: np.ndarray, name: str) -> np.ndarray:
+    """The transformation of a bed or gantry, which must be the one before."""
     if before is None:
         return now
 
     if np.abs(now - before).max() > STILL_MM:
         raise ValueError(
-            f"{stream.path}: byte {stream.position}: the {what} moves during the scan "
-            f"(from {before.tolist()} to {now.tolist()}); only a {what} that stays in place is "
+            f"{stream.path}: byte {stream.position}: the {name} moves during the scan "
+            f"(from {before.tolist()} to {now.tolist()}); only a {name} that stays in place is "
             "read: write a file for each position"
         )
     return before
@@ -136,7 +137,7 @@ def _array_size(stream: Stream) -> int:
     return size
 
 
-def _uniform(stream: Stream, at: int, values: list[np.ndarray], what: str) -> float:
+def _uniform(stream: Stream, at: int, values: list[np.ndarray], units: str) -> float:
     """The one alive-time fraction that all values are; 1 without values."""
     fractions = np.concatenate(values) if values else np.ones(0)
     if fractions.size == 0:
@@ -148,7 +149,7 @@ def _uniform(stream: Stream, at: int, values: list[np.ndarray], what: str) -> fl
         raise stream.error("alive-time fractions above 0 and at most 1", f"{low:g} to {high:g}", at)
     if high - low > SAME_FRACTION:
         raise ValueError(
-            f"{stream.path}: byte {at}: alive-time fractions differ between {what} ({low:g} to "
+            f"{stream.path}: byte {at}: alive-time fractions differ between {units} ({low:g} to "
             f"{high:g}); only a dead time that is the same everywhere is read: put the differences "
             "into the detection efficiencies"
         )

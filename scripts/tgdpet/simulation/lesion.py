@@ -28,7 +28,7 @@ from .lors import DETECTORS_AT_ONCE, lors_near
 
 REACH_SIGMAS = 4.0  # of the blur, beyond the radius; 3e-4 of a point lie farther from an LOR
 N_PROFILES = 128  # distances of a line from the centre, and
-N_STEPS = 512  # places along its half, for which the profile is tabulated
+N_STEPS = 512  # points along its half, for which the profile is tabulated
 POSITRON_MM = 0.54  # F-18, effective FWHM (Moses 2011)
 
 
