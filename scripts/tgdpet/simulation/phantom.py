@@ -97,7 +97,7 @@ FULL_BLADDER = (
 DRAINED_BLADDER = Organ("bladder", (0, 24, BLADDER_Z_MM), (25, 18, 14), 7.0)
 EMPTIED_AXES_MM = (18, 14, 12)
 # as wide as drainage tubing: a thinner one fills four voxels of a slice
-CATHETER = tuple(
+CATHETER_TUBE = tuple(
     Organ("catheter", (4 + 5.0 * i, 40 + 0.5 * i, BLADDER_Z_MM - 12 - 1.4 * i), (6, 6, 6), 20.0)
     for i in range(15)
 )
@@ -218,7 +218,7 @@ def _bladder(role: str, rng: np.random.Generator) -> list[Organ]:
     if role == roles.BLADDER:
         return list(FULL_BLADDER)
     if role == roles.CATHETER:
-        return [DRAINED_BLADDER, *CATHETER]
+        return [DRAINED_BLADDER, *CATHETER_TUBE]
 
     a, b, c = (rng.uniform(0.8, 1.2) * mean for mean in EMPTIED_AXES_MM)
     x = rng.uniform(-5, 5)
