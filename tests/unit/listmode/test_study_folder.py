@@ -31,7 +31,7 @@ PARTS = (
 def simulate(folder: Path, threads: int = 1, study_seed: int = 7) -> dict[str, object]:
     shares: list[float] = []
     study = Study("a", "test_lesion", "analytic", 23.0, study_seed)
-    meta = acquisition.simulate_study(folder, study, 1, PARTS, threads, step=shares.append)
+    meta = acquisition.simulate_study(folder, study, 1, PARTS, threads, on_progress=shares.append)
 
     assert sum(shares) == pytest.approx(1)
 
