@@ -56,4 +56,4 @@ def test_its_examples_run(page):
 
 @pytest.mark.parametrize("name", ["score_kernels", "score_components", "TGD", "select"])
 def test_public_functions_say_what_they_raise(name):
-    assert "Raises" in (resolved(f"tgdpet.tgd.layer.{name}").__doc__ or "")
+    assert "Raises" in (resolved(f"tgdpet.tgd.{name}").__doc__ or "")

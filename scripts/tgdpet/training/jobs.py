@@ -26,7 +26,7 @@ from ..networks.score_table import COLUMNS, read_scores
 from ..runtime import device, distributed
 from ..runtime.distributed import World
 from ..runtime.seeds import derive, torch_generator
-from ..tgd.layer import score_components
+from ..tgd.scoring import score_components
 from . import adapt as adaptation
 from .baselines import Old, candidate_name
 from .job import Job
