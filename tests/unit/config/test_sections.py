@@ -4,10 +4,8 @@ with the code.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-import typing
 
 import jsonschema
 import pytest
@@ -15,7 +13,6 @@ import yaml
 
 from tgdpet.config import loading, sections
 from tgdpet.config.loading import load_config
-from tgdpet.config.schema import _range_text, strip_optional
 from tgdpet.config.sections import ConfigError
 
 NETWORKS = {
@@ -215,36 +212,6 @@ def test_schema_refuses_what_one_key_decides():
                 {"networks": {"a b": {}}}, {"simulation": {"scan_s": 0}}, {"device": "gpu"}):  # fmt: skip
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(raw, sections.schema())
-
-
-def reference_rows(cls: type, prefix: str = "") -> list[str]:
-    """The rows of the tables in config/README.md: key, default, allowed, meaning."""
-    hints, rows = typing.get_type_hints(cls), []
-    for field in dataclasses.fields(cls):
-        hint, _ = strip_optional(hints[field.name])
-        key = prefix + field.name
-        if dataclasses.is_dataclass(hint):
-            rows += reference_rows(hint, f"{key}.")
-        elif typing.get_origin(hint) is dict:
-            rows += reference_rows(typing.get_args(hint)[1], f"{key}.NAME.")
-        else:
-            default = (
-                field.default
-                if field.default_factory is dataclasses.MISSING
-                else field.default_factory()
-            )
-            shown = (
-                "" if default is None else str(default).lower() if hint is bool else str(default)
-            )
-            allowed = "true or false" if hint is bool else _range_text(field.metadata)
-            rows.append(f"| `{key}` | {shown} | {allowed} | {field.metadata['help']} |")
-    return rows
-
-
-def test_every_key_is_explained(root):
-    text = (root / "config/README.md").read_text()
-    missing = [row for row in reference_rows(sections.Config) if row not in text]
-    assert not missing, "config/README.md lacks or contradicts:\n" + "\n".join(missing)
 
 
 @pytest.mark.parametrize("path", ["results", "../out/run-1", "/scratch/a_b.c+d@e=f", "ä/b"])
