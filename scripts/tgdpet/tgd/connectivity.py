@@ -61,7 +61,7 @@ class Connections:
 
 
 @dataclass
-class Seen:
+class ObservedLinks:
     """The union over passes: reach by (producer, consumer), kernels that reach the output, number
     of kernels by module.
     """
@@ -144,16 +144,16 @@ def connections(
             f"unused: expected names of convolutions of the model, got {', '.join(unknown)}"
         )
 
-    seen = Seen()
+    observed = ObservedLinks()
     for _ in _modes(graph, unused):
-        seen.add(graph.run())
-        _add_until_stable(graph, seen)
+        observed.add(graph.run())
+        _add_until_stable(graph, observed)
 
     all_links = []
-    for (producer, consumer), reach in seen.links.items():
+    for (producer, consumer), reach in observed.links.items():
         all_links.append(Link(producer, consumer, reach))
 
-    return Connections(all_links, seen.outputs)
+    return Connections(all_links, observed.outputs)
 
 
 @_gradients()
@@ -210,7 +210,7 @@ def _modes(graph: ActivationGraph, unused: Collection[str]) -> Iterator[None]:
         )
 
 
-def _add_until_stable(graph: ActivationGraph, seen: Seen) -> None:
+def _add_until_stable(graph: ActivationGraph, observed: ObservedLinks) -> None:
     """Add passes until a pair of opposite signs shows no new link and redrawn kernels show no
     hidden one.
 
@@ -219,16 +219,16 @@ def _add_until_stable(graph: ActivationGraph, seen: Seen) -> None:
     doubts: dict[int, str] = {}
 
     for seed in range(MOST_ROUNDS):
-        n_before = seen.n_entries
+        n_before = observed.n_entries
         for sign in (1, -1):
             forward_pass = graph.run(Draw(seed, sign))
-            seen.add(forward_pass)
+            observed.add(forward_pass)
 
-        if seen.n_entries > n_before:
+        if observed.n_entries > n_before:
             continue
 
-        doubts = _remaining_doubts(graph, seen, [*doubts, seed])
-        if not doubts and seen.n_entries == n_before:
+        doubts = _remaining_doubts(graph, observed, [*doubts, seed])
+        if not doubts and observed.n_entries == n_before:
             return
 
     if doubts:
@@ -236,39 +236,41 @@ def _add_until_stable(graph: ActivationGraph, seen: Seen) -> None:
         raise TraceError(first_error)
 
     raise TraceError(
-        f"{seen.newest}: differs from run to run; links that change with the data cannot be used"
+        f"{observed.newest}: differs from run to run; links that change with the data cannot be used"
     )
 
 
-def _remaining_doubts(graph: ActivationGraph, seen: Seen, seeds: list[int]) -> dict[int, str]:
+def _remaining_doubts(
+    graph: ActivationGraph, observed: ObservedLinks, seeds: list[int]
+) -> dict[int, str]:
     """The seeds whose redrawn kernels change an input without a link, each with its error."""
     doubts = {}
     for seed in seeds:
-        error = hidden_dependence(graph, seen, seed)
+        error = hidden_dependence(graph, observed, seed)
         if error is not None:
             doubts[seed] = error
 
     return doubts
 
 
-def hidden_dependence(graph: ActivationGraph, seen: Seen, seed: int) -> str | None:
+def hidden_dependence(graph: ActivationGraph, observed: ObservedLinks, seed: int) -> str | None:
     """Redraw each module's kernels, all and by halves that part any two; the error of the first
     input changed without a link, None where there is none.
     """
     base = graph.run(Draw(seed))
 
-    for producer, n_kernels in list(seen.n_kernels.items()):
+    for producer, n_kernels in list(observed.n_kernels.items()):
         for redrawn in _subsets(n_kernels):
             other = graph.run(Draw(seed, 1, producer, redrawn))
             if other.calls != base.calls:
                 # The control flow follows the data: one more pass to learn from.
-                seen.add(other)
+                observed.add(other)
                 continue
 
             for read, read_again in zip(base.conv_inputs, other.conv_inputs, strict=True):
                 no_link = torch.zeros(n_kernels, read.n_channels, dtype=torch.bool)
                 pair = (producer, read.module)
-                reach = seen.links.get(pair, no_link)
+                reach = observed.links.get(pair, no_link)
 
                 linked = reach[redrawn].any(dim=0)
                 changed = _changed_channels(read, read_again)

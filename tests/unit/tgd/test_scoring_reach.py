@@ -220,7 +220,7 @@ def test_a_branch_that_redrawn_kernels_open_is_learned_from():
 
     every = torch.ones(1, dtype=torch.bool)
     seed = next(s for s in range(100) if not steps(s) and steps(s, 1, "a", every))
-    found = connectivity.Seen()
+    found = connectivity.ObservedLinks()
     found.add(net.run(Draw(seed)))
     assert ("a", "step") not in found.links
     assert connectivity.hidden_dependence(net, found, seed) is None

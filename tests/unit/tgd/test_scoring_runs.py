@@ -146,7 +146,7 @@ def test_a_backward_pass_that_calls_convolutions_again_adds_no_calls():
     net = ActivationGraph(checkpointed(), image(1, 1, 6, 6).requires_grad_())
     for draw in (None, Draw(0)):
         record = net.run(draw)
-        connectivity.Seen().add(record)
+        connectivity.ObservedLinks().add(record)
         assert [n for n, _ in record.calls] == ["a", "b", "c"]
         assert [n for n, _, _ in record.leaves] == [NETWORK_INPUT, "a", "b", "c"]
 
