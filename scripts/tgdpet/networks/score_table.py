@@ -13,7 +13,7 @@ from ..io.files import read_csv
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ["module", "channel", "sparsity", "entropy", "kse"]
+SCORE_COLUMNS = ["module", "channel", "sparsity", "entropy", "kse"]
 
 
 def read_scores(
@@ -26,7 +26,7 @@ def read_scores(
     missing, a KSE is no number in [0, 1] or a sparsity no number >= 0, or the table is not of a
     network with these kernels.
     """
-    table = read_csv(path, COLUMNS)
+    table = read_csv(path, SCORE_COLUMNS)
     table[column] = _numbers(path, table, column)
     scores = {}
 
