@@ -8,7 +8,7 @@ its bits; a PNG shows the images.
     pip install tgdpet matplotlib   # or, from a checkout: export PYTHONPATH=scripts
     python examples/online_learning.py [HALF1.nii.gz HALF2.nii.gz] [--steps N] [--out FILE.png]
 
-Without files a small study is simulated: a bladder and a catheter, which the network has never seen.
+Without files a small study is simulated: a bladder and a catheter, which the network has not seen.
 With files there is no truth, and the error is the network's disagreement with the other half, which
 holds that half's noise too.
 """
