@@ -8,9 +8,6 @@ from torch import nn
 from tgdpet import tgd
 from tgdpet.networks.dncnn import DnCNN
 from tgdpet.tgd import connectivity, layer_kinds
-from tgdpet.tgd.layer import FLOWS
-
-FLOWS = FLOWS
 
 
 def small(dtype=torch.float32) -> DnCNN:
@@ -66,9 +63,13 @@ class Separable(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 12, 3, padding=1)
         self.block = nn.Sequential(
-            nn.Conv2d(12, 12, 3, padding=1, groups=12, bias=False), nn.BatchNorm2d(12), nn.ReLU6(),
-            nn.Conv2d(12, 12, 1), nn.BatchNorm2d(12), nn.ReLU6(),
-        )  # fmt: skip
+            nn.Conv2d(12, 12, 3, padding=1, groups=12, bias=False),
+            nn.BatchNorm2d(12),
+            nn.ReLU6(),
+            nn.Conv2d(12, 12, 1),
+            nn.BatchNorm2d(12),
+            nn.ReLU6(),
+        )
         self.grouped = nn.Conv2d(12, 12, 3, padding=1, groups=3)
         self.out = nn.Conv2d(12, 3, 3, padding=1)
 

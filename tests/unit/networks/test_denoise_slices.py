@@ -98,9 +98,8 @@ def test_memory_is_bounded_by_pixels_whatever_the_depth(few):
     assert spy.shapes == [(4, 3, 12, 14)] * 2 and steps == [4, 4]
     assert [list(r) for r in volume.asked] == [[0, 1, 2, 3, 4], [3, 4, 5, 6, 7]]
     wide = Spy()
-    denoise(
-        wide, image(2, 60, 60), SCALE
-    )  # a slice larger than the limit still goes through, alone
+    # a slice larger than the limit still goes through, alone
+    denoise(wide, image(2, 60, 60), SCALE)
     assert wide.shapes == [(1, 3, 60, 60)] * 2
 
 

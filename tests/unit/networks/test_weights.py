@@ -110,10 +110,11 @@ def test_what_is_written_can_be_read_by_whom_the_umask_allows(tmp_path):
 
 
 def test_the_cards_mask_becomes_booleans_of_the_scored_modules():
+    # the last is read by nothing: never scored, so in no mask
     model, last = (
         DnCNN(0.0625),
         "blocks.7.conv",
-    )  # the last is read by nothing: never scored, so in no mask
+    )
     card = weights.Card(
         "net", 0.0625, 1.0, mask={"blocks.0.conv": [3, 1], "blocks.3.conv": [], last: [0, 2]}
     )

@@ -17,9 +17,19 @@ from tgdpet.networks.dncnn import DnCNN
 # By the code that wrote it (the first commit with weights), in float64: every fourth row and third
 # column of channel 1.
 FIRST_OUTPUT = [
-    1.918843795, 1.212988184, 0.163360312, 1.790409912, 1.813832147, 0.165261483,
-    1.048477093, 1.763610895, 0.819044992, 0.378299346, 1.897541749, 0.775301828,
-]  # fmt: skip
+    1.918843795,
+    1.212988184,
+    0.163360312,
+    1.790409912,
+    1.813832147,
+    0.165261483,
+    1.048477093,
+    1.763610895,
+    0.819044992,
+    0.378299346,
+    1.897541749,
+    0.775301828,
+]
 
 
 @pytest.fixture

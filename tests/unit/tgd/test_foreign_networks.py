@@ -96,7 +96,16 @@ def test_useful_kernels_keep_their_bits(name):
 
 def test_heads_of_deep_supervision_are_readers():
     torch.manual_seed(0)
-    model = nets.DynUNet(2, 1, 1, (3, 3, 3, 3), (1, 2, 2, 2), (2, 2, 2), filters=(4, 4, 6, 6), deep_supervision=True,
-                         deep_supr_num=1)  # fmt: skip
+    model = nets.DynUNet(
+        2,
+        1,
+        1,
+        (3, 3, 3, 3),
+        (1, 2, 2, 2),
+        (2, 2, 2),
+        filters=(4, 4, 6, 6),
+        deep_supervision=True,
+        deep_supr_num=1,
+    )
     readers = {link.consumer for link in connectivity.links(model, image(32, 32))}
     assert any("heads" in n for n in readers)

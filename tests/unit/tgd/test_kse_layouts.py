@@ -105,9 +105,8 @@ def test_the_gpu_agrees(compat):
 
 
 def test_no_float32_inside():
-    weight = (
-        torch.randn(32, 8, 3, 3, generator=torch.Generator().manual_seed(0)) + 100
-    )  # distances of large numbers
+    # distances of large numbers
+    weight = torch.randn(32, 8, 3, 3, generator=torch.Generator().manual_seed(0)) + 100
     exact = kse.score(weight.double())
     assert torch.equal(kse.score(weight), exact)
 

@@ -42,9 +42,12 @@ def test_kernels_are_told_apart_in_maps_of_any_width(n, side):
         y, z = F.relu(m.a(x)), m.other(x)
         whole = y.sum(1, keepdim=True).expand(-1, 5, -1, -1)
         return (
-            m.once(torch.cat([y[:, 1:], z], 1)) + m.twice(torch.cat([y, y.flip(1), z], 1))
-            + m.all(torch.cat([mixed(m, y), z], 1)) + m.sum(torch.cat([y, whole], 1)) + m.none(torch.ones_like(z))
-        )  # fmt: skip
+            m.once(torch.cat([y[:, 1:], z], 1))
+            + m.twice(torch.cat([y, y.flip(1), z], 1))
+            + m.all(torch.cat([mixed(m, y), z], 1))
+            + m.sum(torch.cat([y, whole], 1))
+            + m.none(torch.ones_like(z))
+        )
 
     readers = {"once": n + 4, "twice": 2 * n + 5, "all": n + 5, "sum": n + 5, "none": 5}
     model = Net(
@@ -125,9 +128,8 @@ def test_the_networks_own_input_is_one_row_all_true(n):
 
 def test_what_sums_to_nothing_over_the_map_is_linked():
     def centred(y):
-        return y - y.mean(
-            (2, 3), keepdim=True
-        )  # of 4 pixels, the gradients of a plain sum cancel exactly
+        # of 4 pixels, the gradients of a plain sum cancel exactly
+        return y - y.mean((2, 3), keepdim=True)
 
     model = Net(lambda m, x: (centred(y := m.a(x)), m.b(centred(y))), a=c1(1, 12), b=c1(12, 2))
     found = connectivity.connections(model, image(1, 1, 2, 2))

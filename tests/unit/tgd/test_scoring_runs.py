@@ -64,9 +64,8 @@ def test_one_pair_of_opposite_signs_shows_every_kernel_behind_relu(monkeypatch):
     model = nn.Sequential(nn.Conv2d(3, 64, 1), nn.ReLU(), nn.Conv2d(64, 2, 1))
     with torch.no_grad():
         model[0].bias.fill_(-100.0)  # nothing passes in the run on the real data
-    monkeypatch.setattr(
-        connectivity, "MOST_ROUNDS", 2
-    )  # one pair that finds them, one that finds nothing new
+    # one pair that finds them, one that finds nothing new
+    monkeypatch.setattr(connectivity, "MOST_ROUNDS", 2)
     assert torch.equal(reach(model, image(1, 3, 1, 1), "0", "2"), eye(64))
 
 
@@ -278,7 +277,8 @@ class Output:
         (
             lambda y, out: (out.argmax(1), y[:, :1] > 0, "text"),
             [False] * 4,
-        ),  # no gradient: nothing to protect
+            # no gradient: nothing to protect
+        ),
         (lambda y, out: (out.argmax(1), y[:, :1].double(), None), [True, False, False, False]),
         (lambda y, out: out - y.mean((2, 3), keepdim=True) + F.softmax(y, 1), [True] * 4),
     ],
@@ -324,5 +324,6 @@ def test_heads_of_either_mode_are_called():
     model = deep_supervision()
     both = Net(lambda m, x: m.inner(x)[1] if m.training else m.late(x), inner=model, late=c2(1, 1))
     assert {x.consumer for x in connectivity.links(both, image(1, 1, 6, 6))} == {
-        "late", *(f"inner.{n}" for n in ("a", "b", "out", "head"))
-    }  # fmt: skip
+        "late",
+        *(f"inner.{n}" for n in ("a", "b", "out", "head")),
+    }

@@ -102,8 +102,14 @@ def test_a_branch_that_random_values_do_not_take_is_read():
 
 
 def test_silent_kernels_are_linked_all_the_same():
-    model = nn.Sequential(c2(1, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(0), nn.Unflatten(0, (4, 1, 1)),
-                          nn.Conv2d(4, 1, 1))  # fmt: skip
+    model = nn.Sequential(
+        c2(1, 4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(0),
+        nn.Unflatten(0, (4, 1, 1)),
+        nn.Conv2d(4, 1, 1),
+    )
     with torch.no_grad():
         model[0].bias.fill_(-100.0)
     feeds = by_kernel(connectivity.connections(model, image(1, 1, 8, 8)))

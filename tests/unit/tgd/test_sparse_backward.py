@@ -11,9 +11,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tgd_cases import FLOWS, NETS, image, network, random_masks, small
+from tgd_cases import NETS, image, network, random_masks, small
 from tgdpet import tgd
 from tgdpet.tgd import connectivity, layer_kinds, sparse_backward
+from tgdpet.tgd.layer import FLOWS
 
 LAST = torch.channels_last
 
@@ -166,10 +167,11 @@ def test_gradients_of_frozen_channels_are_never_computed(flow):
     inputs = [n for n, wanted in recorder.calls if wanted[0]]
     assert weights == targets
     kernels = list(net.scored.values())[::-1]
+    # the network's own input needs none
     assert inputs == [
         3,
         *(targets if flow == "layer" else kernels)[:-1],
-    ]  # the network's own input needs none
+    ]
 
 
 @pytest.mark.parametrize("flow", FLOWS)
