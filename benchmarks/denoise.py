@@ -20,29 +20,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from tgdpet.networks.denoise import denoise
 from tgdpet.networks.dncnn import DnCNN
-from tgdpet.runtime import device
+from tgdpet.runtime.device import describe, pick
 
 SCALE_BQML = 5000.0
 
 
-def seconds(model: DnCNN, image: np.ndarray, place: torch.device, repeats: int) -> float:
+def seconds(model: DnCNN, image: np.ndarray, device: torch.device, repeats: int) -> float:
     """Median time of `denoise`; it waits for the GPU at its end."""
     few_slices = image[:, :, :4]
-    denoise(model, few_slices, SCALE_BQML, place)
+    denoise(model, few_slices, SCALE_BQML, device)
 
     times_s = []
     for _ in range(repeats):
         start = time.perf_counter()
-        denoise(model, image, SCALE_BQML, place)
+        denoise(model, image, SCALE_BQML, device)
         times_s.append(time.perf_counter() - start)
 
     return statistics.median(times_s)
 
 
-def difference(model: DnCNN, image: np.ndarray, place: torch.device) -> float:
+def difference(model: DnCNN, image: np.ndarray, device: torch.device) -> float:
     """Largest difference between a device and the CPU, of the scale, on a few slices."""
     few_slices = image[:, :, :4]
-    on_device = denoise(model, few_slices, SCALE_BQML, place)
+    on_device = denoise(model, few_slices, SCALE_BQML, device)
     on_cpu = denoise(model, few_slices, SCALE_BQML, "cpu")
 
     return float(np.abs(on_device - on_cpu).max() / SCALE_BQML)
@@ -58,19 +58,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
 
-    place = device.pick(args.device, args.threads)
-    print(f"{device.describe(place)}; {args.size} x {args.size} voxels, {args.slices} slices")
+    device = pick(args.device, args.threads)
+    print(f"{describe(device)}; {args.size} x {args.size} voxels, {args.slices} slices")
 
     shape = (args.size, args.size, args.slices)
     image = np.random.default_rng(0).gamma(2, SCALE_BQML / 2, shape).astype(np.float32)
 
     for width in args.widths:
         model = DnCNN(width, torch.Generator().manual_seed(0))
-        taken_s = seconds(model, image, place, args.repeats)
+        taken_s = seconds(model, image, device, args.repeats)
         line = f"width {width:g}: {taken_s:8.2f} s, {args.slices / taken_s:8.2f} slices/s"
 
-        if place.type == "cuda":
-            apart = difference(model, image, place)
+        if device.type == "cuda":
+            apart = difference(model, image, device)
             line += f", {apart:.1e} of the scale apart from the CPU"
 
         print(line, flush=True)

@@ -28,7 +28,7 @@ class Card:
     """What is known of a network: name, width, scale (Bq/mL per unit), ancestors, mask and
     provenance.
 
-    `mask` maps a module to the output channels that its last adaptation could move. Nothing here
+    `mask` maps a module to the output channels that its last adaptation could update. Nothing here
     depends on the clock, so that the same run writes the same bytes.
     """
 
@@ -98,7 +98,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[DnCNN, C
 
 def masks(model: DnCNN, card: Card) -> dict[str, torch.Tensor]:
     """The card's mask of scored modules as booleans (out channels,): True where the last adaptation
-    could move it.
+    could update it.
 
     Raises ValueError where the mask names a channel that the network lacks.
     """
