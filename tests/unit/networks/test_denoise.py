@@ -12,6 +12,8 @@ from tgdpet.networks import drop_kernels
 from tgdpet.networks.denoise import denoise
 from tgdpet.networks.dncnn import DnCNN
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def model():

@@ -18,6 +18,8 @@ from tgdpet.networks import weights
 from tgdpet.networks.denoise import denoise, write_denoised
 from tgdpet.networks.dncnn import DnCNN
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SCALE = 1000.0
 CPU = torch.device("cpu")
 

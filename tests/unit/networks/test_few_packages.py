@@ -85,7 +85,7 @@ def run(root, tmp_path, blocked):
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(root / "scripts")},
+            env={**os.environ, "PYTHONPATH": str(root / "scripts"), "OMP_NUM_THREADS": "1"},
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -22,6 +22,8 @@ from tgdpet.training import jobs
 from tgdpet.training.job import Job
 from training_cases import SETTINGS, network, write_index
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def index(tmp_path):

@@ -17,6 +17,8 @@ from tgdpet.io.files import NETWORK_KEY
 from tgdpet.networks import weights
 from tgdpet.networks.dncnn import DnCNN
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_round_trip(tmp_path):
     model = DnCNN(0.125, torch.Generator().manual_seed(1)).to(memory_format=torch.channels_last)

@@ -14,6 +14,8 @@ from tgdpet.io.files import NETWORK_KEY
 from tgdpet.networks import weights
 from tgdpet.networks.dncnn import DnCNN
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # By the code that wrote it (the first commit with weights), in float64: every fourth row and third
 # column of channel 1.
 FIRST_OUTPUT = [

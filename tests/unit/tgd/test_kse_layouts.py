@@ -12,6 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tgdpet.tgd import kse
 from tgdpet.tgd.scoring import consumer_weight
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LAYOUTS = {
     "Conv1d": lambda: nn.Conv1d(6, 8, 3),
     "Conv2d": lambda: nn.Conv2d(6, 8, 3),

@@ -16,6 +16,8 @@ from tgd_cases import bits, image, kept, masks_of, moved, random_masks, same_bit
 from tgdpet import tgd
 from tgdpet.tgd.layer import BATCHNORM_MODES, FLOWS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BASES = {
     "sgd": functools.partial(torch.optim.SGD, lr=0.1),
     "momentum and decay": functools.partial(

@@ -14,6 +14,8 @@ from tgd_cases import image, random_masks, small
 from tgdpet import tgd
 from tgdpet.tgd import sparse_backward
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_auto_gathers_where_it_saves_enough():
     wide = nn.Conv2d(64, 64, 3)

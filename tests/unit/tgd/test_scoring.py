@@ -11,6 +11,8 @@ from tgdpet.networks.dncnn import DnCNN
 from tgdpet.tgd import connectivity, kse
 from zoo import Net, c2, image
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def model() -> DnCNN:

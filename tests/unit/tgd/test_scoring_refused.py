@@ -13,6 +13,8 @@ from tgdpet import tgd
 from tgdpet.tgd import connectivity
 from zoo import Net, c2, image, resnet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def detached(m, x):
     y = m.a(x)

@@ -16,6 +16,8 @@ from tgdpet import tgd
 from tgdpet.tgd import connectivity, layer_kinds, sparse_backward
 from tgdpet.tgd.layer import FLOWS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LAST = torch.channels_last
 
 
