@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from tgdpet.io import nifti
 
-FEW = ("torch", "numpy", "safetensors", "nibabel", "tqdm")
+DEPENDENCIES = ("nibabel", "numpy", "safetensors", "torch", "tqdm")
 
 # Run before the code: whatever is blocked cannot be found, as if it were not installed.
 BLOCK = """
@@ -67,7 +68,7 @@ def with_dependencies(names: tuple[str, ...]) -> set[str]:
 @pytest.fixture(scope="module")
 def blocked() -> list[str]:
     """The modules of every distribution that the five do not bring."""
-    allowed = with_dependencies(FEW)
+    allowed = with_dependencies(DEPENDENCIES)
     return sorted(
         module
         for module, owners in metadata.packages_distributions().items()
@@ -95,7 +96,13 @@ def run(root, tmp_path, blocked):
 
 def test_what_is_blocked_is_what_the_pipeline_adds(blocked):
     assert {"numba", "pandas", "matplotlib", "scipy", "yaml", "psutil", "pytest"} <= set(blocked)
-    assert not {"torch", "numpy", "safetensors", "nibabel", "tqdm"} & set(blocked)
+    assert not set(DEPENDENCIES) & set(blocked)
+
+
+def test_the_five_are_the_dependencies(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[\s\[<>=!~;]", line)[0] for line in project["dependencies"]]
+    assert tuple(sorted(names)) == DEPENDENCIES
 
 
 def test_the_command_denoises_with_five_packages(root, run, tmp_path):
