@@ -236,7 +236,8 @@ def _add_until_stable(graph: ActivationGraph, observed: ObservedLinks) -> None:
         raise TraceError(first_error)
 
     raise TraceError(
-        f"{observed.newest}: differs from run to run; links that change with the data cannot be used"
+        f"{observed.newest}: differs from run to run; "
+        "links that change with the data cannot be used"
     )
 
 
