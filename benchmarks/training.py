@@ -39,8 +39,9 @@ from tgdpet.config.sections import Compute, Training
 from tgdpet.dataset.patches import PatchData
 from tgdpet.networks.dncnn import DnCNN
 from tgdpet.runtime import device
-from tgdpet.training.loop import TrainingRun, fit
-from tgdpet.training.step import COMPILED_STEPS, Forward
+from tgdpet.training.forward import COMPILED_STEPS, Forward
+from tgdpet.training.loop import fit
+from tgdpet.training.run import TrainingRun
 
 STUDIES, SHAPE, PATCH = 4, (64, 104, 104), 32
 WARM = 5

@@ -19,7 +19,7 @@ FILES = (
 def main() -> None:
     """Parse the command line, adapt, write weights, log and sidecar."""
     parser = arguments.parser(__doc__ or "")
-    training_options.add_options(parser)
+    training_options.add_job_options(parser)
     parser.add_argument(
         "--base", type=Path, required=True, help="network to start from (.safetensors)"
     )
@@ -36,7 +36,7 @@ def main() -> None:
     from tgdpet.training import jobs
 
     jobs.adapt(
-        training_options.from_options(args), settings, entry, args.base, args.scores, args.old
+        training_options.job_from_options(args), settings, entry, args.base, args.scores, args.old
     )
 
 

@@ -45,6 +45,7 @@ class Patches(Protocol):
     """What is trained on: PatchData, or a mixture of two."""
 
     device: torch.device
+    shape: tuple[int, int, int] | None  # of every volume (Z, Y, X)
 
     def __len__(self) -> int: ...
     def epoch_order(self, epoch: int, count: int) -> Tensor: ...  # noqa: D102

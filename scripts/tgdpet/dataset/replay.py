@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..runtime.seeds import torch_generator
-from .patches import Batch, PatchData, repeated_permutations
+from .patches import Batch, Patches, repeated_permutations
 
 
 class Mixed:
@@ -20,7 +20,7 @@ class Mixed:
     old ones. Every draw depends on (seed, epoch or step) alone, as in PatchData.
     """
 
-    def __init__(self, new: PatchData, old: PatchData, share: float, seed: int) -> None:
+    def __init__(self, new: Patches, old: Patches, share: float, seed: int) -> None:
         if not 0 < share <= 1:
             raise ValueError(f"replay: expected a share of the old slices in (0, 1], got {share}")
         if len(old) == 0:
@@ -35,6 +35,7 @@ class Mixed:
         self.old = old
         self.seed = seed
         self.device = new.device
+        self.shape = new.shape
 
         count = max(1, round(share * len(old)))
         order = torch.randperm(len(old), generator=torch_generator(seed, "kept"))

@@ -11,7 +11,8 @@ import torch
 from tgdpet.dataset import patches, volumes
 from tgdpet.dataset.patches import PatchData
 from tgdpet.runtime import device
-from tgdpet.training.loop import TrainingRun, fit
+from tgdpet.training.loop import fit
+from tgdpet.training.run import TrainingRun
 from training_cases import SETTINGS, network, parts, same, state, write_index
 
 CPU = torch.device("cpu")

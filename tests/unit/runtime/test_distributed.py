@@ -132,7 +132,7 @@ def test_two_processes_keep_useful_kernels_and_the_curve(root, tmp_path, index):
 
 
 @pytest.mark.slow
-def test_two_processes_stopped_together_go_on_together(root, tmp_path, index):
+def test_two_processes_stopped_together_resume_together(root, tmp_path, index):
     def words(name):
         return ("--dataset", index, "--name", "net", "--width", "0.0625",
                 "--checkpoint", tmp_path / f"{name}.ckpt", "--checkpoint-minutes", "0",
@@ -148,9 +148,9 @@ def test_two_processes_stopped_together_go_on_together(root, tmp_path, index):
         time.sleep(0.01)
     cut.send_signal(signal.SIGTERM)
     said = cut.communicate(timeout=120)[1]
-    assert cut.returncode != 0 and said.count("run it again to go on") == 1, said[-2000:]
+    assert cut.returncode != 0 and said.count("run it again to resume") == 1, said[-2000:]
     again = run(root, "05_train.py", *words("cut"), more=("--epochs", "40"), launch=TWO)
-    assert again.stderr.count("goes on at step") == 1
+    assert again.stderr.count("resumes at step") == 1
     run(root, "05_train.py", *words("whole"), more=("--epochs", "40"), launch=TWO)
     assert (curve(tmp_path / "cut_log.csv") == curve(tmp_path / "whole_log.csv")).all()
     assert not (tmp_path / "cut.ckpt").exists()

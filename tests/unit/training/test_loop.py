@@ -12,8 +12,12 @@ from torch import nn
 
 from tgdpet import tgd
 from tgdpet.config.sections import NetworkEntry
-from tgdpet.training import adapt, baselines, loop
-from tgdpet.training.loop import VALIDATION_PATCHES, TrainingError, TrainingRun, fit, task_loss
+from tgdpet.training import baselines, validation
+from tgdpet.training.adapt import KernelScores, adapt_network
+from tgdpet.training.loop import fit
+from tgdpet.training.run import TrainingError, TrainingRun
+from tgdpet.training.tasks import Task
+from tgdpet.training.validation import VALIDATION_PATCHES, task_loss
 from training_cases import SETTINGS, network, parts, same, state, stop_at, write_index
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -86,7 +90,7 @@ def test_a_stopped_run_ends_in_the_same_bits(index, tmp_path, adapting):
 def test_running_statistics_end_as_those_of_the_weights_at_rest(
     index, tmp_path, batchnorm, monkeypatch
 ):
-    monkeypatch.setattr(loop, "JUDGED_PATCHES", VALIDATION_PATCHES)
+    monkeypatch.setattr(validation, "JUDGED_PATCHES", VALIDATION_PATCHES)
     model, (data, held_out) = network(), parts(index)
     run = TrainingRun("net", tmp_path / "log.csv")
     if batchnorm is None:
@@ -148,8 +152,8 @@ def test_finetuning_moves_the_last_blocks_only(index, tmp_path):
     model = network()
     before = state(model)
     entry = NetworkEntry(method="finetune", data="adapt", base="x", blocks=3)
-    done = adapt.adapt(
-        model, entry, None, *parts(index), SETTINGS, TrainingRun("ft", tmp_path / "log.csv")
+    done = adapt_network(
+        model, entry, Task(*parts(index)), SETTINGS, TrainingRun("ft", tmp_path / "log.csv")
     )
     after = state(model)
     moved = {n for n in before if not torch.equal(before[n], after[n])}
@@ -167,8 +171,13 @@ def test_tgd_moves_the_redundant_kernels_only(index, tmp_path, phi):
     before = state(model)
     scores = {n: s.numpy() for n, s in tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)).items()}
     entry = NetworkEntry(method="tgd", data="adapt", base="x", phi=phi)
-    done = adapt.adapt(
-        model, entry, scores, *parts(index), SETTINGS, TrainingRun("tgd", tmp_path / "log.csv")
+    done = adapt_network(
+        model,
+        entry,
+        Task(*parts(index)),
+        SETTINGS,
+        TrainingRun("tgd", tmp_path / "log.csv"),
+        scores=KernelScores(scores),
     )
     assert done.numbers["useful_unchanged"]
     assert done.numbers["kernels_retrained"] == sum(int((s < phi).sum()) for s in scores.values())
@@ -178,11 +187,10 @@ def test_tgd_moves_the_redundant_kernels_only(index, tmp_path, phi):
 def test_tgd_without_scores_is_refused(index, tmp_path):
     entry = NetworkEntry(method="tgd", data="adapt", base="x")
     with pytest.raises(ValueError, match="scores"):
-        adapt.adapt(
+        adapt_network(
             network(),
             entry,
-            None,
-            *parts(index),
+            Task(*parts(index)),
             SETTINGS,
             TrainingRun("tgd", tmp_path / "log.csv"),
         )
@@ -191,8 +199,8 @@ def test_tgd_without_scores_is_refused(index, tmp_path):
 def test_statistics_per_channel_are_not_for_finetuning(index, tmp_path):
     entry = NetworkEntry(method="finetune", data="adapt", base="x", batchnorm="per_channel")
     with pytest.raises(ValueError, match="per_channel belongs to tgd"):
-        adapt.adapt(
-            network(), entry, None, *parts(index), SETTINGS, TrainingRun("ft", tmp_path / "log.csv")
+        adapt_network(
+            network(), entry, Task(*parts(index)), SETTINGS, TrainingRun("ft", tmp_path / "log.csv")
         )
 
 
@@ -214,7 +222,7 @@ def test_finetuning_notices_a_frozen_bit(index, tmp_path, what, monkeypatch):
 
     monkeypatch.setattr(baselines, "fit", flip)
     entry = NetworkEntry(method="finetune", data="adapt", base="x")
-    done = adapt.adapt(
-        model, entry, None, *parts(index), SETTINGS, TrainingRun("ft", tmp_path / "log.csv")
+    done = adapt_network(
+        model, entry, Task(*parts(index)), SETTINGS, TrainingRun("ft", tmp_path / "log.csv")
     )
     assert not done.numbers["useful_unchanged"]

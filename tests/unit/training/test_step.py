@@ -14,10 +14,11 @@ import torch
 from tgdpet.config.sections import Compute
 from tgdpet.runtime import device
 from tgdpet.runtime.distributed import World
+from tgdpet.training import checkpoint, pending_losses
 from tgdpet.training import log as training_log
-from tgdpet.training import loop
-from tgdpet.training import step as training_step
-from tgdpet.training.loop import TrainingError, TrainingRun, checkpoint, fit
+from tgdpet.training.forward import Forward
+from tgdpet.training.loop import fit
+from tgdpet.training.run import TrainingError, TrainingRun
 from training_cases import SETTINGS, network, parts, same, state, write_index
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -37,12 +38,7 @@ def trained(index, tmp_path, name="net", settings=SETTINGS, **compute):
 
 def let_run_ahead(monkeypatch, steps):
     """Read losses every so many steps, as on a GPU."""
-    plain = training_step.Losses
-
-    def losses(run, state, data, stop, unread):
-        return plain(run, state, data, stop, steps)
-
-    monkeypatch.setattr(loop, "Losses", losses)
+    monkeypatch.setattr(pending_losses, "steps_unread", lambda device: steps)
 
 
 @pytest.mark.parametrize("ahead", [3, 7, 100])
@@ -103,7 +99,7 @@ def test_no_checkpoint_holds_losses_that_were_not_read(index, tmp_path, monkeypa
     steps = []
     monkeypatch.setattr(
         checkpoint,
-        "save",
+        "save_checkpoint",
         lambda path, identity, model, optimizer, state: steps.append(state["step"]),
     )
     run = TrainingRun(
@@ -197,7 +193,7 @@ def test_compiled_where_it_is_asked_for_or_pays(monkeypatch, compute, place, ste
     monkeypatch.setattr(
         torch, "compile", lambda network, **options: asked.append(options["mode"]) or network
     )
-    training_step.Forward(network(), torch.device(place), "float32", Compute(**compute), steps)
+    Forward(network(), torch.device(place), "float32", Compute(**compute), steps)
     assert asked == ([] if not compiled else ["reduce-overhead" if place == "cuda" else None])
 
 
@@ -225,14 +221,14 @@ def test_tensorboard_shows_the_log(index, tmp_path):
     run = TrainingRun("net", tmp_path / "log.csv", tensorboard=tmp_path / "board")
     fit(network(), *parts(index), SETTINGS, run)
     log, shown = pd.read_csv(tmp_path / "log.csv"), events(tmp_path / "board")
-    assert set(shown) == set(training_log.LOG[2:])
+    assert set(shown) == set(training_log.SCALARS)
     for tag, pairs in shown.items():
         assert [s for s, _ in pairs] == list(log["step"])
         np.testing.assert_allclose([v for _, v in pairs], log[tag], rtol=1e-6)
 
 
 def test_a_resumed_tensorboard_has_no_step_twice(tmp_path):
-    row = dict.fromkeys(training_log.LOG, 1.0)
+    row = dict.fromkeys(training_log.LOG_COLUMNS, 1.0)
     with training_log.TensorBoard(tmp_path) as board:
         for step in (10, 20, 30):
             board.add({**row, "step": step})
