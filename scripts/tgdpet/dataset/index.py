@@ -68,15 +68,19 @@ def validation_studies(studies: Sequence[str], fraction: float, seed: int) -> li
 
 def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[str, object]]:
     # Every image is stored once, whatever pairs it is in.
-    paths = list(dict.fromkeys(path for p in pairs for path in (p.noisy, p.target)))
-    images = {path: read_image(path) for path in paths}
+    images: dict[Path, Image] = {}
+    for pair in pairs:
+        for path in (pair.noisy, pair.target):
+            if path not in images:
+                images[path] = read_image(path)
     _check_grids(images)
 
     name = f"{pairs[0].study}.npy"
-    volumes = np.stack([images[path].data.transpose(2, 1, 0) for path in paths])
+    volumes = [image.data.transpose(2, 1, 0) for image in images.values()]
     with atomic(folder / name) as temporary, open(temporary, "wb") as file:
-        np.save(file, volumes)
+        np.save(file, np.stack(volumes))
 
+    paths = list(images)
     rows: list[dict[str, object]] = []
     for pair in pairs:
         common: dict[str, object] = {
@@ -92,7 +96,8 @@ def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[s
         first, last = valid_range(target)
 
         for z in range(first, last + 1):
-            rows.append({**common, "slice": z, "body": round(float(body[z]), 4)})
+            share = round(float(body[z]), 4)
+            rows.append({**common, "slice": z, "body": share})
 
     return rows
 
@@ -104,7 +109,8 @@ def _check_grids(images: Mapping[Path, Image]) -> None:
 
     for path, image in images.items():
         same_shape = image.data.shape == first.data.shape
-        if not same_shape or not np.allclose(image.affine, first.affine, atol=SAME_AFFINE_MM):
+        same_affine = np.allclose(image.affine, first.affine, atol=SAME_AFFINE_MM)
+        if not (same_shape and same_affine):
             raise ValueError(
                 f"{path}: grid {image.data.shape} differs from that of {first_path}: "
                 f"{first.data.shape}"
@@ -123,7 +129,9 @@ def body_share(data: np.ndarray) -> np.ndarray:
 
 def valid_range(image: Image) -> tuple[int, int]:
     """First and last slice that may be trained on or measured (sidecar `ValidSlices`, else all)."""
-    first, last = image.sidecar.get("ValidSlices", (0, image.data.shape[2] - 1))
+    n_slices = image.data.shape[2]
+    first, last = image.sidecar.get("ValidSlices", (0, n_slices - 1))
+
     return int(first), int(last)
 
 
@@ -139,7 +147,8 @@ def read_index(path: str | Path) -> pd.DataFrame:
         raise ValueError(f"{path}: no training slices")
 
     for column in ("input", "target", "slice"):
-        if not pd.api.types.is_integer_dtype(table[column]) or (table[column] < 0).any():
+        values = table[column]
+        if not pd.api.types.is_integer_dtype(values) or (values < 0).any():
             raise ValueError(f"{path}: column {column!r}: expected whole numbers >= 0")
 
     if not splits_known:

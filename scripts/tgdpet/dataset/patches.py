@@ -47,10 +47,17 @@ class Patches(Protocol):
     device: torch.device
     shape: tuple[int, int, int] | None  # of every volume (Z, Y, X)
 
-    def __len__(self) -> int: ...
-    def epoch_order(self, epoch: int, count: int) -> Tensor: ...  # noqa: D102
-    def batch(self, rows: Tensor, step: int, augment: bool = True) -> Batch: ...  # noqa: D102
-    def describe(self, rows: Tensor) -> str: ...  # noqa: D102
+    def __len__(self) -> int:
+        """The number of slices."""
+
+    def epoch_order(self, epoch: int, count: int) -> Tensor:
+        """Rows of the slices that the `count` patches of an epoch are cut from."""
+
+    def batch(self, rows: Tensor, step: int, augment: bool = True) -> Batch:
+        """Cut one patch for each of `rows` (B,); `step` numbers the draw."""
+
+    def describe(self, rows: Tensor) -> str:
+        """The slices of a batch, for an error message."""
 
 
 class PatchData:
@@ -115,12 +122,15 @@ class PatchData:
         # Where the patch lies in its slice, and which way it is turned: voxel offsets (B, 1, P, P).
         corner = self._corners(rows_here, generator)
         turns = TURNS if augment else 1
-        turn = torch.randint(turns, (len(rows),), generator=generator).to(self.device)
-        offset = corner[:, None, None, None] + self._turned[turn][:, None]
+        turn = torch.randint(turns, (len(rows),), generator=generator)
+        turned = self._turned[turn.to(self.device)]
+        offset = corner[:, None, None, None] + turned[:, None]
 
-        # The same voxels of the three neighbouring slices of input and target.
-        noisy = self._volumes.take(self._input[rows_here][:, :, None, None] + offset)
-        target = self._volumes.take(self._target[rows_here][:, :, None, None] + offset)
+        # The same voxels of the three neighbouring slices of input and target, (B, 3, P, P).
+        input_slices = self._input[rows_here]
+        target_slices = self._target[rows_here]
+        noisy = self._volumes.take(input_slices[:, :, None, None] + offset)
+        target = self._volumes.take(target_slices[:, :, None, None] + offset)
 
         return Batch(noisy, target, rows)
 
@@ -137,7 +147,8 @@ class PatchData:
         """Raise ValueError where `array` lacks what the table names, or does not fit the others."""
         rows = self.table[self.table["file"] == path.name]
         n_volumes, n_slices = array.shape[:2]
-        for column, count in (("input", n_volumes), ("target", n_volumes), ("slice", n_slices)):
+        counts = {"input": n_volumes, "target": n_volumes, "slice": n_slices}
+        for column, count in counts.items():
             largest = int(rows[column].max())
             if largest >= count:
                 raise ValueError(
@@ -167,23 +178,29 @@ class PatchData:
         nz, ny, nx = self.shape  # type: ignore[misc]
 
         # Volumes are numbered through the arrays of all studies.
-        counts = [len(array) for array in arrays.values()]
-        first = dict(zip(arrays, np.cumsum([0, *counts[:-1]]).tolist(), strict=True))
+        first = {}
+        n_volumes = 0
+        for name, array in arrays.items():
+            first[name] = n_volumes
+            n_volumes += len(array)
+
         first_volume = self.table["file"].map(first).to_numpy()
         input_volume = first_volume + self.table["input"].to_numpy()
         target_volume = first_volume + self.table["target"].to_numpy()
 
         # The slice itself and its neighbours, clamped at the ends of the volume.
-        middle = self.table["slice"].to_numpy()
-        slices = np.clip(middle[:, None] + np.array([-1, 0, 1]), 0, nz - 1)
+        middle = self.table["slice"].to_numpy()[:, None]
+        neighbours = middle + np.array([-1, 0, 1])
+        slices = np.clip(neighbours, 0, nz - 1)
 
         input_start = (input_volume[:, None] * nz + slices) * ny * nx
         target_start = (target_volume[:, None] * nz + slices) * ny * nx
         self._input = torch.from_numpy(input_start).to(self.device)
         self._target = torch.from_numpy(target_start).to(self.device)
 
-        limits = torch.cat([_body_limits(array, scale) for array in arrays.values()])
-        self._limit = limits[torch.from_numpy(target_volume)].to(self.device)
+        limits = [_body_limits(array, scale) for array in arrays.values()]
+        limit = torch.cat(limits)[torch.from_numpy(target_volume)]
+        self._limit = limit.to(self.device)
 
         self._turned = _turned_grids(self.patch, nx).to(self.device)
 
@@ -196,8 +213,10 @@ class PatchData:
         _, ny, nx = self.shape  # type: ignore[misc]
         n = len(rows)
 
-        y = torch.randint(ny - self.patch + 1, (n, TRIES), generator=generator)
-        x = torch.randint(nx - self.patch + 1, (n, TRIES), generator=generator)
+        y_end = ny - self.patch + 1
+        x_end = nx - self.patch + 1
+        y = torch.randint(y_end, (n, TRIES), generator=generator)
+        x = torch.randint(x_end, (n, TRIES), generator=generator)
         corner = (y * nx + x).to(self.device)
 
         # A share of the patches may lie anywhere, in air too.
@@ -206,9 +225,11 @@ class PatchData:
         # The target's value at the centre of each patch drawn, (B, TRIES).
         half = self.patch // 2
         centre = corner + (half * nx + half)
-        values = self._volumes.take(self._target[rows, 1][:, None] + centre)
+        slice_start = self._target[rows, 1]
+        values = self._volumes.take(slice_start[:, None] + centre)
 
-        in_body = values > self._limit[rows][:, None]
+        limit = self._limit[rows]
+        in_body = values > limit[:, None]
         first_in_body = in_body.to(torch.uint8).argmax(dim=1)
         pick = torch.where(anywhere.to(self.device), 0, first_in_body)
 
@@ -226,8 +247,12 @@ def repeated_permutations(n: int, count: int, seed: int, epoch: int) -> Tensor:
 
 def _turned_grids(patch: int, nx: int) -> Tensor:
     """Voxel offsets in a slice of the rows of `nx` voxels, of a patch turned 8 ways: (8, P, P)."""
-    grid = torch.arange(patch)[:, None] * nx + torch.arange(patch)
-    turned = [torch.rot90(g, k) for g in (grid, grid.flip(1)) for k in range(4)]
+    along = torch.arange(patch)
+    grid = along[:, None] * nx + along
+    mirrored = grid.flip(1)
+
+    turned = [torch.rot90(grid, k) for k in range(4)]
+    turned += [torch.rot90(mirrored, k) for k in range(4)]
 
     return torch.stack(turned)
 
@@ -236,8 +261,8 @@ def _body_limits(array: np.ndarray, scale: float) -> Tensor:
     """What a voxel of each volume has to exceed to be of the body, in units of the scale: (V,)."""
     limits = []
     for volume in array:
-        sample = np.array(volume.reshape(-1)[::LIMIT_STRIDE], np.float32)
-        scaled = torch.from_numpy(sample) / scale
+        sample = volume.reshape(-1)[::LIMIT_STRIDE]
+        scaled = torch.from_numpy(np.array(sample, np.float32)) / scale
         limits.append(BODY_SHARE * torch.quantile(scaled, 0.99))
 
     return torch.stack(limits)

@@ -60,8 +60,10 @@ class Mixed:
             batches.append(self.old.batch(old_rows, step, augment))
 
         # Where each row's patch lies in the new patches followed by the old ones.
-        new_first = torch.cat([is_new.nonzero()[:, 0], (~is_new).nonzero()[:, 0]])
-        position = new_first.argsort().to(self.device)
+        new_positions = is_new.nonzero()[:, 0]
+        old_positions = (~is_new).nonzero()[:, 0]
+        order = torch.cat([new_positions, old_positions])
+        position = order.argsort().to(self.device)
         noisy = torch.cat([b.noisy for b in batches])[position]
         target = torch.cat([b.target for b in batches])[position]
 
@@ -81,6 +83,8 @@ class Mixed:
 
     def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The rows of the new data set, and those of the old one."""
-        is_new = rows < len(self.new)
+        n_new = len(self.new)
+        is_new = rows < n_new
+        old_numbers = rows[~is_new] - n_new
 
-        return rows[is_new], self.kept[rows[~is_new] - len(self.new)]
+        return rows[is_new], self.kept[old_numbers]

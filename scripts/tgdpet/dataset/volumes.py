@@ -34,7 +34,8 @@ class Resident:
     """All volumes on the device: taking is one gather."""
 
     def __init__(self, arrays: Sequence[np.ndarray], scale: float, device: torch.device) -> None:
-        self._flat = torch.empty(sum(a.size for a in arrays), device=device)
+        n_voxels = sum(a.size for a in arrays)
+        self._flat = torch.empty(n_voxels, device=device)
 
         # One volume at a time, so that no more than one lies in the CPU's memory.
         start = 0
@@ -57,7 +58,8 @@ class MappedVolumes:
 
     def __init__(self, arrays: Sequence[np.ndarray], scale: float, device: torch.device) -> None:
         self._arrays = [a.reshape(-1) for a in arrays]
-        self._starts = np.cumsum([0, *(a.size for a in arrays)])
+        sizes = [a.size for a in arrays]
+        self._starts = np.cumsum([0, *sizes])
         self._scale = scale
         self._device = device
 
@@ -70,7 +72,8 @@ class MappedVolumes:
         values = np.empty(positions.shape, np.float32)
         for number in np.unique(array_of):
             rows = array_of == number
-            values[rows] = self._arrays[number][positions[rows] - self._starts[number]]
+            within = positions[rows] - self._starts[number]
+            values[rows] = self._arrays[number][within]
 
         return (torch.from_numpy(values) / self._scale).to(self._device)
 

@@ -54,7 +54,10 @@ def pick(name: str = "auto", threads: int | None = None) -> torch.device:
     if local >= available:
         raise ValueError(f"device: process {local + 1} of this job finds {available} GPU(s) only")
 
-    return torch.device("cuda", local) if distributed.processes() > 1 else torch.device("cuda")
+    if distributed.processes() == 1:
+        return torch.device("cuda")
+
+    return torch.device("cuda", local)
 
 
 def keep_freed() -> bool:

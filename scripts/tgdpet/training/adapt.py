@@ -110,7 +110,7 @@ def retrain_redundant(
             f"{run.name}: useful kernels changed during training; this is a defect of TGD"
         )
 
-    channels = {n: m.nonzero()[:, 0].tolist() for n, m in masks.items()}
+    channels = {name: _indices(mask) for name, mask in masks.items()}
     return TrainingResult(rows, channels, numbers)
 
 
@@ -130,27 +130,27 @@ def finetune(
     """
     blocks: nn.ModuleList = model.blocks  # type: ignore[assignment]
     _check_finetuning(entry, len(blocks), run)
-    moving = [p for block in blocks[-entry.blocks :] for p in block.parameters()]
-    moving_ids = {id(p) for p in moving}
-    frozen = {n: p for n, p in model.named_parameters() if id(p) not in moving_ids}
+    moving = list(blocks[-entry.blocks :].parameters())
+    frozen = _others(model, moving)
 
     # What has to have the same bits afterwards.
     fixed: dict[str, Tensor] = dict(frozen)
     if entry.batchnorm == "eval":
         fixed |= dict(model.named_buffers())
-    before = {n: t.detach().cpu().clone() for n, t in fixed.items()}
+    before = {name: tensor.detach().cpu().clone() for name, tensor in fixed.items()}
 
     task, replayed = _with_replay(new, entry, old, run, seed)
     with _without_gradients(frozen.values()):
         rows, regularised = fit_regularised(model, moving, entry, task, old, settings, run)
 
+    unchanged = [bits_equal(fixed[name].detach().cpu(), before[name]) for name in fixed]
     n_kernels = [_count_kernels(block) for block in blocks]
     numbers = {
         "kernels_total": sum(n_kernels),
         "kernels_retrained": sum(n_kernels[-entry.blocks :]),
         "parameters_total": sum(p.numel() for p in model.parameters()),
         "parameters_retrained": sum(p.numel() for p in moving),
-        "useful_unchanged": all(bits_equal(t.detach().cpu(), before[n]) for n, t in fixed.items()),
+        "useful_unchanged": all(unchanged),
         "blocks": entry.blocks,
         "batchnorm": entry.batchnorm,
         **replayed,
@@ -203,8 +203,23 @@ def _without_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def _others(model: nn.Module, moving: Iterable[nn.Parameter]) -> dict[str, nn.Parameter]:
+    """The parameters of the network that are not among `moving`, by name."""
+    moving_ids = {id(p) for p in moving}
+
+    return {n: p for n, p in model.named_parameters() if id(p) not in moving_ids}
+
+
+def _indices(mask: Tensor) -> list[int]:
+    indices: list[int] = mask.nonzero()[:, 0].tolist()
+    return indices
+
+
 def _count_kernels(block: nn.Module) -> int:
-    return sum(m.weight.shape[0] for m in block.modules() if isinstance(m, nn.Conv2d))
+    """Output kernels of a block's convolutions."""
+    convolutions = [m for m in block.modules() if isinstance(m, nn.Conv2d)]
+
+    return sum(m.weight.shape[0] for m in convolutions)
 
 
 def _channels_of_last(blocks: nn.ModuleList, count: int) -> dict[str, list[int]]:

@@ -67,9 +67,10 @@ def quadratic(
     weight = [torch.ones_like(s) for s in start] if importance is None else importance
 
     def penalty(batch: Batch, output: Tensor) -> Tensor:
-        parts = [
-            (f * (p - s) ** 2).sum() for f, p, s in zip(weight, parameters, start, strict=True)
-        ]
+        parts = []
+        for f, w, w0 in zip(weight, parameters, start, strict=True):
+            parts.append((f * (w - w0) ** 2).sum())
+
         return 0.5 * strength * torch.stack(parts).sum()
 
     return penalty
@@ -222,7 +223,8 @@ def choose_kernels(
     masks = {}
     for name, mask in by_kse.items():
         if entry.mask == "random" or sparsity is None:
-            order = torch.randperm(len(mask), generator=torch_generator(seed, "mask", name))
+            generator = torch_generator(seed, "mask", name)
+            order = torch.randperm(len(mask), generator=generator)
         else:
             order = torch.from_numpy(np.argsort(sparsity[name], kind="stable"))
 
@@ -251,7 +253,8 @@ def _importance(
         raise ValueError(f"{run.name}: penalty: ewc needs the old task's data (--old)")
 
     values = fisher(model, moving, old.train, FISHER_PATCHES)
-    mean = float(torch.cat([v.flatten() for v in values]).double().mean())
+    flat = torch.cat([v.flatten() for v in values])
+    mean = float(flat.double().mean())
     if not mean > 0:
         raise ValueError(
             f"{run.name}: penalty: ewc: the Fisher information is {mean} on average; expected > 0"

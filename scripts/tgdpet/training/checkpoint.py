@@ -23,8 +23,12 @@ KEY = "tgdpet-checkpoint"
 class Checkpoints:
     """The checkpoint file of a run: read once, then written now and then by the first process."""
 
-    def __init__(self, run: TrainingRun, model: nn.Module, optimizer: torch.optim.Optimizer):
-        self._run = run
+    def __init__(
+        self, run: TrainingRun, model: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self._path = run.checkpoint
+        self._identity = run.identity
+        self._writes = run.world.first
         self._model = model
         self._optimizer = optimizer
         self._pause_s = 60 * run.compute.checkpoint_minutes
@@ -32,23 +36,19 @@ class Checkpoints:
 
     def resume(self) -> TrainingState:
         """Put the run's checkpoint into model and optimizer; the state it was in, or a new one."""
-        if self._run.checkpoint is None:
+        if self._path is None:
             return TrainingState()
 
-        kept = load_checkpoint(
-            self._run.checkpoint, self._run.identity, self._model, self._optimizer
-        )
+        kept = load_checkpoint(self._path, self._identity, self._model, self._optimizer)
         return TrainingState(**kept) if kept else TrainingState()
 
     def save_when_due(self, state: TrainingState, *, now: bool) -> None:
         """Write the checkpoint where `now`, or the last one is older than configured."""
         due = now or time.monotonic() - self._saved > self._pause_s
-        if self._run.checkpoint is None or not due or not self._run.world.first:
+        if self._path is None or not due or not self._writes:
             return
 
-        save_checkpoint(
-            self._run.checkpoint, self._run.identity, self._model, self._optimizer, vars(state)
-        )
+        save_checkpoint(self._path, self._identity, self._model, self._optimizer, vars(state))
         self._saved = time.monotonic()
 
 
@@ -60,14 +60,17 @@ def save_checkpoint(
     state: dict[str, Any],
 ) -> None:
     """Write weights, optimizer state and `state` (step, log) for the run that `identity` names."""
-    tensors = {f"model.{n}": _on_cpu(t) for n, t in model.state_dict().items()}
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        tensors[f"model.{name}"] = _on_cpu(tensor)
     for index, values in optimizer.state_dict()["state"].items():
         for key, value in values.items():
             tensors[f"optimizer.{index}.{key}"] = _on_cpu(value)
     for name, generator_state in _generators().items():
         tensors[f"generator.{name}"] = generator_state
 
-    write_tensors(path, tensors, {KEY: json.dumps({"identity": identity, **state})})
+    content = json.dumps({"identity": identity, **state})
+    write_tensors(path, tensors, {KEY: content})
 
 
 def load_checkpoint(
@@ -83,7 +86,8 @@ def load_checkpoint(
 
     try:
         with safe_open(path, framework="pt") as file:
-            state: dict[str, Any] = json.loads((file.metadata() or {})[KEY])
+            metadata = file.metadata() or {}
+            state: dict[str, Any] = json.loads(metadata[KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
         print(f"{path}: not a readable checkpoint, starting afresh: {error}", flush=True)
@@ -138,4 +142,9 @@ def _on_cpu(tensor: Tensor) -> Tensor:
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    chosen = {}
+    for name, tensor in tensors.items():
+        if name.startswith(prefix):
+            chosen[name.removeprefix(prefix)] = tensor
+
+    return chosen

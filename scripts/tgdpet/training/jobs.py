@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -47,7 +48,8 @@ def train(job: Job, settings: Training, width: float) -> None:
         task = _read_task(job, job.dataset, "patches", settings, scale, device)
         model = DnCNN(width, torch_generator(job.seed, job.name, "weights"))
 
-        run = _training_run(job, [job.dataset], {"width": width, **asdict(settings)}, world)
+        decisive = {"width": width, **asdict(settings)}
+        run = _training_run(job, [job.dataset], decisive, world)
         rows = fit(model, task.train, task.held_out, settings, run)
         if not world.first:
             return
@@ -55,7 +57,8 @@ def train(job: Job, settings: Training, width: float) -> None:
         card = weights.Card(
             job.name, width, scale, settings=asdict(settings), provenance=_provenance(job)
         )
-        _write_network(job, model, card, TrainingResult(rows, {}, _counts(model)), device, [])
+        result = TrainingResult(rows, {}, _counts(model))
+        _write_network(job, model, card, result, device, [])
 
 
 def adapt(
@@ -81,8 +84,8 @@ def adapt(
             old_task = _read_task(job, old, "old patches", settings, scale, device)
 
         inputs = [path for path in (base, scores, old) if path is not None]
-        identity = {**asdict(entry), **asdict(settings)}
-        run = _training_run(job, [job.dataset, *inputs], identity, world, old)
+        decisive = {**asdict(entry), **asdict(settings)}
+        run = _training_run(job, [job.dataset, *inputs], decisive, world, old)
 
         result = adapt_network(
             model,
@@ -117,8 +120,10 @@ def score_table(model: nn.Module, k: int, alpha: float) -> pd.DataFrame:
     rows = []
     for name, c in components.items():
         for channel in range(len(c.kse)):
-            terms = (c.sparsity[channel], c.entropy[channel], c.kse[channel])
-            rows.append((name, channel, *map(float, terms)))
+            sparsity = float(c.sparsity[channel])
+            entropy = float(c.entropy[channel])
+            kse = float(c.kse[channel])
+            rows.append((name, channel, sparsity, entropy, kse))
 
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -127,15 +132,14 @@ def _read_task(
     job: Job, index: Path, purpose: str, settings: Training, scale: float, device: torch.device
 ) -> Task:
     """The patches of an index table; each network draws its own ones for training."""
-    seeds = {
-        "train": derive(job.seed, job.name, purpose),
-        "val": held_out_seed(job.seed),
-    }
-    patches = {
-        split: read_patches(index, split, settings, scale, seed, device, job.compute.volumes)
-        for split, seed in seeds.items()
-    }
-    return Task(patches["train"], patches["val"])
+    volumes = job.compute.volumes
+    seed = derive(job.seed, job.name, purpose)
+    train = read_patches(index, "train", settings, scale, seed, device, volumes)
+
+    seed = held_out_seed(job.seed)
+    held_out = read_patches(index, "val", settings, scale, seed, device, volumes)
+
+    return Task(train, held_out)
 
 
 def _kernel_scores(
@@ -157,21 +161,30 @@ def _training_run(
     old: Path | None = None,
 ) -> TrainingRun:
     """The run, with an identity made of all that decides its result."""
-    tables = [path for path in (job.dataset, old) if path is not None]
-    volumes = [
-        table.parent / name
-        for table in tables
-        for name in sorted(read_index(table)["file"].unique())
-    ]
-    hashes = [sha256(path) for path in [*inputs, *volumes]]
+    files = [*inputs]
+    for table in (job.dataset, old):
+        if table is not None:
+            names = sorted(read_index(table)["file"].unique())
+            files += [table.parent / name for name in names]
+    hashes = [sha256(path) for path in files]
 
-    compute = {k: getattr(job.compute, k) for k in ("precision", "compile", "deterministic")}
+    compute = {
+        "precision": job.compute.precision,
+        "compile": job.compute.compile,
+        "deterministic": job.compute.deterministic,
+    }
     decisive = [job.name, job.seed, job.threads, world.size, hashes, settings, compute]
     content = json.dumps(decisive, sort_keys=True)
     identity = hashlib.sha256(content.encode()).hexdigest()
 
     return TrainingRun(
-        job.name, job.log, job.checkpoint, identity, job.compute, world, job.tensorboard
+        name=job.name,
+        log=job.log,
+        checkpoint=job.checkpoint,
+        identity=identity,
+        compute=job.compute,
+        world=world,
+        tensorboard=job.tensorboard,
     )
 
 
@@ -208,9 +221,9 @@ def _write_network(
         **result.numbers,
         **_final_losses(result.rows),
     }
-    provenance = sidecar(
-        [job.dataset, *inputs], job.options, job.seed, devices.describe(device), job.started
-    )
+    files = [job.dataset, *inputs]
+    computed_on = devices.describe(device)
+    provenance = sidecar(files, job.options, job.seed, computed_on, job.started)
     write_json(job.weights.with_suffix(".json"), {**content, "provenance": provenance})
     model_card.write(job.weights, card, content, job.dataset)
 
@@ -225,5 +238,9 @@ def _final_losses(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     if not rows:
         return {}
 
-    last = rows[-1]
-    return {f"final_{k}": None if pd.isna(last[k]) else last[k] for k in FINAL}  # NaN is no JSON
+    losses: dict[str, float | None] = {}
+    for key in FINAL:
+        value = rows[-1][key]
+        losses[f"final_{key}"] = None if math.isnan(value) else value  # JSON has no NaN
+
+    return losses

@@ -40,9 +40,13 @@ def write_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     table.writeheader()
 
     for row in rows:
-        table.writerow({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in row.items()})
+        table.writerow({key: _cell(value) for key, value in row.items()})
 
     write_text(path, buffer.getvalue())
+
+
+def _cell(value: float) -> str:
+    return f"{value:.8g}" if isinstance(value, float) else str(value)
 
 
 class TrainingLog:
@@ -79,7 +83,8 @@ class TrainingLog:
 
     def progress(self, steps_read: int) -> None:
         """Show the mean loss since the last row."""
-        self._bar.update(steps_read, loss=self._state.total / self._state.count)
+        mean_loss = self._state.total / self._state.count
+        self._bar.update(steps_read, loss=mean_loss)
 
     def add_row(self, epoch: int, rate: float, validation_loss: float, psnr_db: float) -> None:
         """Add a row for the steps since the last one, and write the log."""
@@ -144,8 +149,10 @@ class TensorBoard:
         if self._writer is None:
             return
 
+        step = row["step"]
         for key in SCALARS:
-            if not math.isnan(row[key]):  # where nothing is held out
-                self._writer.add_scalar(key, row[key], row["step"], walltime=time.time())
+            value = row[key]
+            if not math.isnan(value):  # where nothing is held out
+                self._writer.add_scalar(key, value, step, walltime=time.time())
 
         self._writer.flush()

@@ -131,7 +131,7 @@ def fit(
             # Running statistics of the final weights.
             if state.step == steps and batchnorm == "train":
                 inputs = _statistics_inputs(data, settings, steps, run)
-                with torch.autocast(data.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                with forward.autocast():
                     update_bn(inputs, network)
 
             # Bookkeeping, whenever losses were read: every step on a CPU, seldom on a GPU.

@@ -51,14 +51,16 @@ class PendingLosses:
         losses of all processes, and lets all know that one is to stop. Raises TrainingError where
         an objective is not finite.
         """
-        self._pending.append((rows, torch.stack([loss.detach(), objective.detach()])))
+        pair = torch.stack([loss.detach(), objective.detach()])
+        self._pending.append((rows, pair))
         if not read and len(self._pending) < self._limit:
             return 0
 
         # One transfer: loss and objective of each step, and whether a process is to stop.
-        values = torch.stack([pair for _, pair in self._pending]).flatten()
+        values = torch.stack([p for _, p in self._pending]).flatten()
         requested = values.new_tensor([float(self._termination.requested)])
-        *losses, stopping = self._run.world.mean(torch.cat([values, requested])).tolist()
+        means = self._run.world.mean(torch.cat([values, requested]))
+        *losses, stopping = means.tolist()
         self.stopping = stopping > 0
 
         count = len(self._pending)

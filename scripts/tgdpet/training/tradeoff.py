@@ -21,7 +21,9 @@ def chosen(tried: Sequence[Mapping[str, float]], base_loss: float, plain_loss: f
     kept = [i for i, t in enumerate(tried) if t["old_loss"] <= limit]
     if kept:
         return min(kept, key=lambda i: tried[i]["new_loss"])
-    return min(range(len(tried)), key=lambda i: tried[i]["old_loss"])
+
+    every = range(len(tried))
+    return min(every, key=lambda i: tried[i]["old_loss"])
 
 
 def allowed(base_loss: float, plain_loss: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from ..config.sections import Training
@@ -31,9 +31,11 @@ def fixed_batches(
 
     # Negative numbers: draws that no training step has.
     rows = data.epoch_order(0, patches)
-    return [
-        data.batch(part, -1 - i, augment=False) for i, part in enumerate(rows.split(settings.batch))
-    ]
+    batches = []
+    for i, part in enumerate(rows.split(settings.batch)):
+        batches.append(data.batch(part, -1 - i, augment=False))
+
+    return batches
 
 
 @torch.no_grad()
@@ -46,17 +48,22 @@ def validate(model: nn.Module, batches: list[Batch], loss: str) -> tuple[float, 
         return math.nan, math.nan
 
     model.eval()
-    n = sum(len(b.rows) for b in batches)
-    mean_loss = sum(_loss_of(model, b, loss) * len(b.rows) for b in batches) / n
-    mse = sum(_loss_of(model, b, "mse") * len(b.rows) for b in batches) / n
+    mean_loss = _mean_loss(model, batches, loss)
+    mse = _mean_loss(model, batches, "mse")
     peak = max(float(b.target.max()) for b in batches)
     psnr_db = 10 * math.log10(peak**2 / max(mse, 1e-20))
 
     return mean_loss, psnr_db
 
 
-def _loss_of(model: nn.Module, batch: Batch, loss: str) -> float:
-    noisy = batch.noisy.contiguous(memory_format=torch.channels_last)
-    value: Tensor = LOSSES[loss](model(noisy), batch.target)
+def _mean_loss(model: nn.Module, batches: list[Batch], loss: str) -> float:
+    """The mean over patches: a batch counts by its size."""
+    total = 0.0
+    n_patches = 0
+    for batch in batches:
+        noisy = batch.noisy.contiguous(memory_format=torch.channels_last)
+        value = LOSSES[loss](model(noisy), batch.target)
+        total += float(value) * len(batch.rows)
+        n_patches += len(batch.rows)
 
-    return float(value)
+    return total / n_patches
