@@ -14,7 +14,7 @@ from torch.optim.swa_utils import update_bn
 
 from ..config.sections import Training
 from ..dataset.patches import Batch, PatchData, Patches
-from ..runtime import device
+from ..runtime import device as devices
 from ..runtime.termination import Termination
 from ..tgd.connectivity import BATCHNORM_LAYERS
 from ..tgd.layer import TGD
@@ -77,12 +77,12 @@ def fit(
         run.announce(f"resumes at step {state.step} of {steps}")
 
     held_out = fixed_batches(validation, settings)
-    precision = device.precision(run.compute.precision, data.device)
+    precision = devices.precision(run.compute.precision, data.device)
     task = LOSSES[settings.loss]
 
     with (
         TrainingLog(run, state, steps, settings) as log,
-        device.arithmetic(precision, run.compute.deterministic),
+        devices.arithmetic(precision, run.compute.deterministic),
         _spread(run, model, data.device, steps) as network,
         Termination() as termination,
     ):

@@ -31,7 +31,7 @@ TGD = NetworkEntry(method="tgd", data="adapt", base="x", phi=0.5)
 
 @pytest.fixture
 def new(tmp_path):
-    return write_index(tmp_path / "new", seed=10, grain=3)
+    return write_index(tmp_path / "new", seed=10, gamma_shape=3)
 
 
 @pytest.fixture

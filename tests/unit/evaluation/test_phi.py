@@ -191,7 +191,7 @@ def test_measured_are_held_out_losses_and_what_tgd_would_retrain(tmp_path, monke
     monkeypatch.setattr(validation, "JUDGED_PATCHES", 32)
     indices = {
         "old": write_index(tmp_path / "old"),
-        "new": write_index(tmp_path / "new", seed=10, grain=3),
+        "new": write_index(tmp_path / "new", seed=10, gamma_shape=3),
     }
     old, new = (judge.judge(index, SETTINGS, 1000.0, 7, CPU) for index in indices.values())
     models = [network(seed) for seed in range(3)]

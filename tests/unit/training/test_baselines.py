@@ -33,7 +33,7 @@ def few_patches(monkeypatch):
 
 @pytest.fixture
 def new(tmp_path):
-    return write_index(tmp_path / "new", seed=10, grain=3)
+    return write_index(tmp_path / "new", seed=10, gamma_shape=3)
 
 
 @pytest.fixture
