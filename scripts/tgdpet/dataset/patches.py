@@ -20,7 +20,7 @@ from .volumes import load_volumes
 
 # patch centres drawn to find one in the body; a slice with a tenth of body misses one in a thousand
 TRIES = 64
-TURNS = 8  # four rotations, of the patch and of its mirror image
+ORIENTATIONS = 8  # four rotations, of the patch and of its mirror image
 LIMIT_STRIDE = 7  # every such voxel of a volume counts for its body threshold
 DESCRIBED_SLICES = 6
 
@@ -121,7 +121,7 @@ class PatchData:
 
         # Where the patch lies in its slice, and which way it is turned: voxel offsets (B, 1, P, P).
         corner = self._corners(rows_here, generator)
-        turns = TURNS if augment else 1
+        turns = ORIENTATIONS if augment else 1
         turn = torch.randint(turns, (len(rows),), generator=generator)
         turned = self._turned[turn.to(self.device)]
         offset = corner[:, None, None, None] + turned[:, None]

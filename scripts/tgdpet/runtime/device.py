@@ -1,4 +1,4 @@
-"""The one place that picks the device, the number of threads and how exact its arithmetic is."""
+"""The device, its number of threads and how exact its arithmetic is: picked here alone."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def keep_freed() -> bool:
 
 
 def describe(device: torch.device) -> str:
-    """The device in words, for sidecars."""
+    """The device as sidecars name it."""
     processes = distributed.processes()
     several = f", {processes} processes" if processes > 1 else ""
 

@@ -30,14 +30,14 @@ def local_rank() -> int:
 
 @dataclass(frozen=True)
 class World:
-    """This process's number among those of the job; the first writes files and speaks."""
+    """This process's number among those of the job; the first writes files and messages."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this process writes and speaks for all."""
+        """Whether this process writes files and messages for all."""
         return self.rank == 0
 
     def part(self, count: int) -> tuple[slice, float]:

@@ -131,7 +131,7 @@ def score_table(model: nn.Module, k: int, alpha: float) -> pd.DataFrame:
 def _read_task(
     job: Job, index: Path, purpose: str, settings: Training, scale: float, device: torch.device
 ) -> Task:
-    """The patches of an index table; each network draws its own ones for training."""
+    """The patches of an index table; what is drawn for training depends on the network's name."""
     volumes = job.compute.volumes
     seed = derive(job.seed, job.name, purpose)
     train = read_patches(index, "train", settings, scale, seed, device, volumes)
