@@ -20,13 +20,15 @@ from tgdpet.config.schema import NAME
 from tgdpet.config.sections import Sweep
 from tgdpet.config.sweep import MEASURED, PLAIN
 from tgdpet.evaluation import phi
+from tgdpet.evaluation.results import Results
 from tgdpet.figures import FIGURES, drawn
+from tgdpet.figures import phi as figure
 from tgdpet.io.files import write_csv
 from tgdpet.networks import drop_kernels
 from tgdpet.runtime.seeds import derive
 from tgdpet.tgd import TGD, score_kernels
-from tgdpet.training import judge, loop
-from tgdpet.training.loop import task_loss
+from tgdpet.training import judge, validation
+from tgdpet.training.validation import task_loss
 from tgdpet.workflow import costs
 from training_cases import CPU, SETTINGS, network, parts, write_index
 
@@ -179,17 +181,17 @@ def test_several_seeds_are_judged_by_their_means_with_intervals():
 def test_a_damaged_table_is_refused_with_its_name(tmp_path, change, words):
     whole = table([0.1, 0.2, 2.0], [1, 2, 3])
     write_csv(tmp_path / "sweep.csv", whole.iloc[::-1])
-    pd.testing.assert_frame_equal(phi.read_sweep(tmp_path / "sweep.csv"), whole)
+    pd.testing.assert_frame_equal(phi.read(tmp_path / "sweep.csv"), whole)
     write_csv(tmp_path / "sweep.csv", change(whole))
     with pytest.raises(ValueError, match=rf"sweep\.csv: {words}"):
-        phi.read_sweep(tmp_path / "sweep.csv")
+        phi.read(tmp_path / "sweep.csv")
 
 
 def test_measured_are_held_out_losses_and_what_tgd_would_retrain(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "JUDGED_PATCHES", 32)
+    monkeypatch.setattr(validation, "JUDGED_PATCHES", 32)
     indices = {
         "old": write_index(tmp_path / "old"),
-        "new": write_index(tmp_path / "new", seed=10, grain=3),
+        "new": write_index(tmp_path / "new", seed=10, gamma_shape=3),
     }
     old, new = (judge.judge(index, SETTINGS, 1000.0, 7, CPU) for index in indices.values())
     models = [network(seed) for seed in range(3)]
@@ -225,11 +227,16 @@ def test_without_studies_held_out_the_training_patches_judge(tmp_path):
     assert data.table.study.unique() == ["a"] and held_out is False
 
 
-def test_the_recommendation_is_in_words():
+def results(tmp_path, raw_config, choice):
+    write_csv(tmp_path / "metrics" / "phi.csv", choice)
+    return Results(tmp_path, load_config(raw_config()), [])
+
+
+def test_the_recommendation_is_in_words(tmp_path, raw_config):
     seeds = [fabricate.sweep(luck) for luck in (-0.2, 0.0, 0.2)]
     choice = phi.choose(seeds, 1)
     wanted = choice[choice.recommended == "yes"].iloc[0]
-    text = phi.recommendation(choice)
+    text = figure.recommendation(results(tmp_path, raw_config, choice).root)
     assert text.startswith(
         f"Recommended: φ = {wanted.phi:g}. It retrains {wanted.kernels:.0f} % of the kernels, gains"
     )
@@ -239,12 +246,14 @@ def test_the_recommendation_is_in_words():
     )
     assert "training patches" not in text and "forgets least" not in text
     least = phi.choose([table([1.3, 1.2, 2.0], [1, 2, 3]).assign(new_held_out=False)], 1)
-    text = phi.recommendation(least)
+    text = figure.recommendation(results(tmp_path, raw_config, least).root)
     assert (
         "this one forgets least" in text and "no study is held out" in text and "seeds" not in text
     )
     nothing = phi.choose([table([0.1, 0.2, -1.0], [1, 2, 3])], 1)
-    assert "Recommended: plain fine-tuning." in phi.recommendation(nothing)
+    assert "Recommended: plain fine-tuning." in figure.recommendation(
+        results(tmp_path, raw_config, nothing).root
+    )
 
 
 def test_a_choice_without_one_recommendation_is_refused(tmp_path):
@@ -259,7 +268,7 @@ def test_a_choice_without_one_recommendation_is_refused(tmp_path):
     ):
         write_csv(tmp_path / "phi.csv", change)
         with pytest.raises(ValueError, match=rf"phi\.csv: {words}"):
-            phi.read_choice(tmp_path / "phi.csv")
+            figure.read(tmp_path / "phi.csv")
 
 
 def test_the_scripts_refuse_what_does_not_belong_together(root, tmp_path):
@@ -302,4 +311,4 @@ def test_the_scripts_refuse_what_does_not_belong_together(root, tmp_path):
     )
     (folders[1] / "config.yaml").write_text("seed: 4\n")
     subprocess.run(command, cwd=root, check=True)
-    assert set(phi.read_choice(tmp_path / "phi.csv").seeds) == {2}
+    assert set(figure.read(tmp_path / "phi.csv").seeds) == {2}
