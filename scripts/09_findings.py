@@ -26,14 +26,14 @@ def main() -> None:
     args = parser.parse_args()
 
     from tgdpet.evaluation.estimates import estimates
-    from tgdpet.evaluation.findings import HOLDS, findings, standing
+    from tgdpet.evaluation.findings import HOLDS, findings, task_errors
     from tgdpet.evaluation.seed_runs import load_runs
     from tgdpet.io.files import write_csv
 
     runs = load_runs(args.results)
     table, gaps = findings(runs)
     if args.out_gain:
-        errors, more = standing(runs)
+        errors, more = task_errors(runs)
         write_csv(args.out_gain, errors)
         gaps += more
     if args.out_estimates:

@@ -21,7 +21,8 @@ def main() -> None:
 
     seed = seed_runs.configs(args.results)[0].seed
     write_csv(
-        args.out, phi.choose([phi.read(root / "kse" / "sweep.csv") for root in args.results], seed)
+        args.out,
+        phi.choose([phi.read_sweep(root / "kse" / "sweep.csv") for root in args.results], seed),
     )
 
 

@@ -28,16 +28,16 @@ def main() -> None:
     from tgdpet.config.studies import read_studies
     from tgdpet.evaluation.results import Results
     from tgdpet.io.files import write_text
-    from tgdpet.report.report import build, tables
+    from tgdpet.report.report import build_report, table_pages
 
     studies = read_studies(args.studies)
     runs = [
         Results(run, read_config(run / "config.yaml"), studies)
         for run in args.seeds or [args.results]
     ]
-    for name, text in tables(args.results, args.captions).items() if args.tables else ():
+    for name, text in table_pages(args.results, args.captions).items() if args.tables else ():
         write_text(args.tables / f"{name}.html", text)
-    write_text(args.out, build(args.results, runs, args.captions))
+    write_text(args.out, build_report(args.results, runs, args.captions))
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ from ..io.files import sha256, sidecar, write_json
 from ..networks import model_card, weights
 from ..networks.architecture import SLICES
 from ..networks.dncnn import DnCNN
-from ..networks.score_table import COLUMNS, read_scores
+from ..networks.score_table import SCORE_COLUMNS, read_scores
 from ..runtime import device as devices
 from ..runtime import distributed
 from ..runtime.distributed import World
 from ..runtime.seeds import derive, torch_generator
-from ..tgd.layer import score_components
+from ..tgd.scoring import score_components
 from .adapt import EXAMPLE_PIXELS, KernelScores, adapt_network
 from .baselines import candidate_name
 from .job import Job
@@ -125,7 +125,7 @@ def score_table(model: nn.Module, k: int, alpha: float) -> pd.DataFrame:
             kse = float(c.kse[channel])
             rows.append((name, channel, sparsity, entropy, kse))
 
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
 def _read_task(

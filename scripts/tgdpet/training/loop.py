@@ -16,8 +16,8 @@ from ..config.sections import Training
 from ..dataset.patches import Batch, PatchData, Patches
 from ..runtime import device as devices
 from ..runtime.termination import Termination
-from ..tgd.connectivity import BATCHNORM_LAYERS
 from ..tgd.layer import TGD
+from ..tgd.layer_kinds import BATCHNORM_LAYERS
 from .checkpoint import Checkpoints
 from .forward import Forward
 from .log import TrainingLog
