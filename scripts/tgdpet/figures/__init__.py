@@ -15,9 +15,8 @@ class Shown:
     """A figure or table of the reports: where it stands, its title, and which tables it is drawn
     from.
 
-    `tables` lie under the results folder, besides metrics/metrics.csv; "{base}" stands for every
-    scored network. `together`: it needs these tables only, so that it is also made of all seeds of
-    a study at once.
+    `tables` lie under the results folder; other files are named in inputs.py. `together`: it needs
+    these tables only, so that it is also made of all seeds of a study at once.
     """
 
     category: str
@@ -41,7 +40,7 @@ SHOWN = {
     ),
     "fig3": Shown("Reconstruction", "Fig. 3: the two reconstructions"),
     "training": Shown("Training", "Training"),
-    "kse": Shown("Kernels", "Kernel scores", (DROPPED, "kse/{base}.csv")),
+    "kse": Shown("Kernels", "Kernel scores", (DROPPED,)),
     "fig4": Shown("Kernels", "Fig. 4: kernels dropped", (DROPPED,)),
     "phi": Shown("Adaptation", "Choice of phi", ("metrics/phi.csv",), together=True),
     "gain": Shown("Adaptation", "Gain against forgetting", ("metrics/gain.csv",), together=True),
@@ -66,7 +65,10 @@ def numbered(name: str) -> tuple[str, str]:
     """
     category = SHOWN[name].category
     number = CATEGORIES.index(category) + 1
-    within = [other for other, shown in SHOWN.items() if shown.category == category].index(name) + 1
+
+    siblings = [other for other, shown in SHOWN.items() if shown.category == category]
+    within = siblings.index(name) + 1
+
     return f"{number} {category}", f"{number}.{within} {SHOWN[name].title}"
 
 
