@@ -1,4 +1,4 @@
-# Stage 4: 2.5D training sets. One rule a task, as each has its own studies.
+# Stage 4: 2.5D training sets: of the studies of a protocol (v1, v2), of adaptation, and of each study that is learned on itself.
 TASKS = {
     "v1": ("v1", ROLE_STUDIES.get(roles.TRAINING, [])),
     "v2": ("v2", ROLE_STUDIES.get(roles.TRAINING, [])),
@@ -16,42 +16,65 @@ def task_pairs(task):
     return [
         (s, x, recon(s, protocol, x), recon(s, protocol, WHOLE))
         for s in studies
-        for x in samples_names(STUDY[s].role)
+        for x in FILES.sample_names(STUDY[s].role)
         if x != WHOLE
     ]
 
 
-def task_files(task):
+def task_paths(task):
     """The index table, then the volumes of a task's studies."""
-    return ["index.tsv", *(f"{s}.npy" for s in TASKS[task][1])]
+    files = ["index.tsv", *(f"{s}.npy" for s in TASKS[task][1])]
+    return [str(FILES.dataset_path(task, f)) for f in files]
 
 
-for _task, (_protocol, _studies) in TASKS.items():
+def task_images(task):
+    """The images that a task's volumes are taken from, and their sidecars."""
+    images = sorted({path for pair in task_pairs(task) for path in pair[2:]})
+    return images + sidecars(images)
 
-    rule:
-        name:
-            f"dataset_{_task}".replace("-", "_")
-        input:
-            script="scripts/04_dataset.py",
-            images=sorted({path for pair in task_pairs(_task) for path in pair[2:]}),
-        output:
-            index=f"{R}/dataset/{_task}/index.tsv",
-            volumes=[f"{R}/dataset/{_task}/{s}.npy" for s in _studies],
-        log:
-            f"{R}/logs/dataset/{_task}.log",
-        benchmark:
-            f"{R}/benchmarks/dataset/{_task}.tsv"
-        threads: 1
-        resources:
-            mem_mb=mem(300, per_voxel_bytes=12 * LEVELS),
-            runtime=minutes(30 + len(_studies) * LEVELS * VOXELS / 1e7),
-            disk_mb=disk(images=len(_studies) * LEVELS),
-        params:
-            pairs=" ".join(":".join(pair) for pair in task_pairs(_task)),
-            validation=(
-                0 if _task.startswith("n2n-") else CONFIG.train.validation_fraction
-            ),
-            seed=CONFIG.seed,
-        shell:
-            "python {input.script} --pairs {params.pairs} --validation-fraction {params.validation}"
-            " --seed {params.seed} --out {output.index} 2>&1 | tee {log}"
+
+def task_words(task):
+    """The pairs of a task as the script takes them."""
+    return " ".join(":".join(pair) for pair in task_pairs(task))
+
+
+rule dataset_v1:
+    input:
+        script="scripts/04_dataset.py",
+        images=task_images("v1"),
+    output:
+        index=task_paths("v1")[0],
+        volumes=task_paths("v1")[1:],
+    log:
+        f"{R}/logs/dataset/v1.log",
+    benchmark:
+        FILES.benchmark_path("dataset", "v1")
+    threads: 1
+    resources:
+        mem_mb=mem(300, per_voxel_bytes=12 * LEVELS),
+        runtime=minutes(dataset_s(len(TASKS["v1"][1]))),
+        disk_mb=disk(images=len(TASKS["v1"][1]) * LEVELS),
+    params:
+        pairs=task_words("v1"),
+        validation=CONFIG.train.validation_fraction,
+        seed=CONFIG.seed,
+    shell:
+        "python {input.script} --pairs {params.pairs} --validation-fraction {params.validation}"
+        " --seed {params.seed} --out {output.index} 2>&1 | tee {log}"
+
+
+use rule dataset_v1 as dataset_v2 with:
+    input:
+        script="scripts/04_dataset.py",
+        images=task_images("v2"),
+    output:
+        index=task_paths("v2")[0],
+        volumes=task_paths("v2")[1:],
+    log:
+        f"{R}/logs/dataset/v2.log",
+    benchmark:
+        FILES.benchmark_path("dataset", "v2")
+    params:
+        pairs=task_words("v2"),
+        validation=CONFIG.train.validation_fraction,
+        seed=CONFIG.seed,

@@ -1,21 +1,30 @@
 # Stage 9: all measures of a test study, then one table.
 
 
+def recon_all(study):
+    """All reconstructed images of a study."""
+    role = STUDY[study].role
+    protocols = roles.protocols(role, CONFIG)
+    return [recon(study, p, x) for p in protocols for x in FILES.sample_names(role)]
+
+
+def denoised_all(study):
+    """All images that networks make of a study's noisy ones."""
+    return [
+        denoised(network, study, p, x)
+        for network in networks_of(study)
+        for p, x in inputs_of(study)
+    ]
+
+
 rule evaluate:
     input:
         script="scripts/09_evaluate.py",
         organs=f"{R}/listmode/{{study}}/organs.nii.gz",
-        recon=lambda w: [
-            x
-            for p in roles.protocols(STUDY[w.study].role, CONFIG)
-            for x in recon_all(w.study, p)
-        ],
-        denoised=lambda w: [
-            denoised(n, w.study, p, x)
-            for n in networks_of(w.study)
-            for p in roles.protocols(STUDY[w.study].role, CONFIG)
-            for x in noisy_names(STUDY[w.study].role)
-        ],
+        recon=lambda w: recon_all(w.study),
+        recon_sidecars=lambda w: sidecars(recon_all(w.study)),
+        denoised=lambda w: denoised_all(w.study),
+        denoised_sidecars=lambda w: sidecars(denoised_all(w.study)),
     output:
         table=f"{R}/metrics/{{study}}.csv",
         voi=f"{R}/metrics/{{study}}_voi.npz",

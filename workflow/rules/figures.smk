@@ -7,6 +7,11 @@ FIGURE_FILES = expand(
 )
 
 
+def times_of(figure):
+    """Benchmarks and logs that a figure shows."""
+    return evaluated.timed_files(FILES, ONLY_FIGURES) if figure == "timing" else []
+
+
 rule figure:
     input:
         script="scripts/10_figures.py",
@@ -14,10 +19,8 @@ rule figure:
         common="scripts/tgdpet/figures/common.py",
         config=f"{R}/config.yaml",
         studies=CONFIG.studies,
-        metrics=f"{R}/metrics/metrics.csv",
-        tables=lambda w: [
-            f"{R}/{t}" for t in expand(list(SHOWN[w.figure].tables), base=BASES)
-        ],
+        shown=lambda w: shown.figure_files(w.figure, FILES),
+        times=lambda w: times_of(w.figure),
     output:
         multiext(f"{R}/figures/{{figure}}", ".png", ".pdf", ".csv"),
     log:
@@ -49,6 +52,8 @@ rule report:
         studies=CONFIG.studies,
         tables=[f"{R}/metrics/findings.csv", f"{R}/metrics/estimates.csv"],
         phi=[f"{R}/metrics/phi.csv"] if SWEEP else [],
+        networks=shown.report_files(FILES),
+        captions=expand("workflow/report/{name}.rst", name=[*drawn(CONFIG), *TABLES]),
     output:
         [in_report(f"{R}/tables/{name}.html", name, OF_SEED) for name in TABLES],
         page=f"{R}/report.html",

@@ -8,7 +8,17 @@ rule study_findings:
             "scripts/tgdpet/evaluation/{m}.py",
             m=["findings", "paper_claims", "estimates"],
         ),
+        inputs="scripts/tgdpet/evaluation/inputs.py",
         runs=[f"{r}/metrics/findings.csv" for r in RUNS],
+        values=[
+            path for files in SEED_FILES for path in evaluated.findings_files(files)
+        ],
+        times=lambda w: [
+            path
+            for files in SEED_FILES
+            for path in evaluated.timed_files(files, ONLY_FIGURES)
+        ],
+        studies=config["studies"],
     output:
         table=f"{ROOT_RESULTS}/metrics/findings.csv",
         gain=f"{ROOT_RESULTS}/metrics/gain.csv",
@@ -64,7 +74,11 @@ rule study_report:
         script="scripts/10_report.py",
         modules=["scripts/tgdpet/report/report.py", "scripts/tgdpet/report/html.py"],
         tables=rules.study_findings.output,
+        phi=[f"{ROOT_RESULTS}/metrics/phi.csv"] if SWEEP else [],
         runs=[f"{r}/report.html" for r in RUNS],
+        configs=[f"{r}/config.yaml" for r in RUNS],
+        networks=[path for files in SEED_FILES for path in shown.report_files(files)],
+        captions=expand("workflow/report/{name}.rst", name=[*DRAWN, *TABLES]),
         studies=config["studies"],
     output:
         [in_report(f"{ROOT_RESULTS}/tables/{t}.html", t, "all seeds") for t in TABLES],

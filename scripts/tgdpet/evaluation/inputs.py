@@ -54,6 +54,22 @@ def all_timed_jobs(run: RunFiles) -> list[TimedJob]:
     return [job for job in jobs if job.made]
 
 
+def timed_files(run: RunFiles, finished: bool = False) -> list[Path]:
+    """Benchmarks and logs of `all_timed_jobs`, which finding 7 and the figure of times are read from.
+
+    A benchmark that was taken away from a result is left out, as no network is trained again for
+    it. `finished`: nothing can be made any more; what there is counts.
+    """
+    files: list[Path] = []
+    for job in all_timed_jobs(run):
+        if job.benchmark.exists() or not (finished or job.result.exists()):
+            files.append(job.benchmark)
+        if job.log is not None and (job.log.exists() or not finished):
+            files.append(job.log)
+
+    return files
+
+
 def findings_files(run: RunFiles) -> list[Path]:
     """The tables and values that findings and estimates are computed from, but for times."""
     tests = run.studies_of(*roles.TESTS)
