@@ -82,6 +82,7 @@ TOGETHER_FILES = expand(
 # What `rules/folder.smk` makes the bill of.
 CONFIG = load_config(config_of(SEEDS[0]), SOURCE)
 STUDIES = studies.read_studies(CONFIG.studies)
+ROOT_FILES = RunFiles(Path(ROOT_RESULTS), CONFIG, STUDIES)
 SEED_FILES = [
     RunFiles(Path(of_seed(seed)), load_config(config_of(seed), SOURCE), STUDIES)
     for seed in SEEDS

@@ -4,7 +4,7 @@ from tgdpet.workflow import costs, failures, lock, snakemake_internals
 if snakemake_internals.is_main_process(workflow):
     BILL = costs.times(costs.estimate(CONFIG, STUDIES), len(RUNS))
     print(costs.bill_text(BILL), file=sys.stderr)
-    for path in RUNS if not snakemake_internals.is_dry_run(workflow) else []:
+    for path in RUNS:
         try:
             lock.check_writable(path)
         except ValueError as error:

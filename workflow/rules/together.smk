@@ -43,7 +43,7 @@ rule study_figure:
     input:
         script="scripts/10_figures.py",
         module="scripts/tgdpet/figures/{figure}.py",
-        tables=lambda w: [f"{ROOT_RESULTS}/{t}" for t in SHOWN[w.figure].tables],
+        shown=lambda w: shown.figure_files(w.figure, ROOT_FILES),
         config=f"{RUNS[0]}/config.yaml",
         studies=config["studies"],
     output:
@@ -73,12 +73,9 @@ rule study_report:
         [in_report(f"{ROOT_RESULTS}/figures/{f}.png", f, "all seeds") for f in DRAWN],
         script="scripts/10_report.py",
         modules=["scripts/tgdpet/report/report.py", "scripts/tgdpet/report/html.py"],
-        tables=rules.study_findings.output,
-        phi=[f"{ROOT_RESULTS}/metrics/phi.csv"] if SWEEP else [],
+        shown=shown.report_files(Path(ROOT_RESULTS), SEED_FILES),
         runs=[f"{r}/report.html" for r in RUNS],
-        configs=[f"{r}/config.yaml" for r in RUNS],
-        networks=[path for files in SEED_FILES for path in shown.report_files(files)],
-        captions=expand("workflow/report/{name}.rst", name=[*DRAWN, *TABLES]),
+        captions=expand("workflow/report/{name}.rst", name=reported(CONFIG, False)),
         studies=config["studies"],
     output:
         [in_report(f"{ROOT_RESULTS}/tables/{t}.html", t, "all seeds") for t in TABLES],

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ..config import roles, sweep
 from ..config.paths import RunFiles
+from ..config.sections import Config, ConfigError
+from ..config.studies import read_studies
 
 Steps = dict[str, "Sequence[TimedJob]"]
 
@@ -79,6 +81,20 @@ def findings_files(run: RunFiles) -> list[Path]:
         *(run.voi_path(study) for study in tests),
         run.drop_table,
     ]
+
+
+def read_files(root: Path, config: Config) -> list[Path]:
+    """What the findings of a results folder were computed from: of `findings_files`, `timed_files` and
+    the table of studies, those that exist.
+    """
+    try:
+        studies = read_studies(config.studies)
+    except ConfigError:
+        studies = []  # no time is judged without them
+
+    run = RunFiles(root, config, studies)
+    files = [*findings_files(run), *timed_files(run, finished=True), Path(config.studies)]
+    return [path for path in files if path.exists()]
 
 
 def _reconstructions(run: RunFiles, role: str, task: str) -> list[TimedJob]:

@@ -72,6 +72,15 @@ def numbered(name: str) -> tuple[str, str]:
     return f"{number} {category}", f"{number}.{within} {SHOWN[name].title}"
 
 
+def reported(config: Config, alone: bool) -> list[str]:
+    """Figures and tables of a report: all of a run's, or (not `alone`) those of all seeds of a study
+    together.
+    """
+    figures = drawn(config)
+    shown = [name for name in SHOWN if name in figures or name in TABLES]
+    return [name for name in shown if alone or SHOWN[name].together]
+
+
 def drawn(config: Config) -> list[str]:
     """The figures of a configuration: phi is drawn where there is a sweep."""
     return [name for name in FIGURES if name != "phi" or config.sweep.phi]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..config import roles
 from ..config.paths import INPUT, ONLINE_BASES, RunFiles, with_sidecars
-from . import SHOWN
+from ..evaluation.inputs import timed_files
+from . import SHOWN, TABLES, reported
+
+# Shown in words too: the tables, and which phi is recommended.
+QUOTED = (*TABLES, "phi")
 
 
 def figure_files(name: str, run: RunFiles) -> list[Path]:
@@ -21,9 +25,28 @@ def figure_files(name: str, run: RunFiles) -> list[Path]:
     return list(dict.fromkeys([*tables, *more]))
 
 
-def report_files(run: RunFiles) -> list[Path]:
-    """The sidecars of a run's networks, which the report says how they were made by."""
-    return [run.training_sidecar(network, study) for network, study in run.trainings()]
+def read_files(name: str, run: RunFiles) -> list[Path]:
+    """What a figure was drawn from: of all that it may be drawn from, the files that exist."""
+    times = timed_files(run, finished=True) if name == "timing" else []
+    return [path for path in (*figure_files(name, run), *times) if path.exists()]
+
+
+def report_files(root: Path, runs: Sequence[RunFiles]) -> list[Path]:
+    """Pictures and tables of the results folder `root` that its report shows, and of every run its
+    configuration and the sidecars of its networks.
+
+    `runs` are the results of single seeds: `root` itself, or several of a study.
+    """
+    alone = [run.root for run in runs] == [root]
+    names = reported(runs[0].config, alone)
+
+    files = [root / "figures" / f"{name}.png" for name in names if SHOWN[name].drawn]
+    files += [root / table for name in names if name in QUOTED for table in SHOWN[name].tables]
+    for run in runs:
+        files.append(run.root / "config.yaml")
+        files += [run.training_sidecar(network, study) for network, study in run.trainings()]
+
+    return list(dict.fromkeys(files))
 
 
 def _fig3(run: RunFiles) -> Iterator[Path]:

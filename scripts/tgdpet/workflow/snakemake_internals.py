@@ -40,11 +40,6 @@ def is_main_process(workflow: Workflow) -> bool:
     return bool(workflow.is_main_process)
 
 
-def is_dry_run(workflow: Workflow) -> bool:
-    """Whether nothing is run."""
-    return bool(workflow.dryrun)
-
-
 def ask_only_when_a_job_ends(workflow: Workflow) -> None:
     """Take away the limit of 100 job starts a second, unless the user has set another one.
 
