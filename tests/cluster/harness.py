@@ -27,8 +27,7 @@ NETWORKS = (
     "TGD-net",
     "TGD-N2N",
 )  # of config.yaml: every rule has one of them to work on
-ROLES = ("train_v1v2", "adapt", "test_lesion", "test_high_bmi", "test_bladder", "test_catheter")
-RECONSTRUCT = [f"reconstruct_{role}" for role in ROLES]
+RECONSTRUCT = [f"reconstruct_{of}" for of in ("training", "lesion", "high_bmi", "online")]
 # Where a local run gives the same bytes every time; the rest tells hosts, times and speeds.
 SAME = (
     "recon/**/*.nii.gz", "dataset/**/*.npy", "dataset/**/index.tsv", "models/**/*.safetensors",

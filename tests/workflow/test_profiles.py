@@ -15,7 +15,7 @@ from tgdpet.figures import TOGETHER
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALES = {"smoke": ["config/smoke.yaml"], "paper": ["config/paper.yaml"]}
-USES_GPU = re.compile(r"(seed\d+)?(train|adapt|drop|denoise)")
+USES_GPU = re.compile(r"(seed\d+)?(train|adapt|drop|denoise|sweep)")
 
 
 @pytest.mark.parametrize("engine", ["slurm", "lsf"])

@@ -57,7 +57,7 @@ def all_timed_jobs(run: RunFiles) -> list[TimedJob]:
 
 
 def timed_files(run: RunFiles, finished: bool = False) -> list[Path]:
-    """Benchmarks and logs of `all_timed_jobs`, which finding 7 and the figure of times are read from.
+    """Benchmarks and logs of `all_timed_jobs`, which finding 7 and the figure of times need.
 
     A benchmark that was taken away from a result is left out, as no network is trained again for
     it. `finished`: nothing can be made any more; what there is counts.
@@ -84,8 +84,8 @@ def findings_files(run: RunFiles) -> list[Path]:
 
 
 def read_files(root: Path, config: Config) -> list[Path]:
-    """What the findings of a results folder were computed from: of `findings_files`, `timed_files` and
-    the table of studies, those that exist.
+    """What the findings of a results folder were computed from: of `findings_files`, `timed_files`
+    and the table of studies, those that exist.
     """
     try:
         studies = read_studies(config.studies)

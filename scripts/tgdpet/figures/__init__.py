@@ -73,8 +73,8 @@ def numbered(name: str) -> tuple[str, str]:
 
 
 def reported(config: Config, alone: bool) -> list[str]:
-    """Figures and tables of a report: all of a run's, or (not `alone`) those of all seeds of a study
-    together.
+    """Figures and tables of a report: all of a run's, or (not `alone`) those of all seeds of a
+    study together.
     """
     figures = drawn(config)
     shown = [name for name in SHOWN if name in figures or name in TABLES]

@@ -29,8 +29,8 @@ def config_files(workflow: Workflow) -> str:
 
 
 def set_default_target(workflow: Workflow, rule: str) -> None:
-    """What a bare `snakemake` makes; `default_target:` of a rule in an included file is lost with the
-    end of the include.
+    """What a bare `snakemake` makes; `default_target:` of a rule in an included file is lost with
+    the end of the include.
     """
     workflow.default_target = rule
 
@@ -54,8 +54,8 @@ def ask_only_when_a_job_ends(workflow: Workflow) -> None:
 
 
 def gpus_of_profile(workflow: Workflow, rule: str) -> tuple[Any, Any]:
-    """GPUs that a profile asks for by `set-resources` for a rule (None: it does not), and those that
-    its `resources` allow a job.
+    """GPUs that a profile asks for by `set-resources` for a rule (None: it does not), and those
+    that its `resources` allow a job.
     """
     settings = workflow.resource_settings
     asked = settings.overwrite_resources.get(rule, {}).get("gpu")
@@ -67,8 +67,9 @@ def gpus_of_profile(workflow: Workflow, rule: str) -> tuple[Any, Any]:
 
 def set_resources_for_seeds(workflow: Workflow, seeds: Sequence[int]) -> None:
     """Let what a profile says of resources and threads by a rule's name hold for the rules of every
-    seed, which have other names in a study. To be called before any rule is made, as Snakemake looks
-    up each one by its whole name then.
+    seed, which have other names in a study.
+
+    To be called before any rule is made, as Snakemake looks up each one by its whole name then.
     """
     for name in ("overwrite_resources", "overwrite_threads"):
         settings = of_every_seed(getattr(workflow.resource_settings, name), seeds)
@@ -76,7 +77,7 @@ def set_resources_for_seeds(workflow: Workflow, seeds: Sequence[int]) -> None:
 
 
 def of_every_seed(settings: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
-    """Settings by rule, and those of a rule `train` for the rules `seed1train`, ... of all seeds."""
+    """Settings by rule, and those of `train` for the rules `seed1train`, ... of all seeds."""
     shared = {rule: value for rule, value in settings.items() if not re.match(r"seed\d", rule)}
     named = {f"seed{seed}{rule}": value for seed in seeds for rule, value in shared.items()}
     return {**settings, **named}
