@@ -4,6 +4,7 @@ need.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import shutil
@@ -45,6 +46,54 @@ def code_lines(path):
 def test_modules_are_of_readable_size(root):
     for path in [*(root / "scripts/tgdpet").rglob("*.py"), *(root / "tests").rglob("*.py")]:
         assert len(code_lines(path)) <= 300, path
+
+
+# From the ground up: a package imports from floors below its own only.
+FLOORS = (
+    ("constants", "io", "runtime", "tgd"),
+    ("config", "dataset"),
+    ("scanner", "networks"),
+    ("listmode", "training"),
+    ("recon", "petsird", "cli", "evaluation"),
+    ("simulation",),
+    ("figures",),
+    ("report", "workflow"),
+)
+
+
+def imported_packages(root, path):
+    """Names of the packages of the library that a module of it imports."""
+    module = path.relative_to(root / "scripts").with_suffix("").parts
+    parent = module[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = parent[: len(parent) - node.level + 1] if node.level else ()
+            name = (*base, *(node.module or "").split(".")) if node.module else base
+            names = [(*name, alias.name) for alias in node.names] if len(name) == 1 else [name]
+        elif isinstance(node, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in node.names]
+        else:
+            continue
+        yield from (n[1] for n in names if n[0] == "tgdpet" and len(n) > 1)
+
+
+def test_packages_import_from_lower_floors_only(root):
+    library = root / "scripts/tgdpet"
+    floor_of = {name: number for number, names in enumerate(FLOORS) for name in names}
+    assert {p.name for p in library.iterdir() if p.is_dir()} - {"__pycache__"} <= set(floor_of)
+    for path in library.rglob("*.py"):
+        package = path.relative_to(library).parts[0].removesuffix(".py")
+        if package in ("__init__", "__main__"):
+            continue
+        for other in set(imported_packages(root, path)) - {package, "__version__"}:
+            assert floor_of[other] < floor_of[package], (
+                f"{path.relative_to(root)} imports {other}, which lies on the same floor or above"
+            )
+
+
+def test_the_method_stands_alone(root):
+    for path in (root / "scripts/tgdpet/tgd").rglob("*.py"):
+        assert set(imported_packages(root, path)) <= {"tgd"}, path
 
 
 def test_rule_files_are_short(root):
@@ -161,12 +210,12 @@ def test_constraints_pin_every_dependency(root):
         assert name in pinned, f"envs/constraints.txt does not pin {name}"
 
 
-def test_the_extra_cluster_is_installed_by_make_venv(root):
+def test_make_venv_installs_what_the_checks_need(root):
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
     (installed,) = re.findall(r"^EXTRAS := (.*)$", (root / "Makefile").read_text(), re.M)
-    assert {"workflow", "cluster", "dev"} == set(installed.split(",")) <= set(extras)
+    assert {"workflow", "cluster", "dev", "docs"} == set(installed.split(",")) <= set(extras)
 
 
 def test_smoke_and_paper_only_override_known_keys(raw_config):
