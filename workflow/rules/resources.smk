@@ -19,14 +19,13 @@ LAUNCH = (
 )
 # What a profile sets for a rule takes the place of what the rule asks for; what it allows in all caps each job.
 PROFILE_GPUS, JOB_GPUS = snakemake_internals.gpus_of_profile(workflow, "train")
-if PROFILE_GPUS is not None and {str(PROFILE_GPUS), str(JOB_GPUS)} != {
-    str(CONFIG.resources.gpus)
-}:
+PROFILE = {str(PROFILE_GPUS), str(JOB_GPUS)}
+if PROFILE_GPUS is not None and PROFILE != {str(CONFIG.resources.gpus)}:
     raise WorkflowError(
         f"{SOURCE}: resources.gpus: {CONFIG.resources.gpus}, but the profile asks for gpu: {PROFILE_GPUS} for"
         f" train (set-resources) and allows gpu: {JOB_GPUS} (resources); make all three equal"
     )
-VOXELS = CONFIG.grid.shape[0] * CONFIG.grid.shape[1] * CONFIG.grid.shape[2]
+VOXELS = math.prod(CONFIG.grid.shape)
 EVENTS = costs.events_per_study(CONFIG)
 SNAKEMAKE_MB = 400  # a cluster's job holds two Snakemakes around its script
 LEVELS = len(CONFIG.sampling.levels_s) + 1
@@ -60,8 +59,7 @@ def minutes(seconds):
 
 
 def disk(images=0, event_bytes=0.0, more_mb=0.0):
-    """What a job writes: so many images of the grid (by its wildcards, if a function), so many bytes an event; half as much
-    again at every retry."""
+    """What a job writes: images of the grid (a number, or a function of wildcards), bytes an event; half as much again at every retry."""
     n_images = images if callable(images) else lambda wildcards: images
     fixed_mb = 20 + event_bytes * EVENTS / 1e6 + more_mb
     return grown(lambda w: fixed_mb + n_images(w) * 4 * VOXELS / 1e6, 0.5)

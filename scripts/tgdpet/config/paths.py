@@ -80,8 +80,14 @@ class RunFiles:
 
     def image_path(self, study: str, protocol: str, sample: str, network: str = INPUT) -> Path:
         """A reconstructed or, with `network`, a denoised image."""
-        folder = "recon" if network == INPUT else f"denoised/{network}"
-        return image_path(self.root / folder, study, protocol, sample)
+        return image_path(self.image_folder(network), study, protocol, sample)
+
+    def image_folder(self, network: str = INPUT) -> Path:
+        """The folder of all reconstructed or, with `network`, of its denoised images."""
+        if network == INPUT:
+            return self.root / "recon"
+
+        return self.root / "denoised" / network
 
     def listmode_path(self, study: str, name: str) -> Path:
         """A file of a study's list mode, such as organs.nii.gz."""

@@ -68,8 +68,10 @@ class Results(RunFiles):
         """An image; the last few are kept."""
         if path not in self._images:
             while len(self._images) >= KEPT:
-                del self._images[next(iter(self._images))]
+                oldest = next(iter(self._images))
+                del self._images[oldest]
             self._images[path] = read_image(path)
+
         return self._images[path]
 
     def ensemble(self, study: str, protocol: str, window: Window, network: str = INPUT) -> Volume:
@@ -77,12 +79,11 @@ class Results(RunFiles):
 
         Raises FileNotFoundError when there are fewer than two.
         """
-        names = self.samples(study, protocol)
+        names = self.samples(study, protocol, network)
         realisations = [name for name in names if REALISATION.fullmatch(name)]
         if len(realisations) < 2:
-            raise FileNotFoundError(
-                f"{self.root}/recon: no realisations (real01, ...) of {protocol} of study {study!r}"
-            )
+            missing = f"no realisations (real01, ...) of {protocol} of study {study!r}"
+            raise FileNotFoundError(f"{self.image_folder(network)}: {missing}")
 
         return np.stack(
             [self.image(study, protocol, name, network).data[window] for name in realisations]
@@ -92,12 +93,17 @@ class Results(RunFiles):
         """The same image in SUV (body weight)."""
         return in_suv(self.image(study, protocol, sample, network))
 
-    def samples(self, study: str, protocol: str) -> list[str]:
-        """The configured samples of a study that were reconstructed, in natural order (30s before
-        120s).
+    def samples(self, study: str, protocol: str, network: str = INPUT) -> list[str]:
+        """The configured samples of a study that were reconstructed or, with `network`, denoised; in
+        natural order (30s before 120s).
         """
-        names = self.sample_names(self._role(study))
-        made = [name for name in names if self.image_path(study, protocol, name).exists()]
+        role = next(s.role for s in self.studies if s.study == study)
+
+        made = []
+        for name in self.sample_names(role):
+            if self.image_path(study, protocol, name, network).exists():
+                made.append(name)
+
         return sorted(made, key=natural)
 
     def noisy(self, study: str, protocol: str = "v2") -> str:
@@ -144,9 +150,6 @@ class Results(RunFiles):
             chosen = chosen[chosen.study == study]
 
         return float(chosen.value.mean()) if len(chosen) else float("nan")
-
-    def _role(self, study: str) -> str:
-        return next(s.role for s in self.studies if s.study == study)
 
 
 def in_suv(image: Image) -> Volume:
