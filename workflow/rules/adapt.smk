@@ -1,37 +1,6 @@
 # Stage 7: fine-tuning and TGD, for a protocol (data: adapt) or a single study (data: n2n); chains of any length.
 
 
-def adaptation_data(wildcards):
-    """The index table and the volumes that a network is adapted on: a protocol's, or a single study's halves."""
-    online = NETWORKS[wildcards.network].data == "n2n"
-    return task_paths(f"n2n-{wildcards.study}" if online else "adapt")
-
-
-def adaptation_settings(network):
-    """Online learning has settings of its own."""
-    return CONFIG.online if NETWORKS[network].data == "n2n" else CONFIG.adapt
-
-
-def adapt_options(network):
-    """Command-line words of a network's entry: those that belong to its method."""
-    e = NETWORKS[network]
-    others = [k for k, methods in checks.BELONGS.items() if e.method not in methods]
-    return arguments.to_options(e, skip=["data", "base", *others])
-
-
-def old_data(network):
-    """What the start of a network's chain was trained on, if the network needs it."""
-    if not sections.needs_old_data(NETWORKS[network]):
-        return []
-    return task_paths(sections.old_task(network, NETWORKS))
-
-
-def scores_of(network):
-    """The KSE table that decides what is retrained (tgd only)."""
-    e = NETWORKS[network]
-    return [str(FILES.scores_path(e.base))] if e.method == "tgd" else []
-
-
 rule adapt:
     input:
         script="scripts/07_adapt.py",

@@ -1,41 +1,4 @@
 # Stage 4: 2.5D training sets: of the studies of a protocol (v1, v2), of adaptation, and of each study that is learned on itself.
-TASKS = {
-    "v1": ("v1", ROLE_STUDIES.get(roles.TRAINING, [])),
-    "v2": ("v2", ROLE_STUDIES.get(roles.TRAINING, [])),
-    "adapt": ("v2", ROLE_STUDIES.get(roles.ADAPTATION, [])),
-    **{f"n2n-{s}": ("v2", [s]) for s in ONLINE},
-}
-
-
-def task_pairs(task):
-    """(study, sample, noisy image, target image) of a task."""
-    protocol, studies = TASKS[task]
-    if task.startswith("n2n-"):
-        halves = [recon(studies[0], protocol, f"half{i}") for i in (1, 2)]
-        return [(studies[0], "half1", *halves), (studies[0], "half2", *halves[::-1])]
-    return [
-        (s, x, recon(s, protocol, x), recon(s, protocol, WHOLE))
-        for s in studies
-        for x in FILES.sample_names(STUDY[s].role)
-        if x != WHOLE
-    ]
-
-
-def task_paths(task):
-    """The index table, then the volumes of a task's studies."""
-    files = ["index.tsv", *(f"{s}.npy" for s in TASKS[task][1])]
-    return [str(FILES.dataset_path(task, f)) for f in files]
-
-
-def task_images(task):
-    """The images that a task's volumes are taken from, and their sidecars."""
-    images = sorted({path for pair in task_pairs(task) for path in pair[2:]})
-    return images + sidecars(images)
-
-
-def task_words(task):
-    """The pairs of a task as the script takes them."""
-    return " ".join(":".join(pair) for pair in task_pairs(task))
 
 
 rule dataset_v1:
@@ -77,4 +40,48 @@ use rule dataset_v1 as dataset_v2 with:
     params:
         pairs=task_words("v2"),
         validation=CONFIG.train.validation_fraction,
+        seed=CONFIG.seed,
+
+
+use rule dataset_v1 as dataset_adapt with:
+    input:
+        script="scripts/04_dataset.py",
+        images=task_images("adapt"),
+    output:
+        index=task_paths("adapt")[0],
+        volumes=task_paths("adapt")[1:],
+    log:
+        f"{R}/logs/dataset/adapt.log",
+    benchmark:
+        FILES.benchmark_path("dataset", "adapt")
+    resources:
+        mem_mb=mem(300, per_voxel_bytes=12 * LEVELS),
+        runtime=minutes(dataset_s(len(TASKS["adapt"][1]))),
+        disk_mb=disk(images=len(TASKS["adapt"][1]) * LEVELS),
+    params:
+        pairs=task_words("adapt"),
+        validation=CONFIG.train.validation_fraction,
+        seed=CONFIG.seed,
+
+
+use rule dataset_v1 as dataset_n2n with:
+    input:
+        script="scripts/04_dataset.py",
+        images=lambda w: task_images(f"n2n-{w.study}"),
+    output:
+        index=f"{R}/dataset/n2n-{{study}}/index.tsv",
+        volumes=[f"{R}/dataset/n2n-{{study}}/{{study}}.npy"],
+    log:
+        f"{R}/logs/dataset/n2n-{{study}}.log",
+    benchmark:
+        FILES.benchmark_path("dataset", "n2n-{study}")
+    wildcard_constraints:
+        study=names(ONLINE),
+    resources:
+        mem_mb=mem(300, per_voxel_bytes=12 * LEVELS),
+        runtime=minutes(dataset_s(1)),
+        disk_mb=disk(images=LEVELS),
+    params:
+        pairs=lambda w: task_words(f"n2n-{w.study}"),
+        validation=0,
         seed=CONFIG.seed,

@@ -2,15 +2,6 @@
 # role, so that there is a rule for each set.
 
 
-def denoised_images(role):
-    """What a job makes of a study of this role."""
-    return [
-        denoised("{network}", "{study}", p, sample)
-        for p in roles.protocols(role, CONFIG)
-        for sample in FILES.noisy_names(role)
-    ]
-
-
 rule denoise_lesion:
     input:
         script="scripts/08_denoise.py",

@@ -1,22 +1,6 @@
 # Stage 9: all measures of a test study, then one table.
 
 
-def recon_all(study):
-    """All reconstructed images of a study."""
-    role = STUDY[study].role
-    protocols = roles.protocols(role, CONFIG)
-    return [recon(study, p, x) for p in protocols for x in FILES.sample_names(role)]
-
-
-def denoised_all(study):
-    """All images that networks make of a study's noisy ones."""
-    return [
-        denoised(network, study, p, x)
-        for network in networks_of(study)
-        for p, x in inputs_of(study)
-    ]
-
-
 rule evaluate:
     input:
         script="scripts/09_evaluate.py",

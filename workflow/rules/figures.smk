@@ -7,11 +7,6 @@ FIGURE_FILES = expand(
 )
 
 
-def times_of(figure):
-    """Benchmarks and logs that a figure shows."""
-    return evaluated.timed_files(FILES, ONLY_FIGURES) if figure == "timing" else []
-
-
 rule figure:
     input:
         script="scripts/10_figures.py",

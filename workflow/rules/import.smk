@@ -1,17 +1,4 @@
 # Stages 1 and 2 of studies that come as list mode of the exchange format PETSIRD.
-IMPORTED = [s for s in STUDIES if s.source == "petsird"]
-# Those with a file of the background that each event is expected to have.
-WITH_BACKGROUND = [
-    s.study
-    for s in IMPORTED
-    if any(path.endswith(".background.npy") for path in studies.input_files(s))
-]
-
-
-def background_of(wildcards):
-    """The background that a study came with."""
-    given = wildcards.study in WITH_BACKGROUND
-    return [f"{R}/listmode/{{study}}/background.npy"] if given else []
 
 
 rule import_listmode:

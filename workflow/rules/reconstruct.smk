@@ -33,17 +33,6 @@ rule corrections:
         " --out-sensitivity {output.sensitivity} --out-additive {output.additive} 2>&1 | tee {log}"
 
 
-def reconstructed(samples):
-    """The images of these samples."""
-    return [recon("{study}", "{protocol}", sample) for sample in samples]
-
-
-def recon_samples(wildcards):
-    """What a job makes: one image, or all of its study."""
-    one = wildcards.get("sample")
-    return [one] if one else FILES.sample_names(STUDY[wildcards.study].role)
-
-
 # A job an image (resources.recon_jobs: image).
 rule reconstruct:
     input:

@@ -2,12 +2,6 @@
 # there is a rule for each set (reconstruct.smk).
 
 
-def whole_studies(*wanted):
-    """The studies of these roles, if their images are made together."""
-    together = CONFIG.resources.recon_jobs == "study"
-    return names(FILES.studies_of(*wanted) if together else [])
-
-
 use rule reconstruct as reconstruct_training with:
     output:
         images=reconstructed(FILES.sample_names(roles.TRAINING)),

@@ -1,21 +1,6 @@
 # Stage 5: networks from scratch, of a protocol's studies or (data: n2n) of a single study's halves.
 
 
-def scratch_data(wildcards):
-    """The index table and the volumes that a network is trained on from scratch."""
-    data = NETWORKS[wildcards.network].data
-    return task_paths(f"n2n-{wildcards.study}" if data == "n2n" else data)
-
-
-def scratch_settings(network):
-    """Online learning from scratch takes the step size of training from scratch, and the rest as online learning."""
-    if NETWORKS[network].data == "n2n":
-        return dataclasses.replace(
-            CONFIG.online, learning_rate=CONFIG.train.learning_rate
-        )
-    return CONFIG.train
-
-
 rule train:
     input:
         script="scripts/05_train.py",

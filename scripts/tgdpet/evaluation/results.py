@@ -94,8 +94,9 @@ class Results(RunFiles):
         return in_suv(self.image(study, protocol, sample, network))
 
     def samples(self, study: str, protocol: str, network: str = INPUT) -> list[str]:
-        """The configured samples of a study that were reconstructed or, with `network`, denoised; in
-        natural order (30s before 120s).
+        """The configured samples of a study that were reconstructed or, with `network`, denoised.
+
+        In natural order (30s before 120s).
         """
         role = next(s.role for s in self.studies if s.study == study)
 
