@@ -40,7 +40,7 @@ def hidden(smoke: Path) -> Iterator[Path]:
 
 
 def one_a_rule(jobs: list[Job]) -> list[Job]:
-    """One job of each rule; of figures all that read more than tables, as each reads other files."""
+    """One job of each rule; of figures all that read more than tables: each reads other files."""
     chosen: dict[str, Job] = {}
     for job in jobs:
         if job.rule in SAME_INPUTS or (job.rule in CHAIN and STUDY not in job.log):
