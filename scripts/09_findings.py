@@ -48,7 +48,7 @@ def main() -> list[Path]:
     counts = ", ".join(f"{(table.holds == word).sum()} {word}" for word in HOLDS)
     print("\n".join([*gaps, f"{len(table)} claims judged, which hold: {counts}"]))
 
-    return [path for run in runs for path in inputs.read_files(run.root, run.config)]
+    return [path for run in runs for path in inputs.files_judged_by(run.root, run.config)]
 
 
 if __name__ == "__main__":

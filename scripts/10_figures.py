@@ -19,13 +19,13 @@ def main() -> list[Path]:
     from tgdpet.config.loading import read_config
     from tgdpet.config.studies import read_studies
     from tgdpet.evaluation.results import Results
-    from tgdpet.figures.inputs import read_files
+    from tgdpet.figures.inputs import files_drawn_from
     from tgdpet.figures.make import make
 
     results = Results(args.results, read_config(args.config), read_studies(args.studies))
     make(args.figure, results, args.out)
 
-    return read_files(args.figure, results)
+    return files_drawn_from(args.figure, results)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def findings_files(run: RunFiles) -> list[Path]:
     ]
 
 
-def read_files(root: Path, config: Config) -> list[Path]:
+def files_judged_by(root: Path, config: Config) -> list[Path]:
     """What the findings of a results folder were computed from: of `findings_files`, `timed_files`
     and the table of studies, those that exist.
     """

@@ -25,7 +25,7 @@ def figure_files(name: str, run: RunFiles) -> list[Path]:
     return list(dict.fromkeys([*tables, *more]))
 
 
-def read_files(name: str, run: RunFiles) -> list[Path]:
+def files_drawn_from(name: str, run: RunFiles) -> list[Path]:
     """What a figure was drawn from: of all that it may be drawn from, the files that exist."""
     times = timed_files(run, finished=True) if name == "timing" else []
     return [path for path in (*figure_files(name, run), *times) if path.exists()]
