@@ -28,90 +28,122 @@ from tgdpet.listmode.events import EVENT, write_events
 from tgdpet.petsird.read import import_study
 from tgdpet.petsird.write import export_study
 from tgdpet.scanner import cylinder
-from tgdpet.simulation.monte_carlo_kernels import emit_randoms
+from tgdpet.simulation.monte_carlo_kernels import acceptance_of, emit_randoms
 
 GRID = Grid([16, 16, 8], [40.0, 40.0, 40.0])
+BACKGROUND = {
+    "scatter_bq": 0.0,
+    "scatter_centre_mm": [0, 0, 0],
+    "scatter_sigma_mm": [100, 100, 100],
+    "randoms_per_s": 0.0,
+}
 MEGA = 1 << 20
+PACKAGE_EVENTS = 100_000
+REPEATS = 3  # the first run compiles or loads the kernels
 
 
 def fabricate(folder: Path, millions: int) -> None:
     """A study of random events on accepted LORs."""
     device = cylinder.PRESETS["clinical"]
-    counts = np.array([
-        device.crystals_per_ring, device.rings, device.max_ring_difference, device.tof_half_bins,
-        device.min_crystal_difference,
-    ], np.int64)  # fmt: skip
+    acceptance = acceptance_of(device)
 
     def parts():
         for i in range(millions):
-            out = np.empty(1_000_000, EVENT)
-            emit_randoms(out, counts, np.array([i], np.uint64))
-            yield out
+            events = np.empty(1_000_000, EVENT)
+            emit_randoms(events, acceptance, np.array([i], np.uint64))
+            yield events
 
     n = write_events(folder / "events.npy", parts())
     cylinder.write(folder / "scanner.json", device)
+
     affine = nifti.grid_affine(tuple(GRID.shape), tuple(GRID.voxel_mm))
     nifti.write_plain(folder / "mu.nii.gz", np.zeros(GRID.shape, np.float32), affine)
-    write_json(folder / "listmode.json", {
-        "study": "bench", "events": n, "scan_s": 60.0, "effective_s": 60.0, "grid": vars(GRID),
-        "background": {
-            "scatter_bq": 0.0, "scatter_centre_mm": [0, 0, 0], "scatter_sigma_mm": [100, 100, 100],
-            "randoms_per_s": 0.0,
-        }, "injected_mbq": 250.0, "weight_kg": 70.0, "scan_start_s": 3600.0, "half_life_s": FDG_HALF_LIFE_S,
-    })  # fmt: skip
+
+    meta = {
+        "study": "bench",
+        "events": n,
+        "scan_s": 60.0,
+        "effective_s": 60.0,
+        "grid": vars(GRID),
+        "background": BACKGROUND,
+        "injected_mbq": 250.0,
+        "weight_kg": 70.0,
+        "scan_start_s": 3600.0,
+        "half_life_s": FDG_HALF_LIFE_S,
+    }
+    write_json(folder / "listmode.json", meta)
 
 
-def report(what: str, events: int, seconds: float, size: int) -> None:
-    status = Path(
-        "/proc/self/status"
-    ).read_text()  # Linux; getrusage's peak would be inherited from the parent
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
+def report(name: str, n_events: int, seconds: float, size: int) -> None:
+    # Linux; getrusage's peak would be inherited from the parent
+    status = Path("/proc/self/status").read_text()
+    peak_mib = int(status.split("VmHWM:")[1].split()[0]) / 1024
+    millions = n_events / 1e6
+
     print(
-        f"{what:26s} {events / 1e6:6.1f} M events, file {size / MEGA:7.1f} MiB, {seconds:6.2f} s, "
-        f"{events / seconds / 1e6:6.2f} M events/s, peak {peak:5.0f} MiB",
+        f"{name:26s} {millions:6.1f} M events, file {size / MEGA:7.1f} MiB, {seconds:6.2f} s, "
+        f"{millions / seconds:6.2f} M events/s, peak {peak_mib:5.0f} MiB",
         flush=True,
     )
 
 
-def once(what: str, folder: Path, file: Path) -> None:
-    """One measurement, in a process of its own so that the peak memory is its own."""
-    if what == "package":
-        import petsird
+def read_by_package(file: Path) -> None:
+    """Time the petsird package's own reader on the first events."""
+    import petsird
 
-        events, wanted, start = 0, 100_000, time.perf_counter()
-        reader = petsird.BinaryPETSIRDReader(str(file), skip_completed_check=True)
-        reader.read_header()
-        header_s = time.perf_counter() - start
-        for block in reader.read_time_blocks():
-            events += len(block.value.prompt_events[0][0])
-            if events >= wanted:
-                break
-        report(
-            "package's reader", events, time.perf_counter() - start - header_s, file.stat().st_size
-        )
-        print(f"{'':26s} its header alone {header_s:.2f} s")
+    start = time.perf_counter()
+    reader = petsird.BinaryPETSIRDReader(str(file), skip_completed_check=True)
+    reader.read_header()
+    header_s = time.perf_counter() - start
+
+    n_events = 0
+    start = time.perf_counter()
+    for block in reader.read_time_blocks():
+        n_events += len(block.value.prompt_events[0][0])
+        if n_events >= PACKAGE_EVENTS:
+            break
+
+    report("package's reader", n_events, time.perf_counter() - start, file.stat().st_size)
+    print(f"{'':26s} its header alone {header_s:.2f} s")
+
+
+def measure(operation: str, folder: Path, file: Path) -> None:
+    """One measurement, in a process of its own so that the peak memory is its own."""
+    if operation == "package":
+        read_by_package(file)
         return
-    n = len(study_folder.read(folder).events)
-    for repeat in range(3):  # the first run compiles or loads the kernels
+
+    n_events = len(study_folder.read(folder).events)
+    for repeat in range(REPEATS):
         start = time.perf_counter()
-        if what == "write":
+        if operation == "write":
             export_study(folder, file)
         else:
             import_study(file, folder.parent / "imported", "bench", GRID)
-        report(f"{what}, run {repeat + 1}", n, time.perf_counter() - start, file.stat().st_size)
+        seconds = time.perf_counter() - start
+
+        report(f"{operation}, run {repeat + 1}", n_events, seconds, file.stat().st_size)
 
 
 def main() -> None:
     if len(sys.argv) > 2:
-        once(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+        operation, folder, file = sys.argv[1:]
+        measure(operation, Path(folder), Path(file))
         return
+
     most = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as temporary:
         for millions in (max(most // 4, 1), most):
-            folder, file = Path(place) / f"{millions}", Path(place) / f"{millions}.petsird"
+            folder = Path(temporary) / f"{millions}"
+            file = Path(temporary) / f"{millions}.petsird"
             fabricate(folder, millions)
-            for what in ("write", "read", "package")[: 3 if millions == most else 2]:
-                subprocess.run([sys.executable, __file__, what, str(folder), str(file)], check=True)
+
+            operations = ["write", "read"]
+            if millions == most:
+                operations.append("package")
+            for operation in operations:
+                command = [sys.executable, __file__, operation, str(folder), str(file)]
+                subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,10 @@ from tgdpet.simulation import monte_carlo
 GRID = Grid([136, 112, 56], [3.0, 3.0, 4.0])
 DIAMETERS_MM = (10, 13, 17, 22, 28, 37)
 RING_MM = 57.2  # the spheres' centres from the middle
-CONTRAST, BACKGROUND_BQML = 4.0, 5300.0
-BODY_MM, LUNG_MM = (147.0, 115.0), 25.0
+CONTRAST = 4.0
+BACKGROUND_BQML = 5300.0
+BODY_MM = (147.0, 115.0)
+LUNG_MM = 25.0
 ITERATIONS = 10
 COLOURS = {"v1": "#d55e00", "v2": "#0072b2"}
 
@@ -52,9 +54,12 @@ class Body:
 
 
 def axes_mm() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    x, y, z = (
-        (np.arange(n) - (n - 1) / 2) * v for n, v in zip(GRID.shape, GRID.voxel_mm, strict=True)
-    )
+    """Voxel centres along x, y, z, broadcastable to the grid."""
+    axes = []
+    for n, voxel_mm in zip(GRID.shape, GRID.voxel_mm, strict=True):
+        axes.append((np.arange(n) - (n - 1) / 2) * voxel_mm)
+
+    x, y, z = axes
     return x[:, None, None], y[None, :, None], z[None, None, :]
 
 
@@ -62,84 +67,127 @@ def spheres() -> Iterator[tuple[int, float, float]]:
     """Diameter and centre of each sphere, mm."""
     for i, diameter in enumerate(DIAMETERS_MM):
         angle = np.deg2rad(60 * i)
+
         yield diameter, RING_MM * np.cos(angle), RING_MM * np.sin(angle)
 
 
 def body() -> Body:
     """The phantom, each voxel the mean of 27 points."""
     x, y, z = axes_mm()
-    activity, mu = np.zeros(GRID.shape, np.float32), np.zeros(GRID.shape, np.float32)
-    shifts = [np.array(s) for s in np.ndindex(3, 3, 3)]
-    for shift in shifts:
-        u, v, w = (
-            a + (s - 1) / 3 * size
-            for a, s, size in zip((x, y, z), shift, GRID.voxel_mm, strict=True)
-        )
+    dx, dy, dz = GRID.voxel_mm
+    activity = np.zeros(GRID.shape, np.float32)
+    mu = np.zeros(GRID.shape, np.float32)
+
+    shifts = list(np.ndindex(3, 3, 3))
+    for i, j, k in shifts:
+        u = x + (i - 1) / 3 * dx
+        v = y + (j - 1) / 3 * dy
+        w = z + (k - 1) / 3 * dz
+
         inside = ((u / BODY_MM[0]) ** 2 + (v / BODY_MM[1]) ** 2 <= 1) & (np.abs(w) < 90)
         lung = inside & (u**2 + v**2 < LUNG_MM**2)
         value = np.where(inside & ~lung, BACKGROUND_BQML, 0.0)
         for diameter, a, b in spheres():
-            value = np.where(
-                (u - a) ** 2 + (v - b) ** 2 + w**2 < (diameter / 2) ** 2,
-                CONTRAST * BACKGROUND_BQML,
-                value,
-            )
+            hot = (u - a) ** 2 + (v - b) ** 2 + w**2 < (diameter / 2) ** 2
+            value = np.where(hot, CONTRAST * BACKGROUND_BQML, value)
         activity += (value / len(shifts)).astype(np.float32)
-        mu += (np.where(inside, np.where(lung, 0.025, 0.096), 0.0) / len(shifts)).astype(np.float32)
+
+        tissue_per_cm = np.where(lung, 0.025, 0.096)
+        mu_per_cm = np.where(inside, tissue_per_cm, 0.0)
+        mu += (mu_per_cm / len(shifts)).astype(np.float32)
+
     return Body(activity, mu)
 
 
 def measure(image: np.ndarray) -> Iterator[tuple[int, float, float]]:
     """Diameter, contrast recovery % and background variability % of each sphere."""
     x, y, z = axes_mm()
-    planes = [int(np.abs(z.ravel() - at).argmin()) for at in (-20, -10, 0, 10, 20)]
+    planes = [int(np.abs(z.ravel() - z_mm).argmin()) for z_mm in (-20, -10, 0, 10, 20)]
     middle = image[:, :, planes[2]]
+    angles = np.deg2rad(np.arange(0, 360, 30) + 15)
+
     for diameter, a, b in spheres():
         hot = middle[disc(x, y, a, b, diameter)].mean()
-        angles = np.deg2rad(np.arange(0, 360, 30) + 15)
+
         regions = [disc(x, y, 112 * np.cos(t), 84 * np.sin(t), diameter) for t in angles]
-        values = np.array([image[:, :, k][region].mean() for k in planes for region in regions])
-        recovery = (hot / values.mean() - 1) / (CONTRAST - 1) * 100
-        yield diameter, float(recovery), float(values.std(ddof=1) / values.mean() * 100)
+        means = []
+        for plane in planes:
+            means += [image[:, :, plane][region].mean() for region in regions]
+        background = np.array(means)
+
+        recovery = (hot / background.mean() - 1) / (CONTRAST - 1) * 100
+        variability = background.std(ddof=1) / background.mean() * 100
+        yield diameter, float(recovery), float(variability)
 
 
 def disc(x: np.ndarray, y: np.ndarray, a: float, b: float, diameter: float) -> np.ndarray:
     """Voxels (X, Y) whose centre lies within a disc."""
-    return np.asarray(((x - a) ** 2 + (y - b) ** 2 <= (diameter / 2) ** 2)[:, :, 0])
+    inside = (x - a) ** 2 + (y - b) ** 2 <= (diameter / 2) ** 2
+
+    return np.asarray(inside[:, :, 0])
 
 
-def curves(config: configuration.Config, scan_s: float, threads: int) -> pd.DataFrame:
-    """One row a protocol, iteration and sphere."""
+@dataclass(frozen=True)
+class Data:
+    """A scan's events and what its reconstructions share."""
+
+    projector: Projector
+    events: np.ndarray
+    additive: np.ndarray
+    sensitivity: np.ndarray
+    effective_s: float
+
+
+def simulated(config: configuration.Config, scan_s: float, threads: int) -> Data:
+    """A scan of the phantom and its corrections."""
     device = cylinder.from_choice(dataclasses.replace(config.scanner, efficiency=None))
     settings = dataclasses.replace(config.simulation, scan_s=scan_s, oversampling=1)
-    phantom, voxel = body(), GRID.voxel_mm
-    activity = (phantom.activity * np.prod(voxel) * 1e-3).astype(np.float32)
-    scan = monte_carlo.Scan(
-        activity, tuple(voxel), phantom.mu_per_cm / 10, tuple(voxel), device, settings
-    )
+    phantom = body()
+
+    voxel_mm = tuple(GRID.voxel_mm)
+    activity_bq = (phantom.activity * np.prod(voxel_mm) * 1e-3).astype(np.float32)
+    mu_per_mm = phantom.mu_per_cm / 10
+    scan = monte_carlo.Scan(activity_bq, voxel_mm, mu_per_mm, voxel_mm, device, settings)
     noise = monte_carlo.background(scan, 1)
+
+    parts = []
     with Progress(64, "simulate", "slices") as bar:
-        parts = []
         for part in monte_carlo.simulate(scan, noise, 2, threads):
             parts.append(part)
             bar.update(1)
     events = np.concatenate(parts)
+
     projector = Projector(device, GRID, threads)
     with Progress(sensitivity.work(device), "sensitivity", "pairs") as bar:
         image_s = sensitivity.sensitivity(projector, phantom.mu_per_cm, bar.update)
     additive = additive_term.additive(projector, events, phantom.mu_per_cm, noise)
+
+    return Data(projector, events, additive, image_s, scan.effective_s)
+
+
+def curves(config: configuration.Config, scan_s: float, threads: int) -> pd.DataFrame:
+    """One row a protocol, iteration and sphere."""
+    data = simulated(config, scan_s, threads)
+    n_events = len(data.events)
+
     rows = []
     for name, protocol in config.protocols.items():
         longer = dataclasses.replace(protocol, iterations=ITERATIONS)
-        with Progress(len(events) * ITERATIONS, f"reconstruct {name}", "events") as bar:
+
+        with Progress(n_events * ITERATIONS, f"reconstruct {name}", "events") as bar:
             images = osem.iterate(
-                projector, events, additive, image_s, scan.effective_s, longer, bar.update
+                data.projector,
+                data.events,
+                data.additive,
+                data.sensitivity,
+                data.effective_s,
+                longer,
+                bar.update,
             )
             for iteration, image in enumerate(images, start=1):
-                rows += [
-                    (name, protocol.iterations, len(events), iteration, *row)
-                    for row in measure(image)
-                ]
+                of_image = (name, protocol.iterations, n_events, iteration)
+                rows += [(*of_image, *of_sphere) for of_sphere in measure(image)]
+
     columns = [
         "protocol",
         "iterations_used",
@@ -153,14 +201,16 @@ def curves(config: configuration.Config, scan_s: float, threads: int) -> pd.Data
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """A panel a sphere: recovery against variability along the iterations, the protocol's own
-    marked.
+    """A panel a sphere: recovery against variability along the iterations.
+
+    The iteration that the protocol uses is marked.
     """
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(
         2, 3, figsize=(7.2, 4.6), sharex=True, sharey=True, layout="constrained"
     )
+
     for ax, (diameter, of_sphere) in zip(axes.flat, table.groupby("diameter_mm"), strict=True):
         for name, line in of_sphere.groupby("protocol"):
             ax.plot(
@@ -172,6 +222,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
                 color=COLOURS[str(name)],
                 label=name,
             )
+
             used = line[line["iteration"] == line["iterations_used"]]
             ax.plot(
                 used["variability_pc"],
@@ -181,8 +232,10 @@ def draw(table: pd.DataFrame, path: Path) -> None:
                 mfc="none",
                 color=COLOURS[str(name)],
             )
+
         ax.axhline(100, color="0.7", lw=0.8, zorder=0)
         ax.set_title(f"{diameter} mm", fontsize=9)
+
     axes[0, 0].legend(frameon=False, fontsize=8)
     figure.supxlabel("background variability (%)", fontsize=9)
     figure.supylabel("contrast recovery (%)", fontsize=9)
@@ -205,10 +258,13 @@ def main() -> None:
         "--out", type=Path, default=Path("docs/figures"), help="folder for the CSV and the figure"
     )
     args = parser.parse_args()
+
     table = curves(loading.read_config(args.config), args.scan_s, args.threads)
+
     args.out.mkdir(parents=True, exist_ok=True)
     write_csv(args.out / "image_quality.csv", table)
     draw(table, args.out / "image_quality.png")
+
     last = table[table["iteration"] == table["iterations_used"]]
     print(
         last.pivot(

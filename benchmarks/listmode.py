@@ -23,25 +23,55 @@ from tgdpet.listmode import subsample
 from tgdpet.listmode.events import EVENT, chunks, open_events, write_events
 from tgdpet.scanner.cylinder import PRESETS
 
-SEED, STUDY, SCAN_S = 0, "long", 600.0
+SEED = 0
+STUDY = "long"
+SCAN_S = 600.0
 
 
 def random_events(n: int) -> Iterator[np.ndarray]:
     """Events of the clinical scanner, part by part."""
-    scanner, rng = PRESETS["clinical"], np.random.default_rng(0)
-    for start in range(0, n, subsample.CHUNK):
-        part = np.empty(min(subsample.CHUNK, n - start), EVENT)
-        for key in ("det0", "det1"):
-            part[key] = rng.integers(0, scanner.n_detectors, len(part), dtype=np.uint32)
-        part["tof"] = rng.integers(
-            -scanner.tof_half_bins, scanner.tof_half_bins + 1, len(part), dtype=np.int32
-        )
-        yield part
+    scanner = PRESETS["clinical"]
+    half = scanner.tof_half_bins
+    rng = np.random.default_rng(0)
+
+    for start in range(0, n, subsample.EVENTS_AT_ONCE):
+        size = min(subsample.EVENTS_AT_ONCE, n - start)
+
+        events = np.empty(size, EVENT)
+        events["det0"] = rng.integers(0, scanner.n_detectors, size, dtype=np.uint32)
+        events["det1"] = rng.integers(0, scanner.n_detectors, size, dtype=np.uint32)
+        events["tof"] = rng.integers(-half, half + 1, size, dtype=np.int32)
+
+        yield events
 
 
 def peak_mb() -> float:
     """Largest resident memory of this process so far, MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def stream(path: Path, role: str, n: int) -> None:
+    """Draw all samples of a role in one pass; print the rates."""
+    samples = samples_of(role, Sampling(), SCAN_S)
+
+    start = time.perf_counter()
+    subsample.count_events(samples, n, SEED, STUDY)
+    decided_s = time.perf_counter() - start
+
+    start = time.perf_counter()
+    totals = {sample.name: 0 for sample in samples}
+    for first, events in chunks(open_events(path), subsample.EVENTS_AT_ONCE):
+        for sample in samples:
+            kept = subsample.keep(sample, first, len(events), SEED, STUDY)
+            totals[sample.name] += len(events[kept])
+    copied_s = time.perf_counter() - start
+
+    subsample.check_counts(samples, totals, n)
+    print(
+        f"{role}, {len(samples)} samples, 1 thread: decided {n / decided_s / 1e6:.0f} M events/s, "
+        f"decided and copied {n / copied_s / 1e6:.0f} M events/s, peak memory {peak_mb():.0f} MB, "
+        "no disk beyond the list mode"
+    )
 
 
 def main() -> None:
@@ -56,30 +86,17 @@ def main() -> None:
         help="where the list mode is written and removed",
     )
     args = parser.parse_args()
-    path, n = args.folder / "benchmark-events.npy", int(args.events)
+
+    path = args.folder / "benchmark-events.npy"
+    n = int(args.events)
     try:
         start = time.perf_counter()
         write_events(path, random_events(n))
-        print(
-            f"wrote {n:.3g} events in {time.perf_counter() - start:.0f} s, {path.stat().st_size / 1e9:.1f} GB"
-        )
+        written_s = time.perf_counter() - start
+        print(f"wrote {n:.3g} events in {written_s:.0f} s, {path.stat().st_size / 1e9:.1f} GB")
+
         for role in ("adapt", "test_lesion", "test_bladder"):
-            samples = samples_of(role, Sampling(), SCAN_S)
-            start = time.perf_counter()
-            subsample.count(samples, n, SEED, STUDY)
-            counted = time.perf_counter() - start
-            totals, start = dict.fromkeys((s.name for s in samples), 0), time.perf_counter()
-            for first, part in chunks(open_events(path), subsample.CHUNK):
-                for sample in samples:
-                    totals[sample.name] += len(
-                        part[subsample.keep(sample, first, len(part), SEED, STUDY)]
-                    )
-            drawn = time.perf_counter() - start
-            subsample.check_counts(samples, totals, n)
-            print(
-                f"{role}, {len(samples)} samples, 1 thread: decided {n / counted / 1e6:.0f} M events/s, decided and "
-                f"copied {n / drawn / 1e6:.0f} M events/s, peak memory {peak_mb():.0f} MB, no disk beyond the list mode"
-            )
+            stream(path, role, n)
     finally:
         path.unlink(missing_ok=True)
 

@@ -34,7 +34,7 @@ def main() -> list[Path]:
     scan_s = nominal_s(study.meta["scan_s"], args.scan_s, args.listmode)
     samples = samples_of(args.role, arguments.from_options(args, Sampling), scan_s)
 
-    counts = subsample.count(samples, n_events, args.seed, name, args.threads)
+    counts = subsample.count_events(samples, n_events, args.seed, name, args.threads)
     subsample.check_counts(samples, counts, n_events)
     study_folder.write_samples(args.out, name, args.seed, samples, counts)
 

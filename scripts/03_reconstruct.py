@@ -45,7 +45,7 @@ def main() -> None:
     with Progress(n_events, f"reconstruct {name} {args.protocol}", "events") as bar:
         for sample in samples:
             started = time.time()
-            events, background = subsample.take(sample, [study.events, additive], seed, name)
+            events, background = subsample.sampled(sample, [study.events, additive], seed, name)
             seconds = study.meta["effective_s"] * sample.fraction
             image = osem.reconstruct(
                 projector, events, background, sensitivity, seconds, protocol, bar.update

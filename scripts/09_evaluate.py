@@ -41,7 +41,7 @@ def main() -> list[Path]:
     table, values = evaluate_study(
         args.study, args.role, args.reference_sample, *where, args.networks
     )
-    voi_values.write(args.out_voi, values)
+    voi_values.write_voi_values(args.out_voi, values)
     write_csv(args.out, table)
 
     images = []

@@ -27,7 +27,7 @@ def main() -> list[Path]:
 
     from tgdpet.evaluation import inputs
     from tgdpet.evaluation.estimates import estimates
-    from tgdpet.evaluation.findings import HOLDS, findings, standing
+    from tgdpet.evaluation.findings import HOLDS, findings, task_errors
     from tgdpet.evaluation.seed_runs import load_runs
     from tgdpet.io.files import write_csv
 
@@ -35,7 +35,7 @@ def main() -> list[Path]:
     table, gaps = findings(runs)
 
     if args.out_gain:
-        errors, more = standing(runs)
+        errors, more = task_errors(runs)
         write_csv(args.out_gain, errors)
         gaps += more
 

@@ -21,7 +21,7 @@ def main() -> list[Path]:
 
     seed = seed_runs.configs(args.results)[0].seed
     tables = [root / "kse" / "sweep.csv" for root in args.results]
-    write_csv(args.out, phi.choose([phi.read(table) for table in tables], seed))
+    write_csv(args.out, phi.choose([phi.read_sweep(table) for table in tables], seed))
 
     return [*(root / "config.yaml" for root in args.results), *tables]
 

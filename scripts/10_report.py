@@ -29,7 +29,7 @@ def main() -> list[Path]:
     from tgdpet.evaluation.results import Results
     from tgdpet.figures.inputs import report_files
     from tgdpet.io.files import write_text
-    from tgdpet.report.report import build, tables
+    from tgdpet.report.report import build_report, table_pages
 
     studies = read_studies(args.studies)
     runs = [
@@ -38,10 +38,10 @@ def main() -> list[Path]:
     ]
 
     if args.tables:
-        for name, text in tables(args.results, args.captions).items():
+        for name, text in table_pages(args.results, args.captions).items():
             write_text(args.tables / f"{name}.html", text)
 
-    write_text(args.out, build(args.results, runs, args.captions))
+    write_text(args.out, build_report(args.results, runs, args.captions))
 
     shown = report_files(args.results, runs)
     return [path for path in shown if path.exists()]

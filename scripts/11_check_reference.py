@@ -29,16 +29,16 @@ def main() -> None:
         if not args.command:
             parser.error("--write needs --command, the command that made the results")
 
-        names = reference_folder.write(args.results, args.reference, args.command)
+        names = reference_folder.write_reference(args.results, args.reference, args.command)
         print(f"{args.reference}: {len(names)} files from {args.results}")
         return
 
     reference_folder.check_same(args.results, args.reference)
-    new = reference.read(args.results)
-    kept = reference.read(args.reference)
+    new = reference.read_reference(args.results)
+    kept = reference.read_reference(args.reference)
 
     rows = reference.compare(new, kept)
-    print(reference.text(rows, new, kept))
+    print(reference.comparison_text(rows, new, kept))
     if not reference.passed(rows):
         sys.exit(1)
 

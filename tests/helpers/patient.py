@@ -19,11 +19,14 @@ SETTINGS = Simulation(lesion_diameter_mm=24.0)
 NUMBER = {name: number for number, name in uptake.TOTAL_V2.items()}
 # RAS mm of the patient: centre, semi-axes; the patient lies off the files' origin
 BALLS = {
-    "liver": ((60, 10, 60), (55, 45, 45)), "spleen": ((-75, -20, 60), (22, 25, 30)),
-    "kidney_right": ((45, -35, -5), (18, 18, 25)), "colon": ((-50, 30, -20), (25, 18, 22)),
-    "lung_lower_lobe_left": ((-60, 0, 112), (40, 50, 22)), "vertebrae_L3": ((0, -50, 0), (20, 18, 40)),
+    "liver": ((60, 10, 60), (55, 45, 45)),
+    "spleen": ((-75, -20, 60), (22, 25, 30)),
+    "kidney_right": ((45, -35, -5), (18, 18, 25)),
+    "colon": ((-50, 30, -20), (25, 18, 22)),
+    "lung_lower_lobe_left": ((-60, 0, 112), (40, 50, 22)),
+    "vertebrae_L3": ((0, -50, 0), (20, 18, 40)),
     "urinary_bladder": ((0, 20, -75), (35, 30, 28)),
-}  # fmt: skip
+}
 HU = {"lung": -800, "marrow": 300, "bladder": 5}
 OFFSET = np.array([33.0, -120.0, 410.0])
 
@@ -74,8 +77,8 @@ def write(folder: Path, ct: bool = True, **how: Any) -> Path:
 
 def make(found: Path | Anatomy, role: str = "adapt", seed: int = 1, lesions: Any = ()) -> Phantom:
     if isinstance(found, Path):
-        found = anatomy.read(found)
-    return anatomy.make(
+        found = anatomy.read_anatomy(found)
+    return anatomy.make_phantom(
         found, role, 24.0, np.random.default_rng(seed), SETTINGS, SHAPE, VOXEL, lesions
     )
 

@@ -19,17 +19,26 @@ from tgdpet.petsird import scanner
 from tgdpet.petsird.stream import MappedStream, read_header
 from tgdpet.petsird.time_blocks import Seen, walk
 from tgdpet.scanner import cylinder
-from tgdpet.simulation.monte_carlo_kernels import emit_randoms
+from tgdpet.simulation.monte_carlo_kernels import acceptance_of, emit_randoms
 
 TINY = cylinder.Scanner(
-    radius_mm=100.0, crystals_per_ring=16, rings=4, ring_pitch_mm=10.0, max_ring_difference=2,
-    tof_fwhm_ps=280.0, tof_bin_ps=140.0, efficiency=0.5, fov_radius_mm=60.0,
-)  # fmt: skip
+    radius_mm=100.0,
+    crystals_per_ring=16,
+    rings=4,
+    ring_pitch_mm=10.0,
+    max_ring_difference=2,
+    tof_fwhm_ps=280.0,
+    tof_bin_ps=140.0,
+    efficiency=0.5,
+    fov_radius_mm=60.0,
+)
 GRID = Grid([6, 6, 4], [20.0, 20.0, 10.0])
 BACKGROUND = {
-    "scatter_bq": 1e5, "scatter_centre_mm": [1.0, 2.0, 3.0], "scatter_sigma_mm": [50.0, 40.0, 30.0],
+    "scatter_bq": 1e5,
+    "scatter_centre_mm": [1.0, 2.0, 3.0],
+    "scatter_sigma_mm": [50.0, 40.0, 30.0],
     "randoms_per_s": 1e-3,
-}  # fmt: skip
+}
 GIVEN = {
     "injected_mbq": 250.0,
     "weight_kg": 70.0,
@@ -43,9 +52,7 @@ def study(
 ) -> np.ndarray:
     """Write a study of random events on accepted LORs; return its events."""
     events = np.empty(n_events, EVENT)
-    counts = [device.crystals_per_ring, device.rings, device.max_ring_difference]
-    counts += [device.tof_half_bins, device.min_crystal_difference]
-    emit_randoms(events, np.array(counts, np.int64), np.array([1], np.uint64))
+    emit_randoms(events, acceptance_of(device), np.array([1], np.uint64))
     write_events(folder / "events.npy", [events])
     cylinder.write(folder / "scanner.json", device)
     rng = np.random.default_rng(0)
@@ -54,10 +61,21 @@ def study(
         folder / "mu.nii.gz", rng.uniform(0, 0.1, GRID.shape).astype(np.float32), affine
     )
     nifti.write_labels(folder / "organs.nii.gz", rng.integers(0, 5, GRID.shape), affine)
-    write_json(folder / "listmode.json", {
-        "study": "s", "role": "adapt", "source": "analytic", "bmi": 25.0, "events": n_events, "scan_s": scan_s,
-        "effective_s": 4.9, "grid": vars(GRID), "background": BACKGROUND, **GIVEN,
-    })  # fmt: skip
+    write_json(
+        folder / "listmode.json",
+        {
+            "study": "s",
+            "role": "adapt",
+            "source": "analytic",
+            "bmi": 25.0,
+            "events": n_events,
+            "scan_s": scan_s,
+            "effective_s": 4.9,
+            "grid": vars(GRID),
+            "background": BACKGROUND,
+            **GIVEN,
+        },
+    )
     return events
 
 

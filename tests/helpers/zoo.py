@@ -50,8 +50,17 @@ def resnet() -> nn.Module:
         x = F.relu(x + m.b(F.relu(m.bn(m.a(x)))), inplace=True)
         return m.out(F.relu(m.short(x) + m.d(F.relu(m.c(x)))))
 
-    return Net(forward, stem=c2(2, 5), a=c2(5, 4, bias=False), bn=nn.BatchNorm2d(4), b=c2(4, 5), c=c2(5, 6),
-               d=c2(6, 7), short=nn.Conv2d(5, 7, 1), out=c2(7, 2))  # fmt: skip
+    return Net(
+        forward,
+        stem=c2(2, 5),
+        a=c2(5, 4, bias=False),
+        bn=nn.BatchNorm2d(4),
+        b=c2(4, 5),
+        c=c2(5, 6),
+        d=c2(6, 7),
+        short=nn.Conv2d(5, 7, 1),
+        out=c2(7, 2),
+    )
 
 
 def densenet() -> nn.Module:
@@ -67,14 +76,33 @@ def densenet() -> nn.Module:
 
 def separable() -> nn.Module:
     return nn.Sequential(
-        c2(2, 6), nn.ReLU6(), c2(6, 12, groups=6), nn.BatchNorm2d(12), nn.SiLU(), nn.Conv2d(12, 8, 1), nn.GELU(),
-        c2(8, 8, groups=8), nn.Hardswish(), nn.Conv2d(8, 6, 1, groups=2), nn.ReLU(), c2(6, 2),
-    )  # fmt: skip
+        c2(2, 6),
+        nn.ReLU6(),
+        c2(6, 12, groups=6),
+        nn.BatchNorm2d(12),
+        nn.SiLU(),
+        nn.Conv2d(12, 8, 1),
+        nn.GELU(),
+        c2(8, 8, groups=8),
+        nn.Hardswish(),
+        nn.Conv2d(8, 6, 1, groups=2),
+        nn.ReLU(),
+        c2(6, 2),
+    )
 
 
 def pixel_shuffle() -> nn.Module:
-    return nn.Sequential(c2(1, 6), nn.PReLU(), c2(6, 16), nn.PixelShuffle(2), nn.ReLU(), c2(4, 3), nn.ReLU(),
-                         nn.PixelUnshuffle(2), c2(12, 1))  # fmt: skip
+    return nn.Sequential(
+        c2(1, 6),
+        nn.PReLU(),
+        c2(6, 16),
+        nn.PixelShuffle(2),
+        nn.ReLU(),
+        c2(4, 3),
+        nn.ReLU(),
+        nn.PixelUnshuffle(2),
+        c2(12, 1),
+    )
 
 
 def unet3d() -> nn.Module:
@@ -83,9 +111,15 @@ def unet3d() -> nn.Module:
         low = F.leaky_relu(m.b(top))
         return m.out(m.drop(torch.cat([top, m.up(low)], 1)))
 
-    return Net(forward, a=nn.Conv3d(1, 4, 3, padding=1), norm=nn.InstanceNorm3d(4, affine=True),
-               b=nn.Conv3d(4, 6, 3, stride=2, padding=1), up=nn.ConvTranspose3d(6, 4, 2, stride=2, groups=2),
-               drop=nn.Dropout3d(0.5), out=nn.Conv3d(8, 1, 1))  # fmt: skip
+    return Net(
+        forward,
+        a=nn.Conv3d(1, 4, 3, padding=1),
+        norm=nn.InstanceNorm3d(4, affine=True),
+        b=nn.Conv3d(4, 6, 3, stride=2, padding=1),
+        up=nn.ConvTranspose3d(6, 4, 2, stride=2, groups=2),
+        drop=nn.Dropout3d(0.5),
+        out=nn.Conv3d(8, 1, 1),
+    )
 
 
 def chunks() -> nn.Module:
@@ -193,8 +227,14 @@ def deep_supervision() -> nn.Module:
 
 
 def one_d() -> nn.Module:
-    return nn.Sequential(nn.Conv1d(2, 6, 3), nn.BatchNorm1d(6), nn.ELU(), nn.ConvTranspose1d(6, 4, 3, groups=2),
-                         nn.Softplus(), nn.Conv1d(4, 1, 1))  # fmt: skip
+    return nn.Sequential(
+        nn.Conv1d(2, 6, 3),
+        nn.BatchNorm1d(6),
+        nn.ELU(),
+        nn.ConvTranspose1d(6, 4, 3, groups=2),
+        nn.Softplus(),
+        nn.Conv1d(4, 1, 1),
+    )
 
 
 def unbatched() -> nn.Module:

@@ -43,10 +43,17 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = monte_carlo.background(scan, 1)
     count = write_events(folder / "events.npy", monte_carlo.simulate(scan, noise, 2, slices=8))
     meta = {
-        "study": "a", "events": count, "scan_s": 60.0, "effective_s": scan.effective_s, "grid": asdict(GRID),
-        "background": asdict(noise), "injected_mbq": 300.0, "weight_kg": 75.0, "scan_start_s": 3600.0,
+        "study": "a",
+        "events": count,
+        "scan_s": 60.0,
+        "effective_s": scan.effective_s,
+        "grid": asdict(GRID),
+        "background": asdict(noise),
+        "injected_mbq": 300.0,
+        "weight_kg": 75.0,
+        "scan_start_s": 3600.0,
         "half_life_s": 6586.2,
-    }  # fmt: skip
+    }
     affine = nifti.grid_affine(tuple(GRID.shape), tuple(GRID.voxel_mm))
     write_json(folder / "listmode.json", {**meta, "provenance": {}})
     scanners.write(folder / "scanner.json", SCANNER)
@@ -133,8 +140,9 @@ def test_a_second_lesion_however_small_is_recorded_too(study, tmp_path):
 
 
 def test_the_script_takes_suv(study, tmp_path, monkeypatch, root):
-    arguments = f"--listmode {study} --out-dir {tmp_path / 'c'} --centre-mm -8 16 0 --diameter-mm 24 --suv 2 --seed 4"
-    monkeypatch.setattr(sys, "argv", ["x", *arguments.split()])
+    folders = f"--listmode {study} --out-dir {tmp_path / 'c'}"
+    sphere = "--centre-mm -8 16 0 --diameter-mm 24 --suv 2 --seed 4"
+    monkeypatch.setattr(sys, "argv", ["x", *folders.split(), *sphere.split()])
     runpy.run_path(str(root / "scripts/02_insert_lesion.py"))["main"]()
     (entry,) = study_folder.read(tmp_path / "c").meta["lesions"]
     assert entry["bqml"] == pytest.approx(2 * 300e6 / 75e3 * 0.5 ** (3600 / 6586.2))

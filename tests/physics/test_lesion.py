@@ -21,6 +21,7 @@ from tgdpet.scanner.cylinder import Scanner
 from tgdpet.simulation import lesion
 from tgdpet.simulation import monte_carlo as simulate
 from tgdpet.simulation.lesion import Sphere
+from tgdpet.simulation.lors import lors_near
 
 NOTHING = Background(0.0, [0.0] * 3, [30.0] * 3, 0.0)
 FINE = Scanner(120.0, 120, 12, 4.0, 9, 280.0, 140.0, 0.5, 80.0)
@@ -109,7 +110,7 @@ def test_the_lors_are_all_that_pass_near():
     expected = {
         frozenset(pair) for pair in zip(det0[near].tolist(), det1[near].tolist(), strict=True)
     }
-    found = np.concatenate(list(lesion.lors_near(SMALL, tuple(centre), reach)))
+    found = np.concatenate(list(lors_near(SMALL, tuple(centre), reach)))
     found = found[SMALL.lor_weights(found[:, 0], found[:, 1]) > 0]
     assert {frozenset(pair) for pair in found.tolist()} == expected
     assert len(found) == len(expected) > 500

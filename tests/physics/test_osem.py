@@ -1,16 +1,15 @@
-"""OSEM gives activity concentration in Bq/mL: whatever the scan time, once attenuation and
-background are corrected.
-"""
+"""OSEM gives Bq/mL, whatever the scan time, once attenuation and background are corrected."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from small_scanner import all_lors, axes_mm, cylinder, painted, scan_of
+from small_scanner import all_lors, axes_mm, cylinder, events_of, painted, scan_of
 from tgdpet.config.sections import Grid, ReconProtocol, Simulation
 from tgdpet.listmode.background import Background
 from tgdpet.listmode.events import EVENT
@@ -42,17 +41,17 @@ class Study:
 def cylinder_study(
     level_bqml: float = LEVEL_BQML, scan_s: float = 60.0, background: bool = True
 ) -> Study:
-    shares = (0.3, 0.2) if background else (0.0, 0.0)
     settings = Simulation(
-        scan_s=scan_s, psf_fwhm_mm=5.0, scatter_fraction=shares[0], randoms_fraction=shares[1]
+        scan_s=scan_s,
+        psf_fwhm_mm=5.0,
+        scatter_fraction=0.3 if background else 0.0,
+        randoms_fraction=0.2 if background else 0.0,
     )
     scan = scan_of(level_bqml * cylinder(GRID, 90.0), MU, GRID, SCANNER, settings)
     noise = monte_carlo.background(scan, 1)
-    return Study(
-        np.concatenate(list(monte_carlo.simulate(scan, noise, 2, slices=8))),
-        noise,
-        scan.effective_s,
-    )
+    events = np.concatenate(list(monte_carlo.simulate(scan, noise, 2, slices=8)))
+
+    return Study(events, noise, scan.effective_s)
 
 
 @cache
@@ -64,11 +63,16 @@ def image_of(
     study: Study, additive: np.ndarray | None = None, attenuated: bool = True
 ) -> np.ndarray:
     if additive is None:
-        additive = additive_term.additive(
-            PROJECTOR, study.events, MU if attenuated else 0 * MU, study.noise
-        )
+        mu = MU if attenuated else 0 * MU
+        additive = additive_term.additive(PROJECTOR, study.events, mu, study.noise)
+
     return osem.reconstruct(
-        PROJECTOR, study.events, additive, sensitivity(attenuated), study.effective_s, PROTOCOL
+        PROJECTOR,
+        study.events,
+        additive,
+        sensitivity(attenuated),
+        study.effective_s,
+        PROTOCOL,
     )
 
 
@@ -76,56 +80,59 @@ def ring_means(image: np.ndarray, edges: tuple[float, ...] = (0, 25, 45, 60, 75)
     """Mean in the middle slices within rings about the axis, mm."""
     x, y, _ = axes_mm(GRID)
     r = np.hypot(x, y)[:, :, 0]
-    return np.array(
-        [
-            image[(r >= a) & (r < b), MIDDLE].mean()
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
-        ]
-    )
+
+    means = []
+    for inner, outer in pairwise(edges):
+        means.append(image[(r >= inner) & (r < outer), MIDDLE].mean())
+
+    return np.array(means)
 
 
 def test_a_warm_cylinder_has_its_activity_everywhere():
     study = cylinder_study()
     image = image_of(study)
     assert len(study.events) > 400_000 and image.dtype == np.float32
+
     rings = ring_means(image)
     assert rings.mean() == pytest.approx(LEVEL_BQML, rel=0.015)
     assert np.abs(rings / rings.mean() - 1).max() < 0.02
+
     x, y, _ = axes_mm(GRID)
     slices = image[(np.hypot(x, y) < 75)[:, :, 0]].mean(axis=0)
     assert np.abs(slices / LEVEL_BQML - 1).max() < 0.05
+
     outside = np.broadcast_to(np.hypot(x, y) > 106, image.shape)[:, :, MIDDLE]
     assert image[:, :, MIDDLE][outside].mean() < 0.03 * LEVEL_BQML
 
 
 def test_noiseless_data_converge_to_the_truth():
-    """LORs and TOF bins hold their expected events, what rounding leaves over being carried to the
-    next bin.
-    """
-    scanner, grid = (
-        Scanner(120.0, 46, 6, 8.0, 5, 280.0, 280.0, 0.5, 80.0),
-        Grid([20, 20, 8], [8.0, 8.0, 6.0]),
-    )
-    projector, mu = Projector(scanner, grid), (0.096 * cylinder(grid, 65.0)).astype(np.float32)
-    truth = (
-        1000 * cylinder(grid, 65.0) + 2000 * painted(grid, (25.0, 10.0, 0.0), (18.0, 18.0, 14.0))
-    ).astype(float)
-    det0, det1 = all_lors(scanner)
+    """LORs and TOF bins hold their expected events; rounding carries over to the next bin."""
+    scanner = Scanner(120.0, 46, 6, 8.0, 5, 280.0, 280.0, 0.5, 80.0)
+    grid = Grid([20, 20, 8], [8.0, 8.0, 6.0])
+    projector = Projector(scanner, grid)
+
+    mu = (0.096 * cylinder(grid, 65.0)).astype(np.float32)
+    lesion = painted(grid, (25.0, 10.0, 0.0), (18.0, 18.0, 14.0))
+    truth = (1000 * cylinder(grid, 65.0) + 2000 * lesion).astype(float)
+
+    # an event on every LOR and TOF bin
+    lors0, lors1 = all_lors(scanner)
     bins = np.arange(-scanner.tof_half_bins, scanner.tof_half_bins + 1, dtype=np.int32)
-    every = np.zeros(len(det0) * len(bins), EVENT)
-    every["det0"], every["det1"], every["tof"] = (
-        np.repeat(det0, len(bins)),
-        np.repeat(det1, len(bins)),
-        np.tile(bins, len(det0)),
-    )
+    det0 = np.repeat(lors0, len(bins))
+    det1 = np.repeat(lors1, len(bins))
+    every = events_of(det0, det1, np.tile(bins, len(lors0)))
+
+    # counts/s expected on each, and the whole events of a scan of five a bin
     noise = Background(2e4, [5.0, 0.0, 0.0], [45.0, 40.0, 25.0], 0.01)
     additive = additive_term.additive(projector, every, mu, noise)
-    line = projector.forward(truth, every["det0"], every["det1"], every["tof"]) + additive
-    survive = np.exp(-projector.forward(mu / 10, every["det0"], every["det1"]))
-    rate = line * 1e-3 * survive * scanner.lor_weights(every["det0"], every["det1"])
+    line = projector.forward(truth, det0, det1, every["tof"]) + additive
+    survive = np.exp(-projector.forward(mu / 10, det0, det1))
+    rate = line * 1e-3 * survive * scanner.lor_weights(det0, det1)
     seconds = 5 * len(every) / rate.sum()
     counts = np.diff(np.floor(np.cumsum(rate * seconds)), prepend=0).astype(int)
-    events, background = np.repeat(every, counts), np.repeat(additive, counts)
+
+    events = np.repeat(every, counts)
+    background = np.repeat(additive, counts)
     image = osem.reconstruct(
         projector,
         events,
@@ -134,15 +141,19 @@ def test_noiseless_data_converge_to_the_truth():
         seconds,
         ReconProtocol([0.0] * 3, 60, 1),
     )
+
     assert (additive * rate / line).sum() > 0.2 * rate.sum(), "a background worth correcting"
+
     x, y, z = axes_mm(grid)
     hot = np.hypot(x - 25, y - 10) < 26
     uniform = np.broadcast_to((np.hypot(x, y) < 50) & ~hot, image.shape)
+
     assert image[uniform].mean() == pytest.approx(1000, rel=0.01)
-    for part in (x < 0, x >= 0, y < 0, y >= 0, z < 0, z >= 0):
-        assert image[uniform & np.broadcast_to(part, image.shape)].mean() == pytest.approx(
-            1000, rel=0.01
-        )
+
+    for side in (x < 0, x >= 0, y < 0, y >= 0, z < 0, z >= 0):
+        of_side = uniform & np.broadcast_to(side, image.shape)
+        assert image[of_side].mean() == pytest.approx(1000, rel=0.01)
+
     inside = np.broadcast_to(np.hypot(x - 25, y - 10) < 9, image.shape)[:, :, 3:5]
     assert image[:, :, 3:5][inside].mean() == pytest.approx(3000, rel=0.03)
 
@@ -151,25 +162,19 @@ def test_every_correction_is_needed():
     study = cylinder_study()
     right = ring_means(image_of(study))
     no_attenuation = ring_means(image_of(study, attenuated=False))
+
     assert no_attenuation[0] < 0.5 * right[0], "attenuation"
     assert no_attenuation[0] < 0.8 * no_attenuation[-1], "without it the middle is cold"
-    assert (
-        ring_means(image_of(study, np.zeros(len(study.events), np.float32)))[0] > 1.3 * right[0]
-    ), "background"
-    for wrong in (
-        Background(
-            0.0,
-            study.noise.scatter_centre_mm,
-            study.noise.scatter_sigma_mm,
-            study.noise.randoms_per_s,
-        ),
-        Background(
-            study.noise.scatter_bq, study.noise.scatter_centre_mm, study.noise.scatter_sigma_mm, 0.0
-        ),
-    ):
-        assert (
-            ring_means(image_of(Study(study.events, wrong, study.effective_s)))[0] > 1.06 * right[0]
-        )
+
+    nothing = np.zeros(len(study.events), np.float32)
+    no_background = ring_means(image_of(study, nothing))
+    assert no_background[0] > 1.3 * right[0], "background"
+
+    no_scatter = replace(study, noise=replace(study.noise, scatter_bq=0.0))
+    assert ring_means(image_of(no_scatter))[0] > 1.06 * right[0], "scatter"
+
+    no_randoms = replace(study, noise=replace(study.noise, randoms_per_s=0.0))
+    assert ring_means(image_of(no_randoms))[0] > 1.06 * right[0], "randoms"
 
 
 def test_the_image_scales_with_activity_and_not_with_scan_time():
@@ -188,7 +193,9 @@ def test_a_hot_point_comes_back_where_it_was():
     noise = Background(0.0, [0.0] * 3, [30.0] * 3, 0.0)
     events = np.concatenate(list(monte_carlo.simulate(scan, noise, 3, slices=2)))
     image = image_of(Study(events, noise, scan.effective_s))
+
     assert np.unravel_index(image.argmax(), image.shape) == (21, 10, 5)
+
     whole = image[18:25, 7:14, 2:9]
     assert whole.sum() == pytest.approx(1e5, rel=0.1)
     assert image.sum() == pytest.approx(whole.sum(), rel=0.05)
@@ -207,9 +214,9 @@ def test_few_iterations_have_not_converged_and_more_sharpen():
             study.effective_s,
             ReconProtocol([8.0] * 3, iterations, 2),
         )
-        return float(
-            image[3, 13:17, MIDDLE].mean() / image[13:17, 13:17, MIDDLE].mean()
-        )  # 4 mm outside the edge
+        outside = image[3, 13:17, MIDDLE]  # 4 mm from the edge
+
+        return float(outside.mean() / image[13:17, 13:17, MIDDLE].mean())
 
     assert edge(4) < 0.9 * edge(1)
 
@@ -218,12 +225,13 @@ def test_the_post_filter_is_a_gaussian_of_its_width():
     image = np.zeros((41, 41, 41), np.float32)
     image[20, 20, 20] = 1
     smooth = osem.blur(image, [12.0, 9.0, 6.0], [2.0, 2.0, 2.0])
+
     for axis, fwhm in enumerate((12.0, 9.0, 6.0)):
         profile = smooth.sum(axis=tuple(a for a in range(3) if a != axis))
-        at = (np.arange(41) - 20) * 2.0
-        assert 2.3548 * np.sqrt((profile * at**2).sum() / profile.sum()) == pytest.approx(
-            fwhm, rel=0.03
-        )
+        position_mm = (np.arange(41) - 20) * 2.0
+        variance = (profile * position_mm**2).sum() / profile.sum()
+        assert 2.3548 * np.sqrt(variance) == pytest.approx(fwhm, rel=0.03)
+
     assert smooth.sum() == pytest.approx(1, abs=1e-4)
 
 
@@ -231,33 +239,33 @@ def test_blur_is_its_own_adjoint_and_none_at_width_zero():
     rng = np.random.default_rng(0)
     x, y = rng.random((2, 12, 14, 10))
     args = ([9.0, 12.0, 7.0], [4.0, 4.0, 5.0])
-    assert np.vdot(osem.blur(x, *args), y) == pytest.approx(
-        np.vdot(x, osem.blur(y, *args)), rel=1e-12
-    )
+    left = np.vdot(osem.blur(x, *args), y)
+    right = np.vdot(x, osem.blur(y, *args))
+
+    assert left == pytest.approx(right, rel=1e-12)
     assert np.array_equal(osem.blur(x, [0.0] * 3, [4.0] * 3), x)
 
 
 def test_the_same_image_for_any_number_of_threads():
     study = cylinder_study(scan_s=8.0, background=False)
-    events, additive = study.events[:20_001], np.zeros(20_001, np.float32)
-    images = [
-        osem.reconstruct(
-            Projector(SCANNER, GRID, threads), events, additive, sensitivity(), 1.0, PROTOCOL
-        )
-        for threads in (1, 2)
-    ]
-    assert np.array_equal(*images)
+    events = study.events[:20_001]
+    additive = np.zeros(20_001, np.float32)
+
+    def image(threads: int) -> np.ndarray:
+        projector = Projector(SCANNER, GRID, threads)
+        return osem.reconstruct(projector, events, additive, sensitivity(), 1.0, PROTOCOL)
+
+    assert np.array_equal(image(1), image(2))
 
 
 def test_too_few_events_are_refused():
+    events = np.zeros(3, EVENT)
+    additive = np.zeros(3, np.float32)
     with pytest.raises(ValueError, match="3 events cannot be split into 4 subsets"):
-        osem.reconstruct(
-            PROJECTOR, np.zeros(3, EVENT), np.zeros(3, np.float32), sensitivity(), 1.0, PROTOCOL
-        )
+        osem.reconstruct(PROJECTOR, events, additive, sensitivity(), 1.0, PROTOCOL)
 
 
 def test_valid_slices_are_those_seen_well_enough():
-    sensitivity = np.ones((9, 9, 10), np.float32) * np.array(
-        [0, 0.1, 0.2, 0.3, 1, 1, 0.5, 0.26, 0.24, 0.0], np.float32
-    )
+    profile = np.array([0, 0.1, 0.2, 0.3, 1, 1, 0.5, 0.26, 0.24, 0.0], np.float32)
+    sensitivity = np.ones((9, 9, 10), np.float32) * profile
     assert osem.valid_slices(sensitivity) == (3, 7)

@@ -1,6 +1,4 @@
-"""LORs, geometric weights, sensitivity and the additive term against counting and integrating one
-by one.
-"""
+"""LORs, weights, sensitivity and the additive term against counting and integrating one by one."""
 
 from __future__ import annotations
 
@@ -11,11 +9,19 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from small_scanner import LONG, LONG_GRID, SMALL, all_lors, cylinder, positions_mm, some_lors
+from small_scanner import (
+    LONG,
+    LONG_GRID,
+    SMALL,
+    all_lors,
+    cylinder,
+    events_of,
+    positions_mm,
+    some_lors,
+)
 from tgdpet.config.sections import Grid
 from tgdpet.listmode.background import Background
-from tgdpet.listmode.events import EVENT
-from tgdpet.recon import additive_term, sensitivity
+from tgdpet.recon import additive_term, sensitivity, sensitivity_pairs
 from tgdpet.recon.projector_cpu import Projector
 from tgdpet.scanner.cylinder import Scanner
 
@@ -25,14 +31,17 @@ NOISE = Background(3000.0, [12.0, -8.0, 4.0], [50.0, 40.0, 30.0], 2e-4)
 
 
 def weights_by_hand(scanner: Scanner, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
-    """efficiency^2 A^2 cos cos / (2 pi D^2): each photon's chance from solid angles, normals
-    towards the axis.
-    """
-    p, q = positions_mm(scanner, det0), positions_mm(scanner, det1)
+    """efficiency^2 A^2 cos cos / (2 pi D^2): each photon's chance from solid angles."""
+    p = positions_mm(scanner, det0)
+    q = positions_mm(scanner, det1)
     d = np.linalg.norm(q - p, axis=1)
     u = (q - p) / d[:, None]
-    cosine0, cosine1 = ((u[:, :2] * a[:, :2]).sum(axis=1) / scanner.radius_mm for a in (-p, q))
+
+    # the crystals' normals point to the axis
+    cosine0 = (u[:, :2] * -p[:, :2]).sum(axis=1) / scanner.radius_mm
+    cosine1 = (u[:, :2] * q[:, :2]).sum(axis=1) / scanner.radius_mm
     area = 2 * np.pi * scanner.radius_mm / scanner.crystals_per_ring * scanner.ring_pitch_mm
+
     return scanner.efficiency**2 * area**2 * cosine0 * cosine1 / (2 * np.pi * d**2)
 
 
@@ -41,10 +50,9 @@ def weights_by_hand(scanner: Scanner, det0: np.ndarray, det1: np.ndarray) -> np.
 def test_n_lors_is_what_one_counts(crystals, max_difference):
     scanner = Scanner(120.0, crystals, 6, 8.0, max_difference, 280.0, 140.0, 0.5, 80.0)
     det0, det1 = all_lors(scanner)
+    partners = crystals - 2 * scanner.min_crystal_difference + 1
     assert scanner.n_lors == len(det0)
-    assert scanner.n_ring_pairs * crystals * (
-        crystals - 2 * scanner.min_crystal_difference + 1
-    ) == 2 * len(det0)
+    assert scanner.n_ring_pairs * crystals * partners == 2 * len(det0)
 
 
 def test_geometric_weights_follow_from_solid_angles():
@@ -59,17 +67,20 @@ def test_weights_are_zero_but_on_accepted_lors():
     every = np.arange(SMALL.n_detectors)
     det0, det1 = (a.ravel() for a in np.meshgrid(every, every, indexing="ij"))
     weight = SMALL.lor_weights(det0, det1)
+
     assert (weight > 0).sum() == 2 * SMALL.n_lors
-    assert weight.sum() == pytest.approx(
-        2 * weights_by_hand(SMALL, *all_lors(SMALL)).sum(), rel=1e-6
-    )
+
+    by_hand = weights_by_hand(SMALL, *all_lors(SMALL))
+    assert weight.sum() == pytest.approx(2 * by_hand.sum(), rel=1e-6)
 
 
 def brute_force(grid: Grid, scanner: Scanner, mu_per_cm: np.ndarray) -> np.ndarray:
     det0, det1 = all_lors(scanner)
     projector = Projector(scanner, grid)
     survive = np.exp(-projector.forward(mu_per_cm.astype(float) / 10, det0, det1))
-    return projector.back(survive * weights_by_hand(scanner, det0, det1), det0, det1) * 1e-3
+    values = survive * weights_by_hand(scanner, det0, det1)
+
+    return projector.back(values, det0, det1) * 1e-3
 
 
 BEYOND = Grid([20, 20, 14], [7.0, 7.0, 6.0])  # its outer slices lie outside the detectors
@@ -77,12 +88,13 @@ BEYOND = Grid([20, 20, 14], [7.0, 7.0, 6.0])  # its outer slices lie outside the
 
 @dataclass(frozen=True)
 class Ringless(Scanner):
-    """The same cylinder, but told as single detectors."""
+    """The same cylinder, given as single detectors."""
 
     def ring_ids(self) -> None:  # type: ignore[override]
         return None
 
 
+# rings beyond the image and not; LORs along all three axes
 CASES = [
     (FINE, GRID),
     (FINE, BEYOND),
@@ -91,15 +103,15 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("scanner", "grid"), CASES
-)  # rings beyond the image and not; LORs along all three axes
+@pytest.mark.parametrize(("scanner", "grid"), CASES)
 @pytest.mark.parametrize("mu_per_cm", [0.0, 0.12])
 def test_sensitivity_is_the_sum_over_all_lors(scanner, grid, mu_per_cm):
     mu = (mu_per_cm * cylinder(grid, 55.0)).astype(np.float32)
     mu[:, : grid.shape[1] // 2] *= 0.5  # no symmetry to hide behind
     exact = brute_force(grid, scanner, mu)
+
     assert (exact > 0).any(axis=(0, 1)).sum() >= 3
+
     for kind in (scanner, Ringless(**asdict(scanner))):
         image = sensitivity.sensitivity(Projector(kind, grid, threads=2), mu)
         assert image.dtype == np.float32
@@ -108,22 +120,27 @@ def test_sensitivity_is_the_sum_over_all_lors(scanner, grid, mu_per_cm):
 
 def test_a_sample_of_pairs_is_near_the_smoothed_sum_over_all():
     mu = (0.12 * cylinder(GRID, 55.0)).astype(np.float32)
-    exact, projector = brute_force(GRID, FINE, mu), Projector(Ringless(**asdict(FINE)), GRID)
-    some = sensitivity.sensitivity(projector, mu, max_pairs=100_000)
-    smooth, inside = sensitivity._smooth(exact, GRID.voxel_mm), exact > 0.2 * exact.max()
-    assert np.sqrt(np.mean((some[inside] / smooth[inside] - 1) ** 2)) < 0.03
-    assert some.sum() == pytest.approx(smooth.sum(), rel=0.01)
+    projector = Projector(Ringless(**asdict(FINE)), GRID)
+    exact = brute_force(GRID, FINE, mu)
+    smooth = sensitivity_pairs._smooth(exact, GRID.voxel_mm)
+
+    sampled = sensitivity.sensitivity(projector, mu, max_pairs=100_000)
+    inside = exact > 0.2 * exact.max()
+
+    assert np.sqrt(np.mean((sampled[inside] / smooth[inside] - 1) ** 2)) < 0.03
+    assert sampled.sum() == pytest.approx(smooth.sum(), rel=0.01)
 
 
 def test_pairs_are_numbered_without_gaps():
     n = 3000
-    det0, det1 = sensitivity._pair(np.arange(n * (n - 1) // 2))
+    det0, det1 = sensitivity_pairs._numbered_pairs(np.arange(n * (n - 1) // 2))
     assert (det0 > det1).all() and det0.max() == n - 1 and det1.min() == 0
-    assert np.array_equal(
-        np.sort(det0 * n + det1), np.sort(np.ravel_multi_index(np.tril_indices(n, -1), (n, n)))
-    )
+
+    every = np.ravel_multi_index(np.tril_indices(n, -1), (n, n))
+    assert np.array_equal(np.sort(det0 * n + det1), np.sort(every))
+
     for number in (0, 2 * 10**9, 7 * 10**10):
-        i, j = (int(v[0]) for v in sensitivity._pair(np.array([number])))
+        i, j = (int(v[0]) for v in sensitivity_pairs._numbered_pairs(np.array([number])))
         assert i * (i - 1) // 2 + j == number and 0 <= j < i
 
 
@@ -134,6 +151,7 @@ def test_detectors_of_one_column_cannot_be_in_coincidence():
             return np.ones(np.broadcast(det0, det1).shape)
 
     projector = Projector(Odd(**asdict(SMALL)), GRID)
+
     with pytest.raises(
         ValueError, match="detectors of one column along the axis are in coincidence"
     ):
@@ -152,13 +170,16 @@ def test_the_cache_knows_geometry_and_attenuation(tmp_path, monkeypatch):
         return sensitivity.cached(Projector(scanner, grid), mu, tmp_path)
 
     first = image()
+
     for change, value in other.items():
         assert not np.array_equal(image(**{change: value}), first)
+
     assert len(list(tmp_path.iterdir())) == 4
-    (tmp_path / f"sensitivity-{sensitivity.key(Projector(SMALL, GRID), mu * 2)}.npy").write_bytes(
-        b"damaged"
-    )
+
+    key = sensitivity.key(Projector(SMALL, GRID), mu * 2)
+    (tmp_path / f"sensitivity-{key}.npy").write_bytes(b"damaged")
     assert image(mu=mu * 2).mean() < first.mean()
+
     monkeypatch.setattr(sensitivity, "sensitivity", lambda *args: pytest.fail("computed again"))
     assert np.array_equal(image(), first)
 
@@ -167,13 +188,13 @@ def test_central_sensitivity_is_the_solid_angle_of_the_detectors():
     scanner = Scanner(390.0, 240, 26, 4.0, 25, 280.0, 140.0, 0.5, 290.0)
     grid = Grid([31, 31, 27], [8.0, 8.0, 4.0])
     image = sensitivity.sensitivity(Projector(scanner, grid), np.zeros(grid.shape, np.float32))
-    at = image[12:19, 12:19, 13].mean()  # single voxels feel the crystals
+    centre = image[12:19, 12:19, 13].mean()  # single voxels feel the crystals
     z = np.linspace(-4, 4, 801)
     half = scanner.axial_mm / 2 - np.abs(z)
     both_hit = np.average(half / np.hypot(half, scanner.radius_mm), weights=4 - np.abs(z))
-    assert at == pytest.approx(
-        scanner.efficiency**2 * both_hit * 0.256, rel=0.03
-    )  # 0.256 mL a voxel
+    expected = scanner.efficiency**2 * both_hit * 0.256  # mL a voxel
+
+    assert centre == pytest.approx(expected, rel=0.03)
 
 
 def test_the_cache_knows_every_efficiency():
@@ -182,59 +203,63 @@ def test_the_cache_knows_every_efficiency():
         gain: np.ndarray
 
     def key(gain: np.ndarray) -> str:
-        return sensitivity.key(
-            Projector(Table(**asdict(SMALL), gain=gain), GRID), np.zeros(GRID.shape, np.float32)
-        )
+        projector = Projector(Table(**asdict(SMALL), gain=gain), GRID)
+        return sensitivity.key(projector, np.zeros(GRID.shape, np.float32))
 
-    gain, other = np.ones(10_000), np.ones(10_000)
+    gain = np.ones(10_000)
+    other = np.ones(10_000)
     other[1234] = 0.5
+
     assert key(gain) == key(gain.copy()) != key(other)
 
 
 def test_sensitivity_tells_its_progress():
     for scanner in (SMALL, Ringless(**asdict(SMALL))):
-        seen: list[int] = []
-        sensitivity.sensitivity(
-            Projector(scanner, GRID), np.zeros(GRID.shape, np.float32), seen.append
-        )
-        assert sum(seen) == sensitivity.work(scanner)
+        done: list[int] = []
+        nothing = np.zeros(GRID.shape, np.float32)
+        sensitivity.sensitivity(Projector(scanner, GRID), nothing, done.append)
+        assert sum(done) == sensitivity.work(scanner)
 
 
 def some_events(n: int) -> np.ndarray:
     det0, det1 = some_lors(SMALL, n)
-    events = np.empty(n, EVENT)
-    events["det0"], events["det1"] = det0, det1
-    events["tof"] = np.random.default_rng(0).integers(-4, 5, n)
-    return events
+    tof = np.random.default_rng(0).integers(-4, 5, n)
+
+    return events_of(det0, det1, tof)
 
 
 def scatter_by_hand(scanner: Scanner, noise: Background, event: np.void) -> float:
-    """Line integral of the Gaussian source, weighted with the chance that TOF puts an emission in
-    the bin.
-    """
-    p, q = (positions_mm(scanner, np.array([event[k]]))[0] for k in ("det0", "det1"))
+    """Line integral of the Gaussian source, weighted with the chance of the TOF bin."""
+    p = positions_mm(scanner, np.array([event["det0"]]))[0]
+    q = positions_mm(scanner, np.array([event["det1"]]))[0]
     u = (q - p) / np.linalg.norm(q - p)
+
     along = np.linspace(-400, 400, 8001)
     points = (p + q) / 2 + along[:, None] * u - np.array(noise.scatter_centre_mm)
     sigma = np.array(noise.scatter_sigma_mm)
-    density = np.exp(-0.5 * ((points / sigma) ** 2).sum(axis=1)) / (
-        (2 * np.pi) ** 1.5 * sigma.prod()
-    )
-    half, scale = scanner.tof_bin_mm / 2, math.sqrt(2) * scanner.tof_sigma_mm
+    volume = (2 * np.pi) ** 1.5 * sigma.prod()
+    density = np.exp(-0.5 * ((points / sigma) ** 2).sum(axis=1)) / volume
+
+    half = scanner.tof_bin_mm / 2
+    scale = math.sqrt(2) * scanner.tof_sigma_mm
     distance = along - event["tof"] * scanner.tof_bin_mm
     chance = 0.5 * (erf((distance + half) / scale) - erf((distance - half) / scale))
+
     return float(noise.scatter_bq * (density * chance).sum() * (along[1] - along[0]))
 
 
 def test_scatter_density_is_the_line_integral_within_the_tof_bin():
     events = some_events(30)
-    source = np.array([NOISE.scatter_bq, *NOISE.scatter_centre_mm, *NOISE.scatter_sigma_mm])
-    at = SMALL.detector_mm().astype(np.float64)
-    tof_mm = np.array([SMALL.tof_sigma_mm, SMALL.tof_bin_mm, SMALL.tof_bin_mm])
     ours = additive_term.scatter_density(
-        at, events["det0"], events["det1"], events["tof"], source, tof_mm
+        SMALL.detector_mm().astype(np.float64),
+        events["det0"],
+        events["det1"],
+        events["tof"],
+        additive_term.scatter_source(NOISE),
+        additive_term.tof_bins(SMALL),
     )
     by_hand = [scatter_by_hand(SMALL, NOISE, e) for e in events]
+
     np.testing.assert_allclose(ours, by_hand, rtol=1e-3, atol=1e-6 * max(by_hand))
 
 
@@ -247,21 +272,20 @@ def test_additive_is_background_over_attenuation_and_weight(threads):
     survive = np.exp(-projector.forward(mu / 10, events["det0"], events["det1"]))
     randoms = NOISE.randoms_per_s / weights_by_hand(SMALL, events["det0"], events["det1"])
     scatter = np.array([scatter_by_hand(SMALL, NOISE, e) for e in events])
-    np.testing.assert_allclose(
-        ours, 1e3 * (randoms + scatter) / survive, rtol=2e-3
-    )  # 1e3: per mm3 to per mL
+    expected = 1e3 * (randoms + scatter) / survive  # 1e3: per mm3 to per mL
+
+    np.testing.assert_allclose(ours, expected, rtol=2e-3)
 
 
 def test_a_given_background_replaces_the_model():
     events = some_events(40)
     mu = (0.096 * cylinder(GRID, 55.0)).astype(np.float32)
-    projector, given = (
-        Projector(SMALL, GRID),
-        np.random.default_rng(1).random(40).astype(np.float32),
-    )
+    projector = Projector(SMALL, GRID)
+    given = np.random.default_rng(1).random(40).astype(np.float32)
     ours = additive_term.additive(projector, events, mu, NOISE, given)
     survive = np.exp(-projector.forward(mu / 10, events["det0"], events["det1"]))
     weight = weights_by_hand(SMALL, events["det0"], events["det1"])
+
     np.testing.assert_allclose(ours, 1e3 * given / weight / survive, rtol=1e-4)
 
 
@@ -271,13 +295,15 @@ def test_randoms_go_with_the_singles_and_events_on_dead_lors_are_left_out():
         def relative_singles(self) -> np.ndarray:  # type: ignore[override]
             return np.linspace(0.5, 1.5, self.n_detectors)
 
-    events, none = some_events(40), np.zeros(GRID.shape, np.float32)
+    events = some_events(40)
+    none = np.zeros(GRID.shape, np.float32)
     noise = replace(NOISE, scatter_bq=0.0)
     even = additive_term.additive(Projector(SMALL, GRID), events, none, noise)
     singles = np.linspace(0.5, 1.5, SMALL.n_detectors)
     uneven = additive_term.additive(Projector(Uneven(**asdict(SMALL)), GRID), events, none, noise)
-    np.testing.assert_allclose(
-        uneven / even, singles[events["det0"]] * singles[events["det1"]], rtol=1e-5
-    )
+    both_singles = singles[events["det0"]] * singles[events["det1"]]
+
+    np.testing.assert_allclose(uneven / even, both_singles, rtol=1e-5)
+
     events["det1"] = events["det0"] + 1
     assert np.isinf(additive_term.additive(Projector(SMALL, GRID), events, none, NOISE)).all()

@@ -136,14 +136,14 @@ def test_scatter_counts_and_places_follow_the_closed_form():
     scan = scan_of(1e-9 * cylinder(GRID, 60.0), WATER, GRID, scanner, SHARP)
     events = run(scan, noise)
     det0, det1 = all_lors(scanner)
-    source = np.array([noise.scatter_bq, *noise.scatter_centre_mm, *noise.scatter_sigma_mm])
+    source = additive_term.scatter_source(noise)
     at = scanner.detector_mm().astype(np.float64)
-    tof_mm = np.array([scanner.tof_sigma_mm, scanner.tof_bin_mm, scanner.tof_bin_mm])
+    bins_mm = additive_term.tof_bins(scanner)
     weight = scanner.lor_weights(det0, det1) * scan.effective_s
     bins = range(-scanner.tof_half_bins, scanner.tof_half_bins + 1)
     expected = np.array([
         weight * additive_term.scatter_density(
-            at, det0, det1, np.full(len(det0), t, np.int32), source, tof_mm
+            at, det0, det1, np.full(len(det0), t, np.int32), source, bins_mm
         ) for t in bins
     ])  # fmt: skip
     assert within_poisson(len(events), expected.sum(), 0.02)

@@ -33,10 +33,13 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(seeds: Sequence[Seed], statistic: Statistic, generator: np.random.Generator,
-             resamples: int = RESAMPLES) -> Interval:  # fmt: skip
-    """The effect with its 95 % bootstrap interval: percentiles, moved outwards as few values ask
-    for.
+def interval(
+    seeds: Sequence[Seed],
+    statistic: Statistic,
+    generator: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """The effect with its 95 % bootstrap interval: percentiles, widened for few values.
 
     `statistic` maps (..., P) to (...). Seeds are drawn, then studies within a seed, then
     realisations within a study, each with replacement and only where there are several. Plain
@@ -47,104 +50,148 @@ def interval(seeds: Sequence[Seed], statistic: Statistic, generator: np.random.G
     twice when there are several seeds, so that such intervals are, if anything, too wide. Raises
     ValueError when the effect is not finite.
     """
-    effect = float(np.mean([statistic(_means(seed)) for seed in seeds]))
+    effects = [statistic(_means_of_seed(seed)) for seed in seeds]
+    effect = float(np.mean(effects))
+
     if not np.isfinite(effect):
         raise ValueError(
             f"the effect is {effect}: a mean that it is divided by is 0, or a value is not finite"
         )
+
     n = repeats(seeds)
+
     if n < 2:
         return Interval(effect, float("nan"), float("nan"))
-    drawn = _draw_seeds(seeds, statistic, resamples, generator)
+
+    resampled = _resample_seeds(seeds, statistic, resamples, generator)
     tail = expanded_tail(n)
-    low, high = np.quantile(drawn, (tail, 1 - tail))
+    low, high = np.quantile(resampled, (tail, 1 - tail))
     return Interval(effect, float(low), float(high))
 
 
 def expanded_tail(n: int, confidence: float = CONFIDENCE) -> float:
     """Share of the bootstrap distribution to leave out at either end, for a mean of `n` values."""
-    quantile = stats.t.ppf((1 + confidence) / 2, n - 1)
-    return float(stats.norm.cdf(-np.sqrt(n / (n - 1)) * quantile))
+    freedom = n - 1
+    t = stats.t.ppf((1 + confidence) / 2, freedom)
+    widening = np.sqrt(n / freedom)
+    return float(stats.norm.cdf(-widening * t))
 
 
 def repeats(seeds: Sequence[Seed]) -> int:
-    """How many independent values an interval rests on: seeds, or in a single seed its studies or
-    realisations.
+    """How many independent values an interval rests on.
+
+    Seeds; or in a single seed its studies or realisations, the fewest of its groups.
     """
     if len(seeds) > 1:
         return len(seeds)
-    counts = [len(studies) if len(studies) > 1 else len(studies[0]) for studies in seeds[0]]
+
+    counts = []
+
+    for studies in seeds[0]:
+        repeated = studies if len(studies) > 1 else studies[0]
+        counts.append(len(repeated))
+
     return min([n for n in counts if n > 1], default=1)
 
 
 def cov_values(realisations: Floats) -> Floats:
-    """Values (R,) of the ensemble CoV (%) of R >= 3 realisations (R, V): their mean is
-    `measures.ensemble_cov`.
+    """Values (R,) of the ensemble CoV (%) of R >= 3 realisations (R, V).
 
-    Jackknife pseudo-values R theta - (R - 1) theta_(-r), moved to the mean theta. Resampled
-    realisations themselves would come twice, and a spread over equal images is too small; the
-    pseudo-values' mean has no such bias. Raises ValueError for fewer realisations or a mean of 0.
+    Their mean is `measures.ensemble_cov`. They are the jackknife's pseudo-values R theta - (R - 1)
+    theta_(-r), moved to the mean theta. Resampled realisations themselves would come twice, and a
+    spread over equal images is too small; the pseudo-values' mean has no such bias. Raises
+    ValueError for fewer realisations or a mean of 0.
     """
     n = len(realisations)
+
     if n < 3:
         raise ValueError(f"ensemble CoV: expected at least 3 realisations for an interval, got {n}")
+
     values = realisations.astype(np.float64)
-    means = values.mean(axis=1)
-    if not means.mean():
+    image_means = values.mean(axis=1)
+
+    if not image_means.mean():
         raise ValueError("ensemble CoV: the mean over the volume of interest is 0")
-    off = values - values.mean(axis=0)
-    squares = (off**2).sum(axis=0)
-    theta = np.sqrt(squares / (n - 1)).mean() / means.mean() * 100
-    # The sum of squares about the mean of the others, without image r.
-    left = np.maximum(squares - off**2 * n / (n - 1), 0)
-    without = np.sqrt(left / (n - 2)).mean(axis=1) / ((n * means.mean() - means) / (n - 1)) * 100
-    pseudo = n * theta - (n - 1) * without
-    return np.asarray(pseudo - pseudo.mean() + theta)
+
+    # theta, from all realisations.
+    deviations = values - values.mean(axis=0)
+    sum_of_squares = (deviations**2).sum(axis=0)
+    sd = np.sqrt(sum_of_squares / (n - 1))
+    theta = sd.mean() / image_means.mean() * 100
+
+    # theta_(-r): the sum of squares about the mean of the others, without image r.
+    squares_of_image = deviations**2 * n / (n - 1)
+    squares_without = np.maximum(sum_of_squares - squares_of_image, 0)
+    sd_without = np.sqrt(squares_without / (n - 2))
+    sum_without = n * image_means.mean() - image_means
+    mean_without = sum_without / (n - 1)
+    theta_without = sd_without.mean(axis=1) / mean_without * 100
+
+    pseudo_values = n * theta - (n - 1) * theta_without
+    return np.asarray(pseudo_values - pseudo_values.mean() + theta)
 
 
-def _means(seed: Seed) -> Floats:
-    """The P means of a seed, as they are."""
-    return np.mean(
-        [np.mean([study.mean(axis=0) for study in studies], axis=0) for studies in seed], axis=0
-    )
+def _means_of_seed(seed: Seed) -> Floats:
+    """The P means of a seed, nothing resampled."""
+    groups = []
+
+    for studies in seed:
+        study_means = [study.mean(axis=0) for study in studies]
+        groups.append(np.mean(study_means, axis=0))
+
+    return np.mean(groups, axis=0)
 
 
-def _draw_seeds(
+def _resample_seeds(
     seeds: Sequence[Seed], statistic: Statistic, n: int, generator: np.random.Generator
 ) -> Floats:
-    def one(seed: Seed, count: int) -> Floats:
-        return statistic(
-            np.mean([_draw_studies(studies, count, generator) for studies in seed], axis=0)
-        )
+    """The effects (n,) of resampled seeds."""
 
-    return _draw([partial(one, seed) for seed in seeds], n, generator)
+    def effects_of(seed: Seed, count: int) -> Floats:
+        groups = [_resample_studies(studies, count, generator) for studies in seed]
+        return statistic(np.mean(groups, axis=0))
+
+    members = [partial(effects_of, seed) for seed in seeds]
+    return _resample_members(members, n, generator)
 
 
-def _draw_studies(studies: Studies, n: int, generator: np.random.Generator) -> Floats:
-    def one(values: Floats, count: int) -> Floats:
+def _resample_studies(studies: Studies, n: int, generator: np.random.Generator) -> Floats:
+    """The means (n, P) of a group's resampled studies."""
+
+    def means_of(values: Floats, count: int) -> Floats:
         rows = len(values)
-        times = generator.multinomial(rows, np.full(rows, 1 / rows), size=count)
-        return np.asarray(times @ values / rows)
+        equal = np.full(rows, 1 / rows)
+        times_drawn = generator.multinomial(rows, equal, size=count)
+        return np.asarray(times_drawn @ values / rows)
 
-    return _draw([partial(one, values) for values in studies], n, generator)
+    members = [partial(means_of, values) for values in studies]
+    return _resample_members(members, n, generator)
 
 
-def _draw(
+def _resample_members(
     members: Sequence[Callable[[int], Floats]], n: int, generator: np.random.Generator
 ) -> Floats:
-    """`n` means over as many members as there are, drawn with replacement; a member drawn twice is
-    resampled twice.
+    """`n` means over as many members as there are, drawn with replacement.
+
+    A member that is drawn twice is resampled twice.
     """
     if len(members) == 1:
         return members[0](n)
+
     total: Floats | None = None
+
     for _ in members:
         chosen = generator.integers(len(members), size=n)
+
         for number, member in enumerate(members):
             rows = np.flatnonzero(chosen == number)
-            drawn = member(len(rows))
+            resampled = member(len(rows))
+
             if total is None:
-                total = np.zeros((n, *drawn.shape[1:]))
-            total[rows] += drawn
+                shape = (n, *resampled.shape[1:])
+                total = np.zeros(shape)
+
+            total[rows] += resampled
+
     assert total is not None
     return total / len(members)

@@ -1,7 +1,7 @@
-"""Every measured number of the reports with its 95 % interval: Table 1, errors on the old and new
-task, unseen organs.
+"""Every measured number of the reports with its 95 % interval.
 
-Intervals are those of the findings (bootstrap.py): over seeds, then studies and noise realisations.
+Table 1, errors on the old and new task, unseen organs. Intervals are those of the findings
+(bootstrap.py): over seeds, then studies and noise realisations.
 """
 
 from __future__ import annotations
@@ -18,16 +18,27 @@ from ..config import roles
 from ..config.sections import Config
 from ..runtime.seeds import numpy_generator
 from .bootstrap import Floats, Interval, Seed, Statistic, interval
-from .evaluate import COLUMNS as METRICS
-from .paper_claims import both_roles, change, first
-from .results import INPUT, Results
-from .seed_runs import Missing, SeedRun, read_table
+from .changes import forgetting, gain
+from .effects import first
+from .evaluate import METRICS_COLUMNS
+from .paper_claims import both_roles
+from .results import INPUT, ONLINE_BASES, PAPER_TABLE1, Results
+from .seed_runs import Missing, SeedRun, check_columns, read_table
 
-COLUMNS = ["network", "measure", "value", "low", "high", "unit", "seeds", "images"]
+ESTIMATES_COLUMNS = ["network", "measure", "value", "low", "high", "unit", "seeds", "images"]
 TABLE1 = ("lesion_bias", "liver_cov")
 TASKS = ("rmse_v1", "rmse_v2", "gain", "forgotten")
 UNSEEN = {"bladder_error": roles.BLADDER, "catheter_error": roles.CATHETER}
-UNITS = {name: "Bq/mL" if name.startswith("rmse") else "%" for name in (*TABLE1, *TASKS, *UNSEEN)}
+MEASURE_UNITS = {
+    "lesion_bias": "%",
+    "liver_cov": "%",
+    "rmse_v1": "Bq/mL",
+    "rmse_v2": "Bq/mL",
+    "gain": "%",
+    "forgotten": "%",
+    "bladder_error": "%",
+    "catheter_error": "%",
+}
 
 
 @dataclass(frozen=True)
@@ -41,133 +52,224 @@ class Quantity:
 
 
 def estimates(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
-    """The table (COLUMNS): means over seeds with intervals, nan where nothing was repeated; and a
-    line for each gap.
+    """The table (ESTIMATES_COLUMNS) of means over seeds with intervals, and a line for each gap.
 
-    `images`: noisy images of all seeds and studies together. Raises ValueError, naming network and
-    measure, when a value is not a finite number.
+    Intervals are nan where nothing was repeated. `images`: noisy images of all seeds and studies
+    together. Raises ValueError, naming network and measure, when a value is not a finite number.
     """
-    rows, gaps = [], []
+    rows = []
+    gaps: list[str] = []
+
     for quantity in _quantities(runs[0].config):
-        seeds: list[Seed] = []
-        for run in runs:
-            try:
-                seeds.append(quantity.values(run))
-            except Missing as why:
-                gaps.append(
-                    f"{quantity.measure} of {quantity.network} has no value in {run.root}: {why}"
-                )
+        seeds, missing = _collect(quantity, runs)
+        gaps += missing
+
         if seeds:
-            images = sum(len(study) for seed in seeds for group in seed for study in group)
-            unit = UNITS[quantity.measure]
-            rows.append(
-                [
-                    quantity.network,
-                    quantity.measure,
-                    *_interval(quantity, seeds, runs),
-                    unit,
-                    len(seeds),
-                    images,
-                ]
-            )
-    return pd.DataFrame(rows, columns=COLUMNS), gaps
+            rows.append(_row(quantity, seeds, runs))
+
+    return pd.DataFrame(rows, columns=ESTIMATES_COLUMNS), gaps
 
 
-def read(path: Path) -> pd.DataFrame:
-    """Read a table of estimates; ValueError naming the file for a missing column, measure or
-    number.
+def read_estimates(path: Path) -> pd.DataFrame:
+    """Read a table of estimates.
+
+    ValueError naming the file for a missing column, measure or number.
     """
-    table = read_table(path, [c for c in COLUMNS if c not in ("low", "high")])
-    for column in ("low", "high"):
-        if column not in table:
-            raise ValueError(f"{path}: column {column!r} is missing; expected {', '.join(COLUMNS)}")
-    if unknown := sorted(set(table["measure"]) - set(UNITS)):
-        raise ValueError(f"{path}: column 'measure': {unknown[0]!r} is none of {', '.join(UNITS)}")
+    table = read_table(path, [c for c in ESTIMATES_COLUMNS if c not in ("low", "high")])
+    check_columns(table, ESTIMATES_COLUMNS, path)
+
+    if unknown := sorted(set(table["measure"]) - set(MEASURE_UNITS)):
+        raise ValueError(
+            f"{path}: column 'measure': {unknown[0]!r} is none of {', '.join(MEASURE_UNITS)}"
+        )
+
     return table
 
 
 def wide(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """One row a network that has any of the measures: columns network, then for each NAME,
-    NAME_low, NAME_high, NAME_n.
+    """One row a network that has any of the measures: columns network and, for each NAME, four.
 
-    NAME_n: images that it was measured on; nan where a network has no such value.
+    NAME, NAME_low, NAME_high, and NAME_n: images that it was measured on; nan where a network has
+    no such value.
     """
+    columns = {
+        "value": "",
+        "low": "_low",
+        "high": "_high",
+        "images": "_n",
+    }
     chosen = table[table["measure"].isin(measures)]
-    out = pd.DataFrame({"network": chosen["network"].unique()})
+    rows = pd.DataFrame({"network": chosen["network"].unique()})
+
     for measure in measures:
-        own = chosen[chosen["measure"] == measure].set_index("network")
-        for column, suffix in (("value", ""), ("low", "_low"), ("high", "_high"), ("images", "_n")):
-            out[measure + suffix] = out["network"].map(own[column])
-    return out
+        values = chosen[chosen["measure"] == measure].set_index("network")
+
+        for column, suffix in columns.items():
+            rows[measure + suffix] = rows["network"].map(values[column])
+
+    return rows
 
 
-def text(value: float, low: float, high: float, images: float, digits: int) -> str:
-    """A number with its interval, or with the words that there is none; a dash where nothing was
-    measured.
+def read_table1(path: Path) -> pd.DataFrame:
+    """Table 1 of a table of estimates, beside the paper's numbers, in %; the input comes first.
+
+    Columns network, lesion_bias, liver_cov (each also _low, _high, _n), paper_lesion_bias,
+    paper_liver_cov: means over seeds with 95 % intervals.
     """
+    rows = wide(read_estimates(path), TABLE1)
+    not_in_paper = (math.nan, math.nan)
+
+    for column, measure in enumerate(TABLE1):
+        paper = [PAPER_TABLE1.get(network, not_in_paper)[column] for network in rows["network"]]
+        rows[f"paper_{measure}"] = paper
+
+    return rows
+
+
+def estimate_text(value: float, low: float, high: float, images: float, digits: int) -> str:
+    """A number with its interval, or that it has none; a dash where nothing was measured."""
     if not math.isfinite(value):
         return "–"
+
+    number = f"{value:.{digits}f}"
+
     if math.isnan(low):
-        words = "one realisation" if images == 1 else f"{images:.0f} realisations"
-        return f"{value:.{digits}f} ({words}, no interval)"
-    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+        return f"{number} ({n_realisations(images)}, no interval)"
+
+    return f"{number} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def n_realisations(images: float) -> str:
+    """How many noisy images a number rests on, for people."""
+    return "one realisation" if images == 1 else f"{images:.0f} realisations"
+
+
+def _collect(quantity: Quantity, runs: Sequence[SeedRun]) -> tuple[list[Seed], list[str]]:
+    """The quantity's values in every run that has them, and a line for each other run."""
+    seeds: list[Seed] = []
+    gaps: list[str] = []
+    name = f"{quantity.measure} of {quantity.network}"
+
+    for run in runs:
+        try:
+            seeds.append(quantity.values(run))
+        except Missing as why:
+            gaps.append(f"{name} has no value in {run.root}: {why}")
+
+    return seeds, gaps
+
+
+def _row(quantity: Quantity, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> list[object]:
+    value, low, high = _interval(quantity, seeds, runs)
+    unit = MEASURE_UNITS[quantity.measure]
+    images = 0
+
+    for seed in seeds:
+        for group in seed:
+            images += sum(len(study) for study in group)
+
+    row = {
+        "network": quantity.network,
+        "measure": quantity.measure,
+        "value": value,
+        "low": low,
+        "high": high,
+        "unit": unit,
+        "seeds": len(seeds),
+        "images": images,
+    }
+    return [row[column] for column in ESTIMATES_COLUMNS]
 
 
 def _interval(quantity: Quantity, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> Interval:
     """With the same resampled realisations for every quantity."""
+    generator = numpy_generator(runs[0].config.seed, "estimates")
+
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return interval(
-                seeds, quantity.statistic, numpy_generator(runs[0].config.seed, "estimates")
-            )
+            return interval(seeds, quantity.statistic, generator)
     except ValueError as error:
         raise ValueError(f"{quantity.measure} of {quantity.network}: {error}") from error
 
 
 def _quantities(config: Config) -> Iterator[Quantity]:
+    """All numbers of a configuration, in the reports' order."""
     results = Results(Path(), config, ())
     networks = (INPUT, *results.population(()))
+
     for measure in TABLE1:
         for network in networks:
             yield Quantity(network, measure, _ensemble(network, measure))
+
     for network in networks:
-        for protocol in ("v1", "v2"):
-            yield Quantity(network, f"rmse_{protocol}", both_roles(protocol, network))
+        yield Quantity(network, "rmse_v1", both_roles("v1", network))
+        yield Quantity(network, "rmse_v2", both_roles("v2", network))
+
         entry = config.networks.get(network)
         base = entry.base if entry else None
+
         if base in networks:
-            yield Quantity(network, "gain", both_roles("v2", network, base), _less)
-            yield Quantity(network, "forgotten", both_roles("v1", network, base), change)
-    unseen = (INPUT, *results.population(("v2-net", "TGD-net")), *results.online())
+            new_task = both_roles("v2", network, base)
+            yield Quantity(network, "gain", new_task, _gain)
+
+            old_task = both_roles("v1", network, base)
+            yield Quantity(network, "forgotten", old_task, _forgetting)
+
+    unseen = (INPUT, *results.population(ONLINE_BASES), *results.online())
+
     for measure, role in UNSEEN.items():
         for network in unseen:
-            yield Quantity(network, measure, _single(role, (network, "v2", measure)))
+            cell = (network, "v2", measure)
+            yield Quantity(network, measure, _of_role(role, cell))
 
 
-def _less(means: Floats) -> Floats:
-    """How much smaller the first is than the second, %."""
-    return -change(means)
+def _gain(means: Floats) -> Floats:
+    """Of the first network's errors against the second's."""
+    error = means[..., 0]
+    base_error = means[..., 1]
+    return np.asarray(gain(error, base_error))
 
 
-def _single(role: str, cell: tuple[str, str, str]) -> Callable[[SeedRun], Seed]:
+def _forgetting(means: Floats) -> Floats:
+    """Of the first network's errors against the second's."""
+    error = means[..., 0]
+    base_error = means[..., 1]
+    return np.asarray(forgetting(error, base_error))
+
+
+def _of_role(role: str, cell: tuple[str, str, str]) -> Callable[[SeedRun], Seed]:
     return lambda run: [run.columns(role, cell)]
 
 
 def _ensemble(network: str, measure: str) -> Callable[[SeedRun], Seed]:
-    """Of the realisations; where they are too few for an interval, the one value of the metrics
-    table.
-    """
+    """Of the realisations; where these are too few for an interval, the metrics table's value."""
 
     def values(run: SeedRun) -> Seed:
         try:
             return [run.columns(roles.LESION, (network, "v2", measure))]
         except Missing:
-            table = read_table(run.root / "metrics" / "metrics.csv", METRICS)
-            where = {"role": roles.LESION, "protocol": "v2", "network": network, "measure": measure}
-            for column, wanted in where.items():
-                table = table[table[column] == wanted]
-            if not len(table):
+            measured = _measured_once(run, network, measure)
+
+            if not len(measured):
                 raise
-            return [[np.array([[float(table["value"].mean())]])]]
+
+            single_value = np.array([[float(measured.mean())]])
+            return [[single_value]]
 
     return values
+
+
+def _measured_once(run: SeedRun, network: str, measure: str) -> pd.Series:
+    """The values of the metrics table, of v2 images of the lesion studies."""
+    table = read_table(run.root / "metrics" / "metrics.csv", METRICS_COLUMNS)
+    wanted = {
+        "role": roles.LESION,
+        "protocol": "v2",
+        "network": network,
+        "measure": measure,
+    }
+
+    for column, value in wanted.items():
+        table = table[table[column] == value]
+
+    return table["value"]

@@ -1,6 +1,4 @@
-"""The paper's findings, found again or not: a row a claim, with effect, 95 % interval and whether
-it holds.
-"""
+"""The paper's findings, reproduced or not: a row a claim, with its effect and 95 % interval."""
 
 from __future__ import annotations
 
@@ -13,15 +11,28 @@ import pandas as pd
 
 from ..config.sections import NetworkEntry
 from ..runtime.seeds import numpy_generator
-from .bootstrap import Interval, Seed, interval
-from .paper_claims import TGD_NET, V1_NET, Claim, both_roles, change, claims
-from .seed_runs import Missing, SeedRun, read_table
+from .bootstrap import Floats, Interval, Seed, interval
+from .effects import change
+from .paper_claims import TGD_NET, V1_NET, Claim, both_roles, claims
+from .seed_runs import Missing, SeedRun, check_columns, read_table
 
-COLUMNS = [
-    "finding", "claim", "measure", "effect", "unit", "claimed", "low", "high", "seeds", "studies", "realisations",
-    "holds", "paper", "note",
-]  # fmt: skip
-STANDING = [
+FINDINGS_COLUMNS = [
+    "finding",
+    "claim",
+    "measure",
+    "effect",
+    "unit",
+    "claimed",
+    "low",
+    "high",
+    "seeds",
+    "studies",
+    "realisations",
+    "holds",
+    "paper",
+    "note",
+]
+TASK_ERROR_COLUMNS = [
     "network",
     "kind",
     "old",
@@ -48,100 +59,142 @@ TITLES = {
 
 
 def findings(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
-    """The table of findings (COLUMNS), and a line for every claim that cannot be judged, or not in
-    every run.
+    """The table of findings (FINDINGS_COLUMNS), and a line for every claim that cannot be judged.
 
-    Raises ValueError, naming the claim, when an effect is not a finite number.
+    A claim that is judged in some runs only has a line for each other run. Raises ValueError,
+    naming the claim, when an effect is not a finite number.
     """
-    rows, gaps = [], []
+    rows = []
+    gaps: list[str] = []
+
     for claim in claims(runs[0].config):
-        seeds, why = _collect(claim, runs)
-        gaps += why
+        seeds, missing = _collect(claim, runs)
+        gaps += missing
+
         if seeds:
             rows.append(_row(claim, seeds, runs))
-    return pd.DataFrame(rows, columns=COLUMNS), gaps
+
+    return pd.DataFrame(rows, columns=FINDINGS_COLUMNS), gaps
 
 
-def standing(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
-    """Old task against new: errors (RMSE) on v1 and v2 images of every network, as change in % of
-    the v1-net's.
+def task_errors(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
+    """Old task against new: every network's RMSE on v1 and v2 images, as change in % of v1-net's.
 
-    Columns STANDING with 95 % intervals; the base comes first, at 0. Also a line for every network
-    without a row.
+    Columns TASK_ERROR_COLUMNS with 95 % intervals; v1-net comes first, at 0. Also a line for every
+    network without a row.
     """
-    zero = [0.0] * 6
-    rows, gaps = [[V1_NET, "base", *zero, len(runs), 0]], []
+    nothing_changed = [0.0] * 6
+    rows = [[V1_NET, "base", *nothing_changed, len(runs), 0]]
+    gaps: list[str] = []
+
     for network, entry in runs[0].config.networks.items():
         if network == V1_NET or entry.data == "n2n":
             continue
-        parts: list[float] = []
+
+        changes: list[float] = []
+
         for protocol in ("v1", "v2"):
-            text = f"error on {protocol} images, {network} over {V1_NET}"
-            claim = Claim(6, "", text, "%", -1, both_roles(protocol, network, V1_NET), change)
-            seeds, why = _collect(claim, runs)
-            gaps += why
+            claim = _error_change(network, protocol)
+            seeds, missing = _collect(claim, runs)
+            gaps += missing
+
             if seeds:
-                parts += _interval(claim, seeds, runs)
-        if len(parts) == 6:
-            rows.append([network, kind(network, entry), *parts, len(seeds), _count(seeds)[1]])
-    return pd.DataFrame(rows, columns=STANDING), gaps
+                changes += _interval(claim, seeds, runs)
+
+        if len(changes) == 6:
+            _, images = _count(seeds)
+            network_kind = kind(network, entry)
+            rows.append([network, network_kind, *changes, len(seeds), images])
+
+    return pd.DataFrame(rows, columns=TASK_ERROR_COLUMNS), gaps
 
 
 def kind(network: str, entry: NetworkEntry) -> str:
     """What a network is an example of, for colours and tables."""
     if network == TGD_NET:
         return "TGD"
+
     if entry.method == "train":
         return "from scratch on v2"
+
     if entry.method == "tgd":
         return "TGD, other kernels or flow"
-    return "old data" if entry.replay else "fine-tuning" if entry.penalty == "none" else "penalty"
+
+    if entry.replay:
+        return "old data"
+
+    return "fine-tuning" if entry.penalty == "none" else "penalty"
 
 
 def holds(side: int, low: float, high: float) -> str:
-    """Whether the interval lies on the claimed side of zero (yes), on the other one (no), or holds
-    zero (unclear).
+    """Whether the interval lies on the claimed side of zero (yes), on the other (no), or on both.
 
-    An interval that ends at zero holds it; without an interval nothing is clear.
+    unclear: it holds zero, an end at zero included; without an interval nothing is clear.
     """
     if math.isnan(low) or math.isnan(high) or low <= 0 <= high:
         return "unclear"
+
     return "yes" if (low > 0) == (side > 0) else "no"
 
 
-def read(path: Path) -> pd.DataFrame:
-    """Read a table of findings; ValueError naming the file for a missing column, a word or number
-    that cannot be.
+def read_findings(path: Path) -> pd.DataFrame:
+    """Read a table of findings.
+
+    ValueError naming the file for a missing column, or a word or number that cannot be.
     """
-    table = read_table(path, [c for c in COLUMNS if c not in ("low", "high", "paper", "note")])
-    for column in ("low", "high", "paper", "note"):
-        if column not in table:
-            raise ValueError(f"{path}: column {column!r} is missing; expected {', '.join(COLUMNS)}")
-    for column, allowed in (("holds", HOLDS), ("claimed", SIDES.values()), ("finding", TITLES)):
+    may_lack = ("low", "high", "paper", "note")
+    table = read_table(path, [c for c in FINDINGS_COLUMNS if c not in may_lack])
+    check_columns(table, FINDINGS_COLUMNS, path)
+
+    choices = {
+        "holds": HOLDS,
+        "claimed": SIDES.values(),
+        "finding": TITLES,
+    }
+
+    for column, allowed in choices.items():
         if unknown := sorted(set(table[column]) - set(allowed)):
-            raise ValueError(
-                f"{path}: column {column!r}: {unknown[0]!r} is none of {', '.join(map(str, allowed))}"
-            )
+            names = ", ".join(map(str, allowed))
+            raise ValueError(f"{path}: column {column!r}: {unknown[0]!r} is none of {names}")
+
     return table.fillna({"note": ""})
 
 
+def _error_change(network: str, protocol: str) -> Claim:
+    """The change of a network's error against v1-net's, as a claim for its values and interval."""
+    return Claim(
+        finding=6,
+        claim="",
+        measure=f"error on {protocol} images, {network} over {V1_NET}",
+        unit="%",
+        side=-1,
+        values=both_roles(protocol, network, V1_NET),
+        statistic=change,
+    )
+
+
 def _collect(claim: Claim, runs: Sequence[SeedRun]) -> tuple[list[Seed], list[str]]:
-    seeds, gaps = [], []
+    """The claim's values in every run that has them, and a line for each other run."""
+    seeds: list[Seed] = []
+    gaps: list[str] = []
+    name = f"finding {claim.finding} ({claim.measure})"
+
     for run in runs:
         try:
             seeds.append(claim.values(run))
         except Missing as why:
-            gaps.append(
-                f"finding {claim.finding} ({claim.measure}) cannot be judged in {run.root}: {why}"
-            )
+            gaps.append(f"{name} cannot be judged in {run.root}: {why}")
+
     return seeds, gaps
 
 
 def _interval(claim: Claim, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> Interval:
-    """With the same resampled realisations for every claim on the same images: comparisons agree
-    with one another.
+    """With the same resampled realisations for every claim on the same images.
+
+    So comparisons agree with one another.
     """
     generator = numpy_generator(runs[0].config.seed, "findings")
+
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
             return interval(seeds, claim.statistic, generator)
@@ -152,33 +205,54 @@ def _interval(claim: Claim, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> I
 def _row(claim: Claim, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> list[object]:
     effect, low, high = _interval(claim, seeds, runs)
     studies, images = _count(seeds)
-    means = np.mean(
-        [study.mean(axis=0) for seed in seeds for group in seed for study in group], axis=0
-    )
-    note = "; ".join(filter(None, (claim.words(means), _caution(seeds, math.isnan(low)))))
-    return [
-        claim.finding, claim.claim, claim.measure, effect, claim.unit, SIDES[claim.side], low, high, len(seeds),
-        studies, images, holds(claim.side, low, high), claim.paper, note,
-    ]  # fmt: skip
+
+    study_means = [study.mean(axis=0) for study in _studies(seeds)]
+    remark = claim.note(np.mean(study_means, axis=0))
+    caution = _caution(seeds, math.isnan(low))
+    note = "; ".join(filter(None, (remark, caution)))
+
+    row = {
+        "finding": claim.finding,
+        "claim": claim.claim,
+        "measure": claim.measure,
+        "effect": effect,
+        "unit": claim.unit,
+        "claimed": SIDES[claim.side],
+        "low": low,
+        "high": high,
+        "seeds": len(seeds),
+        "studies": studies,
+        "realisations": images,
+        "holds": holds(claim.side, low, high),
+        "paper": claim.paper,
+        "note": note,
+    }
+    return [row[column] for column in FINDINGS_COLUMNS]
+
+
+def _studies(seeds: Sequence[Seed]) -> list[Floats]:
+    return [study for seed in seeds for group in seed for study in group]
 
 
 def _count(seeds: Sequence[Seed]) -> tuple[int, int]:
     """Studies and images, of all seeds together."""
-    studies = [study for seed in seeds for group in seed for study in group]
-    return len(studies), sum(map(len, studies))
+    studies = _studies(seeds)
+    return len(studies), sum(len(study) for study in studies)
 
 
-def _caution(seeds: Sequence[Seed], without: bool) -> str:
+def _caution(seeds: Sequence[Seed], without_interval: bool) -> str:
     """What an interval does not cover, in plain words."""
-    if without:
+    if without_interval:
         return "measured once: no interval"
-    if len(seeds) == 1:
-        what = (
-            "test studies and noise"
-            if any(len(group) > 1 for group in seeds[0])
-            else "noise realisations only"
-        )
-        single = any(len(group) == len(group[0]) == 1 for group in seeds[0])
-        more = "; the study with a single image adds nothing to it" if single else ""
-        return f"one seed: the interval covers {what}, not other bodies or trainings{more}"
-    return f"{len(seeds)} seeds are few: the interval is rough" if len(seeds) < FEW_SEEDS else ""
+
+    if len(seeds) > 1:
+        few = len(seeds) < FEW_SEEDS
+        return f"{len(seeds)} seeds are few: the interval is rough" if few else ""
+
+    groups = seeds[0]
+    several_studies = any(len(group) > 1 for group in groups)
+    single_image = any(len(group) == len(group[0]) == 1 for group in groups)
+
+    covered = "test studies and noise" if several_studies else "noise realisations only"
+    more = "; the study with a single image adds nothing to it" if single_image else ""
+    return f"one seed: the interval covers {covered}, not other bodies or trainings{more}"

@@ -20,72 +20,96 @@ from scipy import ndimage
 
 from .measures import Array, Mask, MeasureError, bounding_box
 
-# samples of the transform along x and y: a fine enough grid of frequencies for a small region
+# Samples of the transform along x and y: a fine enough grid of frequencies for a small region.
 MIN_SIZE = 64
-Floats = npt.NDArray[np.float64]
+
+Spectrum = npt.NDArray[np.float64]
 
 
-def ensemble_noise(realisations: Array) -> Floats:
-    """Noise-only images: each realisation minus the mean of all, times sqrt(R / (R - 1)); in and
-    out (R, X, Y, Z).
+def ensemble_noise(realisations: Array) -> Spectrum:
+    """Noise-only images: each realisation minus the mean of all, times sqrt(R / (R - 1)).
 
-    The factor makes up for the noise in the mean, so that the mean square is the variance.
-    Structure cancels exactly. Raises MeasureError for fewer than 2 realisations.
+    (R, X, Y, Z) to the same. The factor makes up for the noise in the mean, so that the mean square
+    is the variance. Structure cancels exactly. Raises MeasureError for fewer than 2 realisations.
     """
     n = len(realisations)
+
     if n < 2:
         raise MeasureError(f"noise of an ensemble: expected at least 2 realisations, got {n}")
+
     values = np.asarray(realisations, np.float64)
-    return np.asarray((values - values.mean(axis=0)) * np.sqrt(n / (n - 1)))
+    deviations = values - values.mean(axis=0)
+    factor = np.sqrt(n / (n - 1))
+    return np.asarray(deviations * factor)
 
 
 def plane_power(
     noise: Array, voi: Mask, voxel_mm: Sequence[float] | Array
-) -> tuple[Floats, Floats, Floats]:
-    """In-plane spectrum of each noise image: u (Nu,) and v (Nv,) in 1/mm, NPS (R, Nu, Nv) in unit^2
-    mm^2.
+) -> tuple[Spectrum, Spectrum, Spectrum]:
+    """In-plane spectrum of each noise image: u (Nu,), v (Nv,) in 1/mm, NPS (R, Nu, Nv).
 
-    noise (R, X, Y, Z) in any one unit, voi (X, Y, Z). Raises MeasureError when grids differ or the
-    VOI is empty.
+    The NPS is in the noise's unit^2 mm^2. noise (R, X, Y, Z) in any one unit, voi (X, Y, Z). Raises
+    MeasureError when grids differ or the VOI is empty.
     """
     if noise.shape[1:] != voi.shape:
         raise MeasureError(
             f"noise power: grids differ: the noise has {noise.shape[1:]}, the volume {voi.shape}"
         )
+
     box = bounding_box(voi)
-    inside = np.where(voi[box], noise[(slice(None), *box)], 0.0)
+    noise_box = noise[(slice(None), *box)]
+    inside = np.where(voi[box], noise_box, 0.0)
+
+    # The sum over slices of the squared transforms.
     shape = [max(MIN_SIZE, n) for n in inside.shape[1:3]]
     power = np.zeros((len(noise), *shape))
+
     for z in range(inside.shape[3]):
-        power += np.abs(np.fft.fft2(inside[..., z], s=shape, axes=(1, 2))) ** 2
-    u, v = (
-        np.asarray(np.fft.fftfreq(n, float(d)), np.float64)
-        for n, d in zip(shape, voxel_mm, strict=False)
-    )
-    return u, v, power * float(voxel_mm[0]) * float(voxel_mm[1]) / int(voi.sum())
+        plane = inside[..., z]
+        transform = np.fft.fft2(plane, s=shape, axes=(1, 2))
+        power += np.abs(transform) ** 2
+
+    dx_mm = float(voxel_mm[0])
+    dy_mm = float(voxel_mm[1])
+    u: Spectrum = np.fft.fftfreq(shape[0], dx_mm).astype(np.float64)
+    v: Spectrum = np.fft.fftfreq(shape[1], dy_mm).astype(np.float64)
+    n_voxels = int(voi.sum())
+    return u, v, power * dx_mm * dy_mm / n_voxels
 
 
 def radial_power(
     noise: Array, voi: Mask, voxel_mm: Sequence[float] | Array, n_bins: int = 24
-) -> tuple[Floats, Floats]:
-    """Radial average of the in-plane spectrum: frequency (n_bins,) in 1/mm, NPS (R, n_bins) in
-    unit^2 mm^2.
+) -> tuple[Spectrum, Spectrum]:
+    """Radial average of the in-plane spectrum: frequency (n_bins,) in 1/mm, NPS (R, n_bins).
 
-    Rings of equal width up to the lower of the two Nyquist frequencies; arguments and errors as for
-    `plane_power`.
+    The NPS is in the noise's unit^2 mm^2. Rings of equal width up to the lower of the two Nyquist
+    frequencies; arguments and errors as for `plane_power`.
     """
     u, v, power = plane_power(noise, voi, voxel_mm)
-    edges = np.linspace(0, 0.5 / max(float(voxel_mm[0]), float(voxel_mm[1])), n_bins + 1)
-    ring = np.digitize(np.hypot(*np.meshgrid(u, v, indexing="ij")), edges)
-    radial = np.array([ndimage.mean(p, ring, np.arange(1, n_bins + 1)) for p in power])
-    return (edges[1:] + edges[:-1]) / 2, radial
+
+    coarser_mm = max(float(voxel_mm[0]), float(voxel_mm[1]))
+    nyquist = 0.5 / coarser_mm
+    edges = np.linspace(0, nyquist, n_bins + 1)
+    middles = (edges[1:] + edges[:-1]) / 2
+
+    u_plane, v_plane = np.meshgrid(u, v, indexing="ij")
+    frequency = np.hypot(u_plane, v_plane)
+    ring = np.digitize(frequency, edges)
+    ring_numbers = np.arange(1, n_bins + 1)
+
+    radial = [ndimage.mean(image, ring, ring_numbers) for image in power]
+    return middles, np.array(radial)
 
 
-def mean_frequency(frequency: Floats, power: Floats) -> float:
-    """Average frequency of a radial spectrum, 1/mm: sum f NPS / sum NPS (AAPM Task Group 233,
-    2019).
+def mean_frequency(frequency: Spectrum, power: Spectrum) -> float:
+    """Average frequency of a radial spectrum, 1/mm: sum f NPS / sum NPS.
 
-    High for fine grain. nan without noise.
+    AAPM Task Group 233, 2019. High for a fine texture; nan without noise.
     """
     total = float(power.sum())
-    return float((frequency * power).sum() / total) if total > 0 else float("nan")
+
+    if total <= 0:
+        return float("nan")
+
+    weighted = frequency * power
+    return float(weighted.sum() / total)

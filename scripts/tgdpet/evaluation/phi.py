@@ -1,11 +1,12 @@
-"""phi chosen, not guessed: what each phi of a sweep gains, forgets and would drop, and which one is
-recommended.
+"""phi chosen, not guessed: what each phi of a sweep gains, forgets and would drop.
+
+One of them is recommended.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,82 +15,171 @@ import pandas as pd
 from ..config.sweep import CHOICE, MEASURED, PLAIN
 from ..runtime.seeds import numpy_generator
 from ..training.tradeoff import allowed, chosen
-from .bootstrap import Interval, interval
+from .bootstrap import Floats, Interval, interval
+from .changes import forgetting, gain
+from .effects import first
 from .seed_runs import read_table
 
+# Columns that may lack a value: nothing is dropped at `PLAIN`; a single seed has no intervals.
+MAY_LACK = ("change", "low", "high")
 
-def read(path: Path) -> pd.DataFrame:
-    """Read a table MEASURED, sorted by phi; ValueError naming the file where it is damaged or lacks
-    0 or `PLAIN`.
+
+def read_sweep(path: Path) -> pd.DataFrame:
+    """Read a table MEASURED, sorted by phi.
+
+    ValueError naming the file where it is damaged or lacks 0 or `PLAIN`.
     """
-    table = read_table(path, [c for c in MEASURED if c != "relative_change"]).sort_values(
-        "phi", ignore_index=True
-    )
+    columns = [column for column in MEASURED if column != "relative_change"]
+    table = read_table(path, columns).sort_values("phi", ignore_index=True)
+
     phis = table["phi"].tolist()
-    if len(phis) < 3 or phis[0] != 0 or phis[-1] != PLAIN or len(set(phis)) < len(phis):
+    each_once = len(set(phis)) == len(phis)
+
+    if len(phis) < 3 or phis[0] != 0 or phis[-1] != PLAIN or not each_once:
         raise ValueError(
-            f"{path}: column 'phi': expected 0, one or more above it, and inf, each once, got {phis}"
+            f"{path}: column 'phi': expected 0, one or more above it, and inf, each once,"
+            f" got {phis}"
         )
+
     return table
 
 
 def choose(tables: Sequence[pd.DataFrame], seed: int) -> pd.DataFrame:
     """The table CHOICE of one or more runs (tables MEASURED, one a seed), with the recommended phi.
 
-    Gain and forgetting are changes of the loss against the base's, means over seeds. Recommended is
-    what `chosen`, the rule of the penalties' strengths, takes of all phi but 0: of those that
-    forget at most half of what plain fine-tuning does, the one that gains most. `best_of_seeds`
-    counts the seeds that alone would choose this phi; `seed` decides the intervals' resamples.
-    Raises ValueError where the tables are of different sweeps.
+    Gain and forgetting are of the loss, means over seeds. Recommended is what `chosen`, the rule of
+    the penalties' strengths, takes of all phi but 0: of those that forget at most half of what
+    plain fine-tuning does, the one that gains most. `best_of_seeds` counts the seeds that alone
+    would choose this phi; `seed` decides the intervals' resamples. Raises ValueError where the
+    tables are of different sweeps.
     """
-    first = tables[0]
+    phis = tables[0]["phi"]
+
     for table in tables[1:]:
-        if table["phi"].tolist() != first["phi"].tolist():
+        if table["phi"].tolist() != phis.tolist():
             raise ValueError(
-                f"sweep: phi {table['phi'].tolist()} differs from {first['phi'].tolist()}: no repetition"
+                f"sweep: phi {table['phi'].tolist()} differs from {phis.tolist()}: no repetition"
             )
-    alone = [_best(_changes(t, "new") * -1, _changes(t, "old")) for t in tables]
+
+    gains = [_relative_to_base(gain, table["new_loss"]) for table in tables]
+    forgettings = [_relative_to_base(forgetting, table["old_loss"]) for table in tables]
+    best_rows = [_best_row(g, f) for g, f in zip(gains, forgettings, strict=True)]
     rows = []
-    for i, phi in enumerate(first["phi"]):
-        shares = [
-            np.mean([100 * t[f"{what}_below"][i] / t[f"{what}_total"][i] for t in tables])
-            for what in ("kernels", "parameters")
-        ]
-        values = {
-            "change": [100 * t["relative_change"][i] for t in tables],
-            "gain": [-_changes(t, "new")[i] for t in tables],
-            "forgetting": [_changes(t, "old")[i] for t in tables],
-        }
-        parts = [x for what in values.values() for x in _interval(what, seed)]
-        held_out = all(t[f"{what}_held_out"].all() for t in tables for what in ("old", "new"))
-        rows.append(
-            [
-                phi,
-                *shares,
-                *parts,
-                math.nan,
-                len(tables),
-                alone.count(i),
-                "yes" if held_out else "no",
-                "no",
-            ]
+
+    for i, phi in enumerate(phis):
+        kernels = np.mean([_percent_below(table, "kernels", i) for table in tables])
+        parameters = np.mean([_percent_below(table, "parameters", i) for table in tables])
+
+        changes = [100 * table["relative_change"][i] for table in tables]
+        change_interval = _interval(changes, seed)
+        gain_interval = _interval([values[i] for values in gains], seed)
+        forgetting_interval = _interval([values[i] for values in forgettings], seed)
+
+        held_out = all(
+            table["old_held_out"].all() and table["new_held_out"].all() for table in tables
         )
-    out = pd.DataFrame(rows, columns=CHOICE)
-    out["allowed"] = allowed(0.0, out["forgetting"].iloc[-1])
-    best = _best(out["gain"].to_numpy(), out["forgetting"].to_numpy())
-    out.loc[best, "recommended"] = "yes"
-    return out
+        rows.append(
+            {
+                "phi": phi,
+                "kernels": kernels,
+                "parameters": parameters,
+                **_named("change", change_interval),
+                **_named("gain", gain_interval),
+                **_named("forgetting", forgetting_interval),
+                "allowed": math.nan,
+                "seeds": len(tables),
+                "best_of_seeds": best_rows.count(i),
+                "held_out": "yes" if held_out else "no",
+                "recommended": "no",
+            }
+        )
+
+    choice = pd.DataFrame(rows, columns=CHOICE)
+    choice["allowed"] = allowed(0.0, choice["forgetting"].iloc[-1])
+    best = _best_row(choice["gain"].to_numpy(), choice["forgetting"].to_numpy())
+    choice.loc[best, "recommended"] = "yes"
+    return choice
 
 
-def _changes(table: pd.DataFrame, what: str) -> np.ndarray:
-    """How much larger each loss is than the base's, %."""
-    loss = table[f"{what}_loss"].to_numpy()
-    return np.asarray(100 * (loss / loss[0] - 1))
+def read_choice(path: Path) -> pd.DataFrame:
+    """Read a table CHOICE.
+
+    ValueError naming the file for a missing column or value, or where no phi is recommended.
+    """
+    needed = [column for column in CHOICE if column.split("_")[-1] not in MAY_LACK]
+    table = read_table(path, needed)
+
+    if missing := [column for column in CHOICE if column not in table]:
+        raise ValueError(f"{path}: column {missing[0]!r} is missing; expected {', '.join(CHOICE)}")
+
+    n_recommended = (table["recommended"] == "yes").sum()
+
+    if n_recommended != 1:
+        raise ValueError(
+            f"{path}: column 'recommended': expected yes once, got it {n_recommended} times"
+        )
+
+    return table
 
 
-def _best(gain: np.ndarray, forgetting: np.ndarray) -> int:
-    """Row of the recommended phi: that of the base, the first, is none."""
-    tried = [{"old_loss": f, "new_loss": -g} for g, f in zip(gain[1:], forgetting[1:], strict=True)]
+def phi_name(phi: float) -> str:
+    """How a phi is written for people."""
+    return "plain fine-tuning" if phi == PLAIN else f"φ = {phi:g}"
+
+
+def recommendation(choice: pd.DataFrame) -> str:
+    """The recommended phi of a table CHOICE, with its gain and forgetting, in a few sentences."""
+    best = choice[choice.recommended == "yes"].iloc[0]
+    plain = choice[choice.phi == PLAIN].iloc[0]
+
+    sentences = [
+        f"Recommended: {phi_name(best.phi)}.",
+        f"It retrains {best.kernels:.0f} % of the kernels, gains {best.gain:.1f} %"
+        f" and forgets {best.forgetting:.1f} %"
+        f" (plain fine-tuning: {plain.gain:.1f} % and {plain.forgetting:.1f} %).",
+    ]
+
+    if best.forgetting > best.allowed:
+        sentences.append("No φ forgets as little as is allowed; this one forgets least.")
+
+    if best.seeds > 1:
+        sentences.append(f"{best.best_of_seeds} of {best.seeds} seeds alone would choose it.")
+
+    if best.held_out == "no":
+        sentences.append(
+            "Measured on training patches, as no study is held out of some training:"
+            " a rough guide at most."
+        )
+
+    return " ".join(sentences)
+
+
+def _relative_to_base(measure: Callable[[Floats, Floats], Floats], loss: pd.Series) -> Floats:
+    """`gain` or `forgetting` of each row; the base is the first."""
+    values = loss.to_numpy()
+    return np.asarray(measure(values, values[0]))
+
+
+def _percent_below(table: pd.DataFrame, counted: str, row: int) -> float:
+    below = table[f"{counted}_below"][row]
+    total = table[f"{counted}_total"][row]
+    return float(100 * below / total)
+
+
+def _named(column: str, values: Interval) -> dict[str, float]:
+    return {
+        column: values.effect,
+        f"{column}_low": values.low,
+        f"{column}_high": values.high,
+    }
+
+
+def _best_row(gains: Floats, forgettings: Floats) -> int:
+    """Row of the recommended phi; the first row, the base's, is none."""
+    tried = [
+        {"old_loss": forgotten, "new_loss": -gained}
+        for gained, forgotten in zip(gains[1:], forgettings[1:], strict=True)
+    ]
     return 1 + chosen(tried, 0.0, tried[-1]["old_loss"])
 
 
@@ -97,5 +187,7 @@ def _interval(values: Sequence[float], seed: int) -> Interval:
     """Mean over seeds with its interval, with the same resampled seeds for all phi."""
     if np.isnan(values).any():
         return Interval(math.nan, math.nan, math.nan)
-    nest = [[[np.array([[value]])]] for value in values]
-    return interval(nest, lambda means: np.asarray(means[..., 0]), numpy_generator(seed, "phi"))
+
+    seeds = [[[np.array([[value]])]] for value in values]
+    generator = numpy_generator(seed, "phi")
+    return interval(seeds, first, generator)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..config.roles import REALISATION
 from ..io.files import atomic
+from .bootstrap import Floats
 
-FORMAT = 1
+FORMAT_VERSION = 1
 # Measures of a single image that are kept; PSNR may be infinite and SSIM is not taken of every
 # image.
 ERRORS = (
@@ -31,7 +31,15 @@ ERRORS = (
     "bladder_rim_error",
     "catheter_error",
 )
-Floats = npt.NDArray[np.floating]
+NPZ_ERRORS = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    TypeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +56,9 @@ class NetworkValues:
 
 @dataclass(frozen=True, eq=False)
 class ProtocolValues:
-    """One protocol's images: `samples` names the S noisy ones; `liver` (V,) and `lesion` (mean) are
-    the reference's.
+    """One protocol's images.
+
+    `samples` names the S noisy ones; `liver` (V,) and `lesion` (mean) are the reference's.
     """
 
     samples: tuple[str, ...]
@@ -76,138 +85,183 @@ def file_name(study: str) -> str:
     return f"{study}_voi.npz"
 
 
-def write(path: str | Path, values: StudyValues) -> None:
+def write_voi_values(path: str | Path, values: StudyValues) -> None:
     """Write one study's values whole or not at all; the same values give the same bytes."""
-    check(values, str(path))
+    check_voi_values(values, str(path))
+
     arrays: dict[str, Any] = {
-        "format": np.array(FORMAT), "study": np.array(values.study), "role": np.array(values.role),
-    }  # fmt: skip
+        "format": np.array(FORMAT_VERSION),
+        "study": np.array(values.study),
+        "role": np.array(values.role),
+    }
+
     for name, protocol in values.protocols.items():
         arrays[f"{name}/samples"] = np.array(protocol.samples)
+
         for key, array in _arrays(protocol):
             arrays[f"{name}/{key}"] = array
+
     with atomic(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
 
 
-def read(path: str | Path) -> StudyValues:
-    """Read what `write` wrote.
+def read_voi_values(path: str | Path) -> StudyValues:
+    """Read what `write_voi_values` wrote.
 
     Raises FileNotFoundError, or ValueError naming the file and what is wrong: damaged, an array
     that is missing, of another size, or with a value that is not finite.
     """
     path = Path(path)
+
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; 09_evaluate.py writes it")
+
     try:
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        KeyError,
-        TypeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except NPZ_ERRORS as error:
         raise ValueError(f"{path}: not a readable npz file (truncated?): {error}") from error
+
     try:
-        if arrays["format"].tolist() != FORMAT:
-            raise ValueError(
-                f"format {arrays['format']} is not read by this version, which reads {FORMAT}"
-            )
-        protocols = {key.split("/")[0] for key in arrays if key.endswith("/samples")}
-        values = StudyValues(
-            str(arrays["study"]),
-            str(arrays["role"]),
-            {name: _protocol(arrays, name) for name in sorted(protocols)},
-        )
+        values = _study(arrays)
     except KeyError as error:
         raise ValueError(f"{path}: the array {error} is missing") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-    check(values, str(path))
+
+    check_voi_values(values, str(path))
     return values
 
 
-def check(values: StudyValues, source: str) -> None:
-    """Raise ValueError, starting with `source`, when sizes disagree, a name comes twice or a value
+def check_voi_values(values: StudyValues, source: str) -> None:
+    """Raise ValueError where values do not belong together, starting with `source`.
+
+    Sizes that disagree, a name that comes twice, an organ that only the reference has, a value that
     is not finite.
     """
     if not values.protocols:
         raise ValueError(f"{source}: no protocol in it")
+
     for name, protocol in values.protocols.items():
-        n = len(protocol.samples)
-        if not n or len(set(protocol.samples)) != n:
-            raise ValueError(
-                f"{source}: {name}/samples: expected names, each once, got {list(protocol.samples)}"
-            )
-        n_voxels = None if protocol.liver is None else len(protocol.liver)
-        for network, own in protocol.networks.items():
-            where = f"{source}: {name}/network/{network}"
-            for organ in ("liver", "lesion"):
-                if (getattr(protocol, organ) is None) != (getattr(own, organ) is None):
-                    raise ValueError(
-                        f"{where}/{organ}: expected in the network and in the reference, found in one"
-                    )
-            if not own.errors:
-                raise ValueError(f"{where}: it has no error")
+        _check_samples(protocol, f"{source}: {name}/samples")
+
+        for network, network_values in protocol.networks.items():
+            _check_organs(protocol, network_values, f"{source}: {name}/network/{network}")
+
         for key, array in _arrays(protocol):
-            expected: tuple[int, ...] = (n,)
-            if key == "reference/liver":
-                expected = (n_voxels or 0,)
-            elif key == "reference/lesion":
-                expected = ()
-            elif key.endswith("/liver"):
-                expected = (n, n_voxels or 0)
-            if array.shape != expected:
-                raise ValueError(
-                    f"{source}: {name}/{key}: expected the shape {expected}, got {array.shape}"
-                )
-            if array.dtype.kind != "f" or not np.isfinite(array).all():
-                raise ValueError(f"{source}: {name}/{key}: a value is not a finite number")
+            _check_array(array, _expected_shape(key, protocol), f"{source}: {name}/{key}")
+
+
+def _check_samples(protocol: ProtocolValues, where: str) -> None:
+    samples = protocol.samples
+
+    if not samples or len(set(samples)) != len(samples):
+        raise ValueError(f"{where}: expected names, each once, got {list(samples)}")
+
+
+def _check_organs(protocol: ProtocolValues, network: NetworkValues, where: str) -> None:
+    for organ in ("liver", "lesion"):
+        in_reference = getattr(protocol, organ) is not None
+        in_network = getattr(network, organ) is not None
+
+        if in_reference != in_network:
+            raise ValueError(
+                f"{where}/{organ}: expected in the network and in the reference, found in one"
+            )
+
+    if not network.errors:
+        raise ValueError(f"{where}: it has no error")
+
+
+def _expected_shape(key: str, protocol: ProtocolValues) -> tuple[int, ...]:
+    n_images = len(protocol.samples)
+    n_voxels = 0 if protocol.liver is None else len(protocol.liver)
+
+    if key == "reference/liver":
+        return (n_voxels,)
+
+    if key == "reference/lesion":
+        return ()
+
+    return (n_images, n_voxels) if key.endswith("/liver") else (n_images,)
+
+
+def _check_array(array: Floats, expected: tuple[int, ...], where: str) -> None:
+    if array.shape != expected:
+        raise ValueError(f"{where}: expected the shape {expected}, got {array.shape}")
+
+    if array.dtype.kind != "f" or not np.isfinite(array).all():
+        raise ValueError(f"{where}: a value is not a finite number")
 
 
 def _arrays(protocol: ProtocolValues) -> Iterator[tuple[str, Floats]]:
     """(key, array) of everything but the samples' names."""
     if protocol.liver is not None:
         yield "reference/liver", protocol.liver
+
     if protocol.lesion is not None:
         yield "reference/lesion", np.array(protocol.lesion, np.float64)
+
     for network, values in protocol.networks.items():
         if values.liver is not None:
             yield f"network/{network}/liver", values.liver
+
         if values.lesion is not None:
             yield f"network/{network}/lesion", values.lesion
+
         for measure, errors in values.errors.items():
             yield f"network/{network}/error/{measure}", errors
 
 
+def _study(arrays: Mapping[str, Any]) -> StudyValues:
+    """The values in a file's arrays; KeyError for one that is missing."""
+    if arrays["format"].tolist() != FORMAT_VERSION:
+        raise ValueError(
+            f"format {arrays['format']} is not read by this version, which reads {FORMAT_VERSION}"
+        )
+
+    names = {key.split("/")[0] for key in arrays if key.endswith("/samples")}
+    study = str(arrays["study"])
+    role = str(arrays["role"])
+    protocols = {name: _protocol(arrays, name) for name in sorted(names)}
+    return StudyValues(study, role, protocols)
+
+
 def _protocol(arrays: Mapping[str, Any], name: str) -> ProtocolValues:
     """The arrays of one protocol; KeyError for one that the others call for."""
-    start = f"{name}/network/"
-    # Every network has at least its errors, so that they name the networks, in the order in which
-    # they were written.
-    found: dict[str, dict[str, Floats]] = {}
+    prefix = f"{name}/network/"
+    liver = f"{name}/reference/liver"
+    lesion = f"{name}/reference/lesion"
+    networks = {}
+
+    for network, errors in _errors_by_network(arrays, name).items():
+        networks[network] = NetworkValues(
+            arrays[f"{prefix}{network}/liver"] if liver in arrays else None,
+            arrays[f"{prefix}{network}/lesion"] if lesion in arrays else None,
+            errors,
+        )
+
+    if not networks:
+        raise KeyError(f"{prefix}NAME/error/MEASURE")
+
+    return ProtocolValues(
+        samples=tuple(map(str, arrays[f"{name}/samples"])),
+        liver=arrays.get(liver),
+        lesion=float(arrays[lesion]) if lesion in arrays else None,
+        networks=networks,
+    )
+
+
+def _errors_by_network(arrays: Mapping[str, Any], name: str) -> dict[str, dict[str, Floats]]:
+    """Network -> measure -> errors of one protocol, in the order in which they were written.
+
+    Every network has at least its errors, so that they name the networks.
+    """
+    errors: dict[str, dict[str, Floats]] = {}
+
     for key, array in arrays.items():
         match key.split("/"):
             case [protocol, "network", network, "error", measure] if protocol == name:
-                found.setdefault(network, {})[measure] = array
-    liver, lesion = (f"{name}/reference/{organ}" for organ in ("liver", "lesion"))
-    networks = {
-        network: NetworkValues(
-            arrays[f"{start}{network}/liver"] if liver in arrays else None,
-            arrays[f"{start}{network}/lesion"] if lesion in arrays else None,
-            errors,
-        )
-        for network, errors in found.items()
-    }
-    if not networks:
-        raise KeyError(f"{start}NAME/error/MEASURE")
-    return ProtocolValues(
-        tuple(map(str, arrays[f"{name}/samples"])),
-        arrays.get(liver),
-        float(arrays[lesion]) if lesion in arrays else None,
-        networks,
-    )
+                errors.setdefault(network, {})[measure] = array
+
+    return errors

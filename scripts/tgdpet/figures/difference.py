@@ -1,64 +1,100 @@
-"""What networks take out of an image, and what they get wrong: differences to the input and to the
-whole scan.
+"""What networks take out of an image, and what they get wrong.
+
+Differences to the input and to the whole scan.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ..config import roles
 from ..evaluation.results import INPUT, Results
 from ..io.nifti import suv_factor
-from .common import View, seconds_text
-from .fig5 import ORDER, view
+from .common import STUDY_NAMES, View, seconds_text
+from .fig5 import ORDER, view_of_role
 from .montage import Panel, Row, montage, signed_limit
-from .style import Plane, coronal
-
-ROLES = {roles.LESION: "low BMI", roles.HIGH_BMI: "high BMI"}
+from .style import MINUS, Plane, coronal
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
-    """Planes of Fig. 5. Rows by study: one image minus its input; minus the whole scan (low BMI:
-    mean of all).
+    """Planes of Fig. 5, in rows by study: images minus their input; minus the whole scan.
+
+    In the low-BMI study the second is the mean of all realisations.
     """
-    rows = [row for role in ROLES for row in _rows(results, role)]
-    limit = signed_limit([p.plane for row in rows for p in row.panels])
-    return montage([replace(row, limit=limit, titled=not i) for i, row in enumerate(rows)])
+    rows = []
+
+    for role in (roles.LESION, roles.HIGH_BMI):
+        rows += _rows(results, role)
+
+    limit = signed_limit([panel.plane for row in rows for panel in row.panels])
+    shown = [replace(row, limit=limit, titled=False) for row in rows]
+    shown[0] = replace(shown[0], titled=True)
+    return montage(shown)
 
 
 def _rows(results: Results, role: str) -> list[Row]:
-    shown = view(results, role)
-    study, networks = shown.study, results.population(ORDER)
-    sample, scan = results.noisy(study), seconds_text(results, results.scan)
-    reference, noisy = (_plane(results, shown, s) for s in (results.scan, sample))
-    planes = {n: _plane(results, shown, sample, n) for n in networks}
-    taken = {n: plane - noisy for n, plane in planes.items()}
-    mean = ""
-    if role == roles.LESION:
-        planes, mean = {n: _mean_plane(results, shown, n) for n in networks}, "mean "
-    wrong = {n: plane - reference for n, plane in planes.items()}
-    rows = []
-    for name, differences in (
-        ("\N{MINUS SIGN} input", taken),
-        (f"{mean}\N{MINUS SIGN} {scan}", wrong),
-    ):
-        panels = [Panel(n, plane) for n, plane in differences.items()]
-        label = f"{ROLES[role]}\n{name}"
-        rows.append(Row(label, panels, shown.pixel_mm, 1.0, signed=True, keys={"study": study}))
-    return rows
+    view = view_of_role(results, role)
+    networks = results.population(ORDER)
+    sample = results.noisy(view.study)
+
+    noisy = _plane(results, view, sample)
+    denoised = {n: _plane(results, view, sample, n) for n in networks}
+    removed = _minus(denoised, noisy)
+
+    # Means over the realisations have less noise, so that what is left is bias.
+    repeated = role == roles.LESION
+    judged = denoised
+
+    if repeated:
+        judged = {n: _mean_plane(results, view, n) for n in networks}
+
+    reference = _plane(results, view, results.scan)
+    wrong = _minus(judged, reference)
+
+    mean = "mean " if repeated else ""
+    scan = seconds_text(results, results.scan)
+    return [
+        _row(view, role, f"{MINUS} input", removed),
+        _row(view, role, f"{mean}{MINUS} {scan}", wrong),
+    ]
 
 
-def _plane(results: Results, shown: View, sample: str, network: str = INPUT) -> Plane:
-    return coronal(results.suv(shown.study, "v2", sample, network), shown.y, shown.window)
+def _minus(planes: Mapping[str, Plane], reference: Plane) -> dict[str, Plane]:
+    """Each network's plane minus one that all are compared with."""
+    differences: dict[str, Plane] = {}
+
+    for network, plane in planes.items():
+        differences[network] = np.asarray(plane - reference)
+
+    return differences
 
 
-def _mean_plane(results: Results, shown: View, network: str) -> Plane:
-    """Mean over the realisations: less noise, so that what is left is bias."""
-    x, _, z = shown.window
-    slab = results.ensemble(shown.study, "v2", (x, slice(shown.y, shown.y + 1), z), network)
-    return coronal(
-        slab.mean(axis=0) / suv_factor(results.image(shown.study, "v2", results.scan).sidecar), 0
+def _row(view: View, role: str, name: str, planes: Mapping[str, Plane]) -> Row:
+    return Row(
+        name=f"{STUDY_NAMES[role]}\n{name}",
+        panels=[Panel(network, plane) for network, plane in planes.items()],
+        pixel_mm=view.pixel_mm,
+        limit=1.0,
+        signed=True,
+        keys={"study": view.study},
     )
+
+
+def _plane(results: Results, view: View, sample: str, network: str = INPUT) -> Plane:
+    volume = results.suv(view.study, "v2", sample, network)
+    return coronal(volume, view.y, view.window)
+
+
+def _mean_plane(results: Results, view: View, network: str) -> Plane:
+    """Mean over the realisations, SUV."""
+    x, _, z = view.window
+    slab = (x, slice(view.y, view.y + 1), z)
+    realisations = results.ensemble(view.study, "v2", slab, network)
+    mean_bqml = realisations.mean(axis=0)
+    sidecar = results.image(view.study, "v2", results.scan).sidecar
+    return coronal(mean_bqml / suv_factor(sidecar), 0)

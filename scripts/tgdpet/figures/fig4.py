@@ -15,44 +15,59 @@ from ..evaluation import measures as m
 from ..evaluation.results import Results, image_path, in_suv
 from ..io.files import read_json
 from ..io.nifti import sidecar_path
-from .common import box_mm, display_limit, middle
+from .common import box_mm, display_limit
 from .montage import Panel, Row, differences, montage
 from .style import coronal
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
-    """Columns: noisy image, original network, kernels dropped at each phi; below: minus the
-    original network.
+    """Columns: noisy image, original network, kernels dropped at each phi.
+
+    Below: minus the original network.
     """
     folder = results.root / "kse" / "drop"
-    original = in_suv(results.read(folder / "phi-0.nii.gz"))
-    noisy_path = _noisy(results, folder)
-    noisy = results.read(noisy_path)
-    study = _study(results, noisy_path)
-    labels = results.labels(study)
     table = pd.read_csv(results.root / "kse" / "drop.csv").set_index("phi")
+
+    noisy_path = _noisy_path(results, folder)
+    noisy = results.read(noisy_path)
+    original = in_suv(results.read(folder / "phi-0.nii.gz"))
+
+    volumes = {
+        "input\n\n": in_suv(noisy),
+        f"{results.config.score.network}\nnothing dropped\n": original,
+    }
+
+    for phi in sorted(phi for phi in table.index if phi > 0):
+        dropped = results.read(folder / f"phi-{phi:g}.nii.gz")
+        volumes[_title(phi, table.loc[phi])] = in_suv(dropped)
+
+    # The plane through the lesion, or the middle of the liver.
+    study = _study_of(noisy_path)
+    labels = results.labels(study)
     lesion = labels == ORGANS["lesion"]
-    y = int(middle(lesion if lesion.any() else m.liver_voi(labels, ORGANS))[1])
+    target = lesion if lesion.any() else m.liver_voi(labels, ORGANS)
+    y = int(m.middle(target)[1])
     window = box_mm(m.body(labels), noisy.voxel_mm, (10, 0, 0))
-    limit, keys = display_limit(original, labels), {"study": study}
-    shown = [
-        ("input\n\n", in_suv(noisy)),
-        (f"{results.config.score.network}\nnothing dropped\n", original),
-    ]
-    for phi in sorted(p for p in table.index if p > 0):
-        shown.append(
-            (_title(phi, table.loc[phi]), in_suv(results.read(folder / f"phi-{phi:g}.nii.gz")))
-        )
-    panels = [
-        Panel(title, coronal(volume, y, window), letter=letter)
-        for (title, volume), letter in zip(shown, ascii_lowercase, strict=False)
-    ]
-    row = Row("activity", panels, noisy.voxel_mm[[0, 2]], limit, keys=keys)
-    figure, pixels = montage(
-        [row, differences(row, coronal(original, y, window), "minus b", leave_out=(0, 1))]
+
+    panels = []
+
+    for (title, volume), letter in zip(volumes.items(), ascii_lowercase, strict=False):
+        plane = coronal(volume, y, window)
+        panels.append(Panel(title, plane, letter=letter))
+
+    row = Row(
+        "activity",
+        panels,
+        pixel_mm=noisy.voxel_mm[[0, 2]],
+        limit=display_limit(original, labels),
+        keys={"study": study},
     )
-    dropped = table.add_prefix("drop_").rename_axis("drop_phi").reset_index()
-    return figure, pd.concat([dropped, pixels], ignore_index=True)
+    reference = coronal(original, y, window)
+    below = differences(row, reference, "minus b", leave_out=(0, 1))
+    figure, pixels = montage([row, below])
+
+    dropped_table = table.add_prefix("drop_").rename_axis("drop_phi").reset_index()
+    return figure, pd.concat([dropped_table, pixels], ignore_index=True)
 
 
 def _title(phi: float, row: pd.Series) -> str:
@@ -61,28 +76,35 @@ def _title(phi: float, row: pd.Series) -> str:
     return f"φ = {phi:g}\n{kernels:.1f} % kernels\n{parameters:.1f} % param."
 
 
-def _noisy(results: Results, folder: Path) -> Path:
-    """The image that was denoised: the first input that the dropped image's sidecar names, else the
-    lesion study's.
+def _noisy_path(results: Results, folder: Path) -> Path:
+    """The image that was denoised.
+
+    The first input that the dropped image's sidecar names, else the lesion study's.
     """
-    inputs = read_json(sidecar_path(folder / "phi-0.nii.gz")).get("inputs", {})
-    named = [
-        Path(name)
-        for name in inputs
-        if name.endswith("_pet.nii.gz") and f"desc-{results.scan}_" not in name
-    ]
-    for path in named:
-        inside = results.root / "recon" / path.parents[1].name / "pet" / path.name
-        if inside.exists():
-            return inside
+    sidecar = read_json(sidecar_path(folder / "phi-0.nii.gz"))
+    whole_scan = f"desc-{results.scan}_"
+
+    for path in map(Path, sidecar.get("inputs", {})):
+        if not path.name.endswith("_pet.nii.gz") or whole_scan in str(path):
+            continue
+
+        study_folder = path.parents[1].name
+        in_results = results.root / "recon" / study_folder / "pet" / path.name
+
+        if in_results.exists():
+            return in_results
+
     study = results.of_role(roles.LESION)[0]
-    protocol = results.config.networks[results.config.score.network].data
-    protocol = protocol if protocol in ("v1", "v2") else "v2"
-    return image_path(results.root / "recon", study, protocol, results.noisy(study, protocol))
+    trained_on = results.config.networks[results.config.score.network].data
+    protocol = trained_on if trained_on in ("v1", "v2") else "v2"
+    sample = results.noisy(study, protocol)
+    return image_path(results.root / "recon", study, protocol, sample)
 
 
-def _study(results: Results, path: Path) -> str:
-    found = re.match(r"sub-([^_]+)_", path.name)
-    if not found:
+def _study_of(path: Path) -> str:
+    match = re.match(r"sub-([^_]+)_", path.name)
+
+    if not match:
         raise ValueError(f"{path}: expected a file name that begins with sub-STUDY_")
-    return found[1]
+
+    return match[1]

@@ -1,6 +1,4 @@
-"""Fig. 5: a low-BMI study with a liver lesion and a high-BMI study, denoised by every training
-approach.
-"""
+"""Fig. 5: a low-BMI study with a liver lesion and a high-BMI study, denoised by every network."""
 
 from __future__ import annotations
 
@@ -11,7 +9,15 @@ from ..config import roles
 from ..constants import ORGANS
 from ..evaluation import measures as m
 from ..evaluation.results import INPUT, Results
-from .common import View, box_mm, display_limit, middle, on_plane, seconds_text
+from .common import (
+    STUDY_NAMES,
+    View,
+    box_mm,
+    display_limit,
+    input_title,
+    on_plane,
+    study_title,
+)
 from .montage import Panel, Row, montage
 from .style import RED, YELLOW, coronal
 
@@ -20,33 +26,52 @@ ORDER = ("v2-net", "v1-net", "FT-net", "TGD-net")
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Columns: noisy v2 image and the networks. Red arrow: lesion; yellow: liver noise."""
-    lesion = results.of_role(roles.LESION)[0]
-    limit = display_limit(results.suv(lesion, "v2", results.scan), results.labels(lesion))
-    return montage([_row(results, role, limit) for role in (roles.LESION, roles.HIGH_BMI)])
+    lesion_study = results.of_role(roles.LESION)[0]
+    whole_scan = results.suv(lesion_study, "v2", results.scan)
+    limit = display_limit(whole_scan, results.labels(lesion_study))
+    low_bmi = _row(results, roles.LESION, limit)
+    high_bmi = _row(results, roles.HIGH_BMI, limit)
+    return montage([low_bmi, high_bmi])
 
 
-def view(results: Results, role: str) -> View:
-    """The coronal plane of a role's study that is shown, through the lesion or the middle of the
-    liver.
-    """
+def view_of_role(results: Results, role: str) -> View:
+    """The coronal plane of a role's study, through the lesion or the middle of the liver."""
     study = results.of_role(role)[0]
-    labels, voxel = results.labels(study), results.voxel_mm(study)
+    labels = results.labels(study)
+    voxel_mm = results.voxel_mm(study)
+
     lesion = labels == ORGANS["lesion"]
+    target_mask = lesion if role == roles.LESION else m.liver_voi(labels, ORGANS)
+    target = m.middle(target_mask)
+
+    # As wide as the body, as high as the liver and its surroundings.
     liver = (labels == ORGANS["liver"]) | lesion
-    target = middle(lesion if role == roles.LESION else m.liver_voi(labels, ORGANS))
-    window = (box_mm(m.body(labels), voxel, (10, 0, 0))[0], *box_mm(liver, voxel, (0, 0, 60))[1:])
-    bmi = next(s.bmi for s in results.studies if s.study == study)
-    name = f"{'low' if role == roles.LESION else 'high'} BMI\n{bmi:g} kg/m²"
-    return View(name, study, int(target[1]), window, voxel[[0, 2]], on_plane(target, window, voxel))
+    x_range, _, _ = box_mm(m.body(labels), voxel_mm, (10, 0, 0))
+    _, y_range, z_range = box_mm(liver, voxel_mm, (0, 0, 60))
+    window = (x_range, y_range, z_range)
+
+    return View(
+        name=study_title(results, study, STUDY_NAMES[role]),
+        study=study,
+        y=int(target[1]),
+        window=window,
+        pixel_mm=voxel_mm[[0, 2]],
+        tip=on_plane(target, window, voxel_mm),
+    )
 
 
 def _row(results: Results, role: str, limit: float) -> Row:
-    shown = view(results, role)
-    sample = results.noisy(shown.study)
-    mark = (shown.tip, RED if role == roles.LESION else YELLOW, (1.0, 1.0))
+    view = view_of_role(results, role)
+    sample = results.noisy(view.study)
+    colour = RED if role == roles.LESION else YELLOW
+    mark = (view.tip, colour, (1.0, 1.0))
     panels = []
+
     for network in (INPUT, *results.population(ORDER)):
-        title = f"input, {seconds_text(results, sample)}" if network == INPUT else network
-        plane = coronal(results.suv(shown.study, "v2", sample, network), shown.y, shown.window)
+        title = input_title(results, sample) if network == INPUT else network
+        volume = results.suv(view.study, "v2", sample, network)
+        plane = coronal(volume, view.y, view.window)
         panels.append(Panel(title, plane, [mark]))
-    return Row(shown.name, panels, shown.pixel_mm, limit, keys={"study": shown.study})
+
+    keys = {"study": view.study}
+    return Row(view.name, panels, view.pixel_mm, limit, keys=keys)

@@ -15,84 +15,148 @@ from ..constants import ORGANS
 from ..evaluation import measures as m
 from ..evaluation.evaluate import RIM_VOXELS
 from ..evaluation.results import INPUT, ONLINE_BASES, Results
-from .common import View, box_mm, display_limit, middle, seconds_text
+from .common import View, box_mm, display_limit, input_title, on_plane, seconds_text
 from .montage import Arrow, Panel, Row, differences, montage
 from .style import RED, Plane, coronal
 
-MARGIN_MM = (75.0, 0.0, 90.0)
+AROUND_ORGAN_MM = (75.0, 0.0, 90.0)
+SATURATED_LIMIT = 2.5  # times the liver's mean: the organ saturates, artifacts lie around it
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
-    """Columns: noisy image, networks, networks after online learning, whole scan; below: minus the
-    whole scan.
+    """Columns: noisy image, networks, networks after online learning, whole scan.
+
+    Below: minus the whole scan.
     """
     return montage(online_rows(results, roles.BLADDER, "bladder", "bladder_error"))
 
 
-def view(results: Results, role: str, organ: str) -> View:
-    """The coronal plane of an online-learning study that is shown; the arrow's place is the organ's
-    middle.
-    """
+def view_of_organ(results: Results, role: str, organ: str) -> View:
+    """The coronal plane of an online-learning study through an organ's middle."""
     study = results.of_role(role)[0]
-    labels, voxel = results.labels(study), results.voxel_mm(study)
+    labels = results.labels(study)
+    voxel_mm = results.voxel_mm(study)
+
     target = m.organ(labels, ORGANS, organ)
-    window = box_mm(target | (labels == ORGANS["bladder"]), voxel, MARGIN_MM)
-    centre = middle(target)
+    bladder = labels == ORGANS["bladder"]
+    window = box_mm(target | bladder, voxel_mm, AROUND_ORGAN_MM)
+    centre = m.middle(target)
+
     return View(
-        organ, study, int(centre[1]), window, voxel[[0, 2]], (float(centre[0]), float(centre[2]))
+        name=organ,
+        study=study,
+        y=int(centre[1]),
+        window=window,
+        pixel_mm=voxel_mm[[0, 2]],
+        tip=on_plane(centre, window, voxel_mm),
     )
 
 
 def online_rows(results: Results, role: str, organ: str, measure: str) -> list[Row]:
-    """Activity and error of one online-learning study, with the error around the organ in the
-    titles.
-    """
-    shown = view(results, role, organ)
-    study, sample, labels = shown.study, results.noisy(shown.study), results.labels(shown.study)
-    whole = results.suv(study, "v2", results.scan)
-    limit = display_limit(whole, labels, times=2.5)  # the organ saturates: artifacts lie around it
-    reference = coronal(whole, shown.y, shown.window)
+    """Activity and error of an online-learning study, with the error around the organ in titles."""
+    view = view_of_organ(results, role, organ)
+    study = view.study
+    labels = results.labels(study)
+    sample = results.noisy(study)
+
+    whole_scan = results.suv(study, "v2", results.scan)
+    reference = coronal(whole_scan, view.y, view.window)
     networks = (INPUT, *results.population(ONLINE_BASES), *results.online())
-    planes = {
-        n: coronal(results.suv(study, "v2", sample, n), shown.y, shown.window) for n in networks
-    }
-    target = m.with_rim(m.organ(labels, ORGANS, organ), RIM_VOXELS)
-    bases = [planes[n] - reference for n in results.population(ONLINE_BASES)]
-    mark = _worst(bases, coronal(target, shown.y, shown.window) > 0, shown.pixel_mm)
+    planes = {}
+
+    for network in networks:
+        volume = results.suv(study, "v2", sample, network)
+        planes[network] = coronal(volume, view.y, view.window)
+
+    # All panels point at the largest error before online learning.
+    target = m.organ(labels, ORGANS, organ)
+    around = m.with_rim(target, RIM_VOXELS)
+    near = coronal(around, view.y, view.window) > 0
+    base_errors = [planes[n] - reference for n in results.population(ONLINE_BASES)]
+    mark = _arrow_at_largest_error(base_errors, near, view.pixel_mm)
+
     panels = []
+
     for network, plane in planes.items():
-        name = f"input, {seconds_text(results, sample)}" if network == INPUT else network
-        value = results.measured(measure, role, network, study=study)
+        name = input_title(results, sample) if network == INPUT else network
+        error = results.measured(measure, role, network, study=study)
         cov = results.measured("liver_cov_spatial", role, network, study=study)
-        liver = f"liver CoV {cov:.1f} %" if cov == cov else ""
-        panels.append(Panel(f"{name}\nerror {value:.1f} %\n{liver}", plane, [mark]))
-    panels.append(Panel(f"{seconds_text(results, results.scan)}\n(reference)\n", reference, [mark]))
-    row = Row("activity", panels, shown.pixel_mm, limit, keys={"study": study})
-    return [row, differences(row, reference, "error", leave_out=(len(panels) - 1,))]
+        liver = "" if np.isnan(cov) else f"liver CoV {cov:.1f} %"
+        panels.append(Panel(f"{name}\nerror {error:.1f} %\n{liver}", plane, [mark]))
+
+    scan_title = f"{seconds_text(results, results.scan)}\n(reference)\n"
+    panels.append(Panel(scan_title, reference, [mark]))
+
+    limit = display_limit(whole_scan, labels, SATURATED_LIMIT)
+    keys = {"study": study}
+    row = Row("activity", panels, view.pixel_mm, limit, keys=keys)
+
+    last = len(panels) - 1
+    errors = differences(row, reference, "error", leave_out=(last,))
+    return [row, errors]
 
 
-def _worst(
+def _arrow_at_largest_error(
     errors: Sequence[Plane], near: npt.NDArray[np.bool_], pixel_mm: npt.NDArray[np.floating]
 ) -> Arrow:
-    """An arrow from above at the largest error of the networks before online learning, in the
-    organ's upper half.
+    """An arrow from above at the largest mean error of some networks, in the organ's upper half.
 
     near: the organ and its rim in the plane. The arrow comes along the outward normal and ends at
     the rim.
     """
-    rows = np.flatnonzero(near.any(axis=1))
-    upper = near & (np.arange(len(near))[:, None] >= rows.mean())
-    strength = np.mean([ndimage.uniform_filter(np.abs(e), 3) for e in errors], axis=0)
-    at = np.array(np.unravel_index(np.argmax(np.where(upper, strength, -1)), near.shape), float)
-    slope = [
-        -g[tuple(at.astype(int))]
-        for g in np.gradient(ndimage.gaussian_filter(near.astype(float), 2.5))
-    ]
-    outward = np.array([max(slope[0], 0.3 * abs(slope[1]), 1e-6), slope[1]])
-    outward /= np.linalg.norm(outward)
-    while (
-        near[tuple(np.clip(np.rint(at), 0, np.array(near.shape) - 1).astype(int))]
-        and at[0] < len(near) - 1
-    ):
-        at += outward / 2
-    return ((at[1] + 0.5) * pixel_mm[0], (at[0] + 0.5) * pixel_mm[1]), RED, (outward[1], outward[0])
+    row, column = _largest_error(errors, near)
+    outward = _outward_normal(near, row, column)
+    start = np.array([row, column], float)
+    tip_row, tip_column = _leave(near, start, outward)
+
+    x_mm = (tip_column + 0.5) * pixel_mm[0]
+    y_mm = (tip_row + 0.5) * pixel_mm[1]
+    up, sideways = outward
+    return (x_mm, y_mm), RED, (sideways, up)
+
+
+def _largest_error(errors: Sequence[Plane], near: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Row and column of the largest smoothed error, in the upper half of `near`."""
+    rows = np.arange(len(near))[:, None]
+    middle_row = np.flatnonzero(near.any(axis=1)).mean()
+    upper = near & (rows >= middle_row)
+
+    smoothed = [ndimage.uniform_filter(np.abs(error), 3) for error in errors]
+    strength = np.mean(smoothed, axis=0)
+    largest = np.argmax(np.where(upper, strength, -1))
+    row, column = np.unravel_index(largest, near.shape)
+    return int(row), int(column)
+
+
+def _outward_normal(near: npt.NDArray[np.bool_], row: int, column: int) -> npt.NDArray[np.floating]:
+    """Unit vector (row, column) down the slope of a mask, and never from below."""
+    smooth = ndimage.gaussian_filter(near.astype(float), 2.5)
+    slope_rows, slope_columns = np.gradient(smooth)
+    up = -slope_rows[row, column]
+    sideways = -slope_columns[row, column]
+
+    at_least = max(0.3 * abs(sideways), 1e-6)
+    outward = np.array([max(up, at_least), sideways])
+    return np.asarray(outward / np.linalg.norm(outward))
+
+
+def _leave(
+    near: npt.NDArray[np.bool_],
+    start: npt.NDArray[np.floating],
+    outward: npt.NDArray[np.floating],
+) -> npt.NDArray[np.floating]:
+    """The first point from `start` along `outward`, by half pixels, that is not in the mask."""
+    last_pixel = np.array(near.shape) - 1
+    last_row = last_pixel[0]
+    point = start.copy()
+
+    while point[0] < last_row:
+        nearest = np.rint(point)
+        row, column = np.clip(nearest, 0, last_pixel).astype(int)
+
+        if not near[row, column]:
+            break
+
+        point += outward / 2
+
+    return point

@@ -1,11 +1,6 @@
-"""Gain against forgetting: every network's error on the old task and on the new one, compared with
-the v1-net's.
-"""
+"""Gain against forgetting: every network's error on the old and the new task, against v1-net's."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.transforms import Bbox
 
-from ..evaluation.findings import STANDING
+from ..evaluation.findings import TASK_ERROR_COLUMNS
 from ..evaluation.paper_claims import TGD_NET, V1_NET
 from ..evaluation.results import PAPER_NETWORKS, Results, records
 from ..evaluation.seed_runs import read_table
-from .style import GREY, PALETTE, WIDTH_IN, letter
+from .name_placement import write_names
+from .style import GREY, LIGHT_GREY, PALETTE, WIDTH_IN, letters
 
-LOOKS = {
+# Kind of network -> marker and colour.
+KIND_MARKS = {
     "base": ("*", "#000000"),
     "from scratch on v2": ("P", "#000000"),
     "TGD": ("o", PALETTE[0]),
@@ -32,207 +28,203 @@ LOOKS = {
     "penalty": ("v", PALETTE[2]),
     "old data": ("D", PALETTE[3]),
 }
-DISTANCES = (3.0, 6.0, 10.0, 16.0, 24.0, 34.0, 46.0)  # points between a mark and its name
+TASK_COLUMNS = ("old", "new")
 WORTH_A_ZOOM = 0.6  # of the whole: a second panel that enlarges less shows nothing more
-Pixels = npt.NDArray[np.floating]
-Surroundings = tuple[
-    Sequence[Bbox], Sequence[Bbox], Bbox
-]  # what is taken, what others own, the frame
+FAR_TIMES = 5.0  # times the middle network's distance from the base
+FAR_TIMES_OF_PAPER = 1.5  # times the farthest of the paper's networks
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
-    """Left and down is better: less error on v1 images (nothing forgotten) and on v2 images (much
-    gained).
-    """
-    table = read_table(results.root / "metrics" / "gain.csv", STANDING)
+    """Left and down is better: less error on v1 images (kept) and on v2 images (gained)."""
+    table = read_table(results.root / "metrics" / "gain.csv", TASK_ERROR_COLUMNS)
     return scatter(table), table
 
 
 def scatter(table: pd.DataFrame) -> Figure:
-    """The plot of a table of networks, of any number of seeds: (a) all but what lies far off, (b)
-    the middle of (a).
+    """The plot of a table of networks, of any number of seeds.
+
+    (a) shows all but what lies far off, (b) the middle of (a), where that enlarges it.
     """
-    far = _far(table)
+    far = _is_far(table)
     shown = table[~far]
-    inner = _inner(shown)
-    zoom = 3 < inner.sum() < len(shown) and bool(
-        (_span(shown[inner]) < WORTH_A_ZOOM * _span(shown)).any()
-    )
+    inner = _is_inner(shown)
+    zoomed = shown[inner] if _is_worth_a_zoom(shown, inner) else None
+
     figure, axes = plt.subplots(
-        1, 2 if zoom else 1, figsize=(WIDTH_IN, 3.5), squeeze=False, layout="constrained"
+        1,
+        1 if zoomed is None else 2,
+        figsize=(WIDTH_IN, 3.5),
+        squeeze=False,
+        layout="constrained",
     )
-    for ax, rows in zip(axes[0], (shown, shown[inner]), strict=False):
-        _points(ax, rows)
-    axes[0, 0].set_ylabel("new task: error on v2 images,\nchange against v1-net (%)")
+    first = axes[0, 0]
+    _draw_points(first, shown)
+
+    if zoomed is not None:
+        _draw_points(axes[0, 1], zoomed)
+
+    first.set_ylabel("new task: error on v2 images,\nchange against v1-net (%)")
     figure.supxlabel("old task: error on v1 images, change against v1-net (%)", fontsize=8)
-    _legend(figure, shown)
-    _footnote(axes[0, 0], table[far])
+    _draw_legend(figure, shown)
+    _write_footnote(first, table[far])
     figure.canvas.draw()  # names are placed by where points lie on the paper
-    if zoom:
-        for ax, text in zip(axes[0], "ab", strict=True):
-            letter(ax, text, (-14, 4))
-        (x0, x1), (y0, y1) = axes[0, 1].get_xlim(), axes[0, 1].get_ylim()
-        axes[0, 0].add_patch(
-            Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=GREY, lw=0.6, ls="--", zorder=1)
-        )
-        names(
-            axes[0, 0],
-            shown,
-            [None if i and n != TGD_NET else n for i, n in zip(inner, shown.network, strict=True)],
-        )
-        names(axes[0, 1], shown[inner], list(shown[inner].network))
-    else:
-        names(axes[0, 0], shown, list(shown.network))
+
+    if zoomed is None:
+        _name_points(first, shown, list(shown.network))
+        return figure
+
+    letters(axes[0], "ab", (-14, 4))
+    _frame(first, axes[0, 1])
+    names = []
+
+    for is_inner, network in zip(inner, shown.network, strict=True):
+        named_in_zoom = is_inner and network != TGD_NET
+        names.append(None if named_in_zoom else network)
+
+    _name_points(first, shown, names)
+    _name_points(axes[0, 1], zoomed, list(zoomed.network))
     return figure
 
 
-def _points(ax: Axes, rows: pd.DataFrame) -> None:
-    for kind, (marker, colour) in LOOKS.items():
-        own = rows[rows.kind == kind]
-        x, y = (
-            np.stack([own[a] - own[f"{a}_low"], own[f"{a}_high"] - own[a]]).clip(0)
-            for a in ("old", "new")
+def _draw_points(ax: Axes, rows: pd.DataFrame) -> None:
+    for kind, (marker, colour) in KIND_MARKS.items():
+        of_kind = rows[rows.kind == kind]
+        ax.errorbar(
+            of_kind.old,
+            of_kind.new,
+            yerr=_bars(of_kind, "new"),
+            xerr=_bars(of_kind, "old"),
+            ls="none",
+            lw=0.7,
+            color=colour,
+            marker=marker,
+            ms=8 if kind == "base" else 5,
         )
-        size = 8 if kind == "base" else 5
-        ax.errorbar(own.old, own.new, y, x, ls="none", lw=0.7, color=colour, marker=marker, ms=size)
-    for line in (ax.axvline, ax.axhline):
-        line(0, color="#bbbbbb", lw=0.7, zorder=0)
+
+    ax.axvline(0, color=LIGHT_GREY, lw=0.7, zorder=0)
+    ax.axhline(0, color=LIGHT_GREY, lw=0.7, zorder=0)
     ax.margins(0.14)
 
 
-def _legend(figure: Figure, shown: pd.DataFrame) -> None:
-    kinds = [(kind, look) for kind, look in LOOKS.items() if kind in set(shown.kind)]
-    marks = [
-        Line2D(
-            [],
-            [],
-            ls="none",
-            marker=m,
-            color=c,
-            ms=5,
-            label=f"{V1_NET} (base)" if kind == "base" else kind,
-        )
-        for kind, (m, c) in kinds
-    ]
+def _bars(rows: pd.DataFrame, task: str) -> npt.NDArray[np.floating]:
+    """Lengths (2, N) of the error bars below and above."""
+    below = rows[task] - rows[f"{task}_low"]
+    above = rows[f"{task}_high"] - rows[task]
+    return np.stack([below, above]).clip(0)
+
+
+def _draw_legend(figure: Figure, shown: pd.DataFrame) -> None:
+    handles = []
+
+    for kind, (marker, colour) in KIND_MARKS.items():
+        if kind in set(shown.kind):
+            label = f"{V1_NET} (base)" if kind == "base" else kind
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    ls="none",
+                    marker=marker,
+                    color=colour,
+                    ms=5,
+                    label=label,
+                )
+            )
+
     figure.legend(
-        handles=marks, loc="outside upper left", ncol=4, handletextpad=0.3, columnspacing=1.2
+        handles=handles,
+        loc="outside upper left",
+        ncol=4,
+        handletextpad=0.3,
+        columnspacing=1.2,
     )
 
 
-def _footnote(ax: Axes, far: pd.DataFrame) -> None:
-    lines = [f"beyond: {r.network} ({r.old:+.0f} %, {r.new:+.0f} %)" for r in records(far)]
-    text = "\n".join(["left and down is better", *lines])
-    ax.text(0.02, 0.02, text, transform=ax.transAxes, fontsize=6.5, color=GREY, va="bottom",
-            bbox={"facecolor": "white", "lw": 0, "pad": 1})  # fmt: skip
+def _write_footnote(ax: Axes, far: pd.DataFrame) -> None:
+    """Which way is better, and the networks that lie outside."""
+    lines = ["left and down is better"]
 
+    for row in records(far):
+        lines.append(f"beyond: {row.network} ({row.old:+.0f} %, {row.new:+.0f} %)")
 
-def _inner(table: pd.DataFrame) -> pd.Series:
-    """The base and the networks near it: no farther than twice the middle one, in both
-    directions.
-    """
-    changes = table[["old", "new"]].abs()
-    return (changes <= 2 * changes[table.kind != "base"].median()).all(axis=1)
-
-
-def _far(table: pd.DataFrame) -> pd.Series:
-    """Networks several times farther off than most, and than the paper's: they would squeeze all
-    others together.
-
-    How far most are is counted to the ends of their intervals, which are drawn, too.
-    """
-    ends = pd.DataFrame(
-        {a: table[[a, f"{a}_low", f"{a}_high"]].abs().max(axis=1) for a in ("old", "new")}
+    ax.text(
+        0.02,
+        0.02,
+        "\n".join(lines),
+        transform=ax.transAxes,
+        fontsize=6.5,
+        color=GREY,
+        va="bottom",
+        bbox={
+            "facecolor": "white",
+            "lw": 0,
+            "pad": 1,
+        },
     )
-    own = ends[table.network.isin(PAPER_NETWORKS)].max()
-    limit = np.maximum(5 * ends[table.kind != "base"].median(), 1.5 * own)
-    return (table[["old", "new"]].abs() > limit).any(axis=1)
 
 
-def _span(table: pd.DataFrame) -> Pixels:
+def _frame(ax: Axes, zoom: Axes) -> None:
+    """What the zoom shows, in the whole."""
+    left, right = zoom.get_xlim()
+    bottom, top = zoom.get_ylim()
+    frame = Rectangle(
+        (left, bottom),
+        right - left,
+        top - bottom,
+        fill=False,
+        ec=GREY,
+        lw=0.6,
+        ls="--",
+        zorder=1,
+    )
+    ax.add_patch(frame)
+
+
+def _name_points(ax: Axes, rows: pd.DataFrame, names: list[str | None]) -> None:
+    values = rows[["old", "new"]].to_numpy(float)
+    low = rows[["old_low", "new_low"]].to_numpy(float)
+    high = rows[["old_high", "new_high"]].to_numpy(float)
+    write_names(ax, values, low, high, names, bold=TGD_NET)
+
+
+def _is_inner(table: pd.DataFrame) -> pd.Series:
+    """The base and the networks near it.
+
+    No farther than twice the middle one, along both axes.
+    """
+    changes = table[list(TASK_COLUMNS)].abs()
+    middle = changes[table.kind != "base"].median()
+    return (changes <= 2 * middle).all(axis=1)
+
+
+def _is_worth_a_zoom(shown: pd.DataFrame, inner: pd.Series) -> bool:
+    """Whether a panel of the inner networks would show more."""
+    if not 3 < inner.sum() < len(shown):
+        return False
+
+    enlarged = _span(shown[inner]) < WORTH_A_ZOOM * _span(shown)
+    return bool(enlarged.any())
+
+
+def _is_far(table: pd.DataFrame) -> pd.Series:
+    """Networks several times farther off than most, and than the paper's.
+
+    They would squeeze all others together. How far most are is counted to the ends of their
+    intervals, which are drawn, too.
+    """
+    ends = pd.DataFrame({task: _ends(table, task).abs().max(axis=1) for task in TASK_COLUMNS})
+    most = ends[table.kind != "base"].median()
+    papers = ends[table.network.isin(PAPER_NETWORKS)].max()
+
+    limit = np.maximum(FAR_TIMES * most, FAR_TIMES_OF_PAPER * papers)
+    return (table[list(TASK_COLUMNS)].abs() > limit).any(axis=1)
+
+
+def _ends(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    """The values of a task and the ends of their intervals."""
+    return table[[task, f"{task}_low", f"{task}_high"]]
+
+
+def _span(table: pd.DataFrame) -> npt.NDArray[np.floating]:
     """How far marks and intervals reach along both axes, %."""
-    return np.array(
-        [np.ptp(table[[a, f"{a}_low", f"{a}_high"]].to_numpy()) for a in ("old", "new")]
-    )
-
-
-def names(ax: Axes, table: pd.DataFrame, words: Sequence[str | None]) -> None:
-    """Write each name beside its point where it covers nothing else, with a line to it where that
-    is far.
-
-    None: no name for that point.
-    """
-    unit = ax.figure.dpi / 72  # a point (1/72 inch) in pixels
-    points = table[["old", "new"]].to_numpy(float)
-    at = ax.transData.transform(points)
-    low, high = (
-        ax.transData.transform(table[[f"old_{end}", f"new_{end}"]]) for end in ("low", "high")
-    )
-    marks = [Bbox([p - 4 * unit, p + 4 * unit]) for p in at]
-    across = [
-        Bbox([(one[0], p[1]), (two[0], p[1])]) for p, one, two in zip(at, low, high, strict=True)
-    ]
-    up = [Bbox([(p[0], one[1]), (p[0], two[1])]) for p, one, two in zip(at, low, high, strict=True)]
-    taken = [*marks, *(bar.padded(unit) for bar in (*across, *up))]
-    # The crowded ones first, as they have the fewest places.
-    near = np.sort(np.linalg.norm(at[:, None] - at[None], axis=-1), axis=1)[:, 1:3].sum(axis=1)
-    for i in np.argsort(near, kind="stable"):
-        if words[i] is None:
-            continue
-        style: Any = {
-            "fontsize": 6.8,
-            "weight": "bold" if words[i] == TGD_NET else "normal",
-            "ha": "center",
-            "va": "center",
-        }
-        text = ax.text(0, 0, words[i], **style)
-        size = np.array(text.get_window_extent().size)
-        text.remove()
-        # A name close to another point's bars would be read as that one's.
-        others = [
-            bar.padded(7 * unit) for bars in (across, up) for k, bar in enumerate(bars) if k != i
-        ]
-        surroundings = (taken, others, ax.get_window_extent())
-        centre = min(
-            _places(at[i], size, unit),
-            key=lambda place: _cost(place, at[i], size, surroundings, unit),
-        )
-        taken.append(_box(centre, size).padded(1.5 * unit))
-        taken += [
-            Bbox([p - unit, p + unit]) for p in np.linspace(at[i], centre, 12)[2:-2]
-        ]  # the line
-        offset = (centre - at[i]) / unit
-        far = np.linalg.norm(np.maximum(np.abs(offset) - size / unit / 2, 0)) > 9
-        line = (
-            {"arrowstyle": "-", "color": GREY, "lw": 0.5, "shrinkA": 1, "shrinkB": 3}
-            if far
-            else None
-        )
-        ax.annotate(
-            words[i], points[i], xytext=offset, textcoords="offset points", arrowprops=line, **style
-        )
-
-
-def _places(point: Pixels, size: Pixels, unit: float) -> Iterator[Pixels]:
-    """Centres of a name of this size around a point, in pixels, near ones first."""
-    for distance in DISTANCES:
-        for angle in np.radians(np.arange(0, 360, 22.5)):
-            yield point + np.array([np.cos(angle), np.sin(angle)]) * (distance * unit + size / 2)
-
-
-def _cost(
-    centre: Pixels, point: Pixels, size: Pixels, surroundings: Surroundings, unit: float
-) -> float:
-    """Points from the mark, and much more for what is covered, confusingly near, or outside the
-    frame.
-    """
-    taken, others, frame = surroundings
-    box = _box(centre, size)
-    outside = box.x0 < frame.x0 or box.x1 > frame.x1 or box.y0 < frame.y0 or box.y1 > frame.y1
-    covered = sum(map(box.overlaps, taken)) + outside
-    return float(
-        np.linalg.norm(centre - point) / unit + 25 * any(map(box.overlaps, others)) + 1000 * covered
-    )
-
-
-def _box(centre: Pixels, size: Pixels) -> Bbox:
-    return Bbox([centre - size / 2, centre + size / 2])
+    return np.array([np.ptp(_ends(table, task).to_numpy()) for task in TASK_COLUMNS])

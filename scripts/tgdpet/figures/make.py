@@ -8,7 +8,7 @@ from pathlib import Path
 from ..evaluation.results import Results
 from ..io.files import write_csv
 from . import FIGURES
-from .style import save, styled
+from .style import save_figure, styled
 
 
 def make(name: str, results: Results, stem: Path) -> None:
@@ -23,4 +23,4 @@ def make(name: str, results: Results, stem: Path) -> None:
     with styled():
         figure, table = module.draw(results)
         write_csv(stem.with_name(stem.name + ".csv"), table)
-        save(figure, stem)
+        save_figure(figure, stem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,82 +12,114 @@ from ..constants import ORGANS
 from ..evaluation import measures as m
 from ..evaluation.measures import Window
 from ..evaluation.results import INPUT, ONLINE_BASES, Results
-from .common import box_mm, display_limit, middle, on_plane, seconds_text
+from .common import (
+    STUDY_NAMES,
+    box_mm,
+    display_limit,
+    input_title,
+    on_plane,
+    seconds_text,
+    study_title,
+)
 from .fig5 import ORDER
 from .montage import Arrow, Panel, Row, montage
 from .style import CORONAL_SIDES, RED, SAGITTAL_SIDES, projection
 
-ROLES = {roles.LESION: "low BMI", roles.HIGH_BMI: "high BMI", roles.BLADDER: "bladder"}
-TIMES = 3.5  # the liver's mean: projections are brighter than planes
-MARGIN_MM = (10.0, 10.0, 0.0)
+PROJECTION_LIMIT = 3.5  # times the liver's mean: projections are brighter than planes
+AROUND_BODY_MM = (10.0, 10.0, 0.0)
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
-    """Rows: each test study from the front and from the right. Columns: noisy image, networks,
-    whole scan.
+    """Rows: each test study from the front and from the right.
+
+    Columns: noisy image, networks, whole scan.
     """
-    present = {s.role for s in results.studies}
-    studies = {role: results.of_role(role)[0] for role in ROLES if role in present}
-    lesion = results.of_role(roles.LESION)[0]
-    limit = display_limit(results.suv(lesion, "v2", results.scan), results.labels(lesion), TIMES)
+    present = {study.role for study in results.studies}
+    studies = {role: results.of_role(role)[0] for role in STUDY_NAMES if role in present}
+
+    lesion_study = results.of_role(roles.LESION)[0]
+    whole_scan = results.suv(lesion_study, "v2", results.scan)
+    limit = display_limit(whole_scan, results.labels(lesion_study), PROJECTION_LIMIT)
+
     window = _window(results, list(studies.values()))
-    rows = [
-        row for role, study in studies.items() for row in _rows(results, role, study, window, limit)
-    ]
+    rows = []
+
+    for role, study in studies.items():
+        rows += _rows(results, role, study, window, limit)
+
     return montage(rows)
 
 
 def _window(results: Results, studies: Sequence[str]) -> Window:
-    """One window around all bodies, as wide along x as along y, so that all panels have one scale
-    in mm.
+    """One window around all bodies, as wide along x as along y: all panels have one scale in mm.
 
     Slices that few lines of response cross are left out: their noise is the maximum of every line
     that meets them.
     """
-    boxes = [box_mm(m.body(results.labels(s)), results.voxel_mm(s), MARGIN_MM) for s in studies]
-    x, y, z = (
-        slice(min(b[axis].start for b in boxes), max(b[axis].stop for b in boxes))
-        for axis in range(3)
-    )
-    wide = slice(min(x.start, y.start), max(x.stop, y.stop))
-    seen = m.well_seen(min(results.labels(s).shape[2] for s in studies))
-    return wide, wide, slice(max(z.start, seen.start), min(z.stop, seen.stop))
+    boxes = []
+
+    for study in studies:
+        body = m.body(results.labels(study))
+        boxes.append(box_mm(body, results.voxel_mm(study), AROUND_BODY_MM))
+
+    # Smallest and largest voxel of all boxes along each axis.
+    lows = [min(box[axis].start for box in boxes) for axis in range(3)]
+    highs = [max(box[axis].stop for box in boxes) for axis in range(3)]
+    wide = slice(min(lows[:2]), max(highs[:2]))
+
+    n_slices = min(results.labels(study).shape[2] for study in studies)
+    seen = m.well_seen(n_slices)
+    bottom = max(lows[2], seen.start)
+    top = min(highs[2], seen.stop)
+    return wide, wide, slice(bottom, top)
 
 
-def _rows(results: Results, role: str, study: str, window: Window, limit: float) -> Iterator[Row]:
-    sample, voxel = results.noisy(study), results.voxel_mm(study)
+def _rows(results: Results, role: str, study: str, window: Window, limit: float) -> list[Row]:
+    """A study's coronal and sagittal projections."""
+    sample = results.noisy(study)
+    voxel_mm = results.voxel_mm(study)
     online = role == roles.BLADDER
-    networks = (
-        (*results.population(ONLINE_BASES), *results.online())
-        if online
-        else tuple(results.population(ORDER))
-    )
-    images = [(f"input, {seconds_text(results, sample)}", sample, INPUT)]
-    images += [(n, sample, n) for n in networks]
+
+    if online:
+        networks = [*results.population(ONLINE_BASES), *results.online()]
+    else:
+        networks = results.population(ORDER)
+
+    images = [(input_title(results, sample), sample, INPUT)]
+    images += [(network, sample, network) for network in networks]
     images.append((seconds_text(results, results.scan), results.scan, INPUT))
-    views: dict[int, list[Panel]] = {1: [], 0: []}
-    lesion = results.labels(study) == ORGANS["lesion"]
+
     marks: list[Arrow] = []
+
     if role == roles.LESION:
-        marks.append((on_plane(middle(lesion), window, voxel), RED, (1.0, 1.0)))
+        lesion = m.middle(results.labels(study) == ORGANS["lesion"])
+        tip_mm = on_plane(lesion, window, voxel_mm)
+        marks.append((tip_mm, RED, (1.0, 1.0)))
+
+    coronal_panels = []
+    sagittal_panels = []
+
     for title, name, network in images:
         volume = results.suv(study, "v2", name, network)
-        for axis, panels in views.items():
-            panels.append(
-                Panel(title, projection(volume, axis, window), marks if axis == 1 else ())
-            )
-    bmi = next(s.bmi for s in results.studies if s.study == study)
-    first = ROLES[role] if online else f"{ROLES[role]}\n{bmi:g} kg/m²"
-    keys = {"study": study}
-    yield Row(
-        first, views[1], voxel[[0, 2]], limit, sides=CORONAL_SIDES, keys=keys | {"view": "coronal"}
+        coronal_panels.append(Panel(title, projection(volume, 1, window), marks))
+        sagittal_panels.append(Panel(title, projection(volume, 0, window)))
+
+    name = STUDY_NAMES[role]
+    coronal = Row(
+        name if online else study_title(results, study, name),
+        coronal_panels,
+        pixel_mm=voxel_mm[[0, 2]],
+        limit=limit,
+        sides=CORONAL_SIDES,
+        keys={"study": study, "view": "coronal"},
     )
-    yield Row(
+    sagittal = Row(
         "",
-        views[0],
-        voxel[[1, 2]],
-        limit,
+        sagittal_panels,
+        pixel_mm=voxel_mm[[1, 2]],
+        limit=limit,
         titled=False,
         sides=SAGITTAL_SIDES,
-        keys=keys | {"view": "sagittal"},
+        keys={"study": study, "view": "sagittal"},
     )
+    return [coronal, sagittal]

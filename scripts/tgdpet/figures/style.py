@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,14 @@ from ..evaluation.measures import Window
 from ..io.files import atomic
 
 WIDTH_IN = 6.9  # two columns; fonts stay readable when printed at one column's width of 4.8 in
-RED, YELLOW, WHITE, GREY = "#d7191c", "#e6a700", "#ffffff", "#666666"
-CORONAL_SIDES, SAGITTAL_SIDES = ("R", "L"), ("A", "P")
+RED = "#d7191c"
+YELLOW = "#e6a700"
+WHITE = "#ffffff"
+GREY = "#666666"
+LIGHT_GREY = "#bbbbbb"
+MINUS = "\N{MINUS SIGN}"
+CORONAL_SIDES = ("R", "L")
+SAGITTAL_SIDES = ("A", "P")
 # Okabe and Ito's palette: told apart by colour-blind readers.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 RC: dict[Any, Any] = {
@@ -58,16 +64,19 @@ def styled() -> Iterator[None]:
 
 
 def coronal(volume: npt.NDArray[Any], y: int, window: Window | None = None) -> Plane:
-    """Coronal plane of an RAS volume as radiologists read it: head up, the patient's right (high x)
-    on the left.
+    """Coronal plane of an RAS volume as radiologists read it.
+
+    Head up, the patient's right (high x) on the left.
     """
-    wx, _, wz = window or (slice(None), slice(None), slice(None))
-    return np.asarray(volume[wx, y, wz])[::-1].T
+    x_range, _, z_range = window or (slice(None), slice(None), slice(None))
+    return np.asarray(volume[x_range, y, z_range])[::-1].T
 
 
 def projection(volume: npt.NDArray[Any], axis: int, window: Window) -> Plane:
-    """Maximum intensity projection of an RAS volume, head up: coronal (`axis` 1, the patient's
-    right on the left) or sagittal (`axis` 0, the front on the left).
+    """Maximum intensity projection of an RAS volume, head up.
+
+    Coronal (`axis` 1, the patient's right on the left) or sagittal (`axis` 0, the front on the
+    left).
     """
     return np.asarray(volume[window].max(axis=axis))[::-1].T
 
@@ -82,18 +91,23 @@ def show(ax: Axes, plane: Plane, pixel_mm: Numbers, vmax: float, **options: Any)
         "origin": "lower",
         **options,
     }
-    extent = (0, plane.shape[1] * pixel_mm[0], 0, plane.shape[0] * pixel_mm[1])
-    shown = ax.imshow(plane, extent=extent, aspect="equal", **settings)
+    width_mm = plane.shape[1] * pixel_mm[0]
+    height_mm = plane.shape[0] * pixel_mm[1]
+    extent = (0, width_mm, 0, height_mm)
+    image = ax.imshow(plane, extent=extent, aspect="equal", **settings)
+
     ax.set_xticks([])
     ax.set_yticks([])
+
     for spine in ax.spines.values():
         spine.set_visible(True)
-        spine.set_color("#bbbbbb")
+        spine.set_color(LIGHT_GREY)
         spine.set_linewidth(0.5)
-    return shown
+
+    return image
 
 
-def difference(ax: Axes, plane: Plane, pixel_mm: Numbers, limit: float) -> Any:
+def show_difference(ax: Axes, plane: Plane, pixel_mm: Numbers, limit: float) -> Any:
     """One plane of a difference: red above, blue below, symmetric about 0."""
     return show(ax, plane, pixel_mm, limit, cmap="RdBu_r", vmin=-limit)
 
@@ -112,16 +126,28 @@ def arrow(
     direction: Sequence[float] = (-1, 1),
     length: float = 0.13,
 ) -> None:
-    """An arrow whose head points at `tip_mm` (plane coordinates), coming from `direction`; sizes in
-    panel widths.
+    """An arrow whose head points at `tip_mm` (plane coordinates), coming from `direction`.
+
+    Sizes are in panel widths.
     """
-    span = ax.get_xlim()[1] - ax.get_xlim()[0]
-    unit: npt.NDArray[Any] = np.asarray(direction, float) / float(np.linalg.norm(direction)) * span
-    tip: npt.NDArray[Any] = np.asarray(tip_mm, float) + 0.045 * unit
-    style: Any = {"arrowstyle": "-|>,head_width=0.22,head_length=0.4", "color": colour, "lw": 1.4}
-    style |= {"shrinkA": 0, "shrinkB": 0}
+    left, right = ax.get_xlim()
+    panel_width = right - left
+
+    towards: npt.NDArray[Any] = np.asarray(direction, float)
+    unit = towards / float(np.linalg.norm(direction)) * panel_width
+    tip = np.asarray(tip_mm, float) + 0.045 * unit
+
+    style: Any = {
+        "arrowstyle": "-|>,head_width=0.22,head_length=0.4",
+        "color": colour,
+        "lw": 1.4,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
+
     if colour == WHITE:  # seen on white too
         style["path_effects"] = [withStroke(linewidth=2.6, foreground="black")]
+
     ax.annotate(
         "",
         xy=tuple(tip),
@@ -133,37 +159,82 @@ def arrow(
 
 def sides(ax: Axes, names: tuple[str, str] = CORONAL_SIDES) -> None:
     """Mark the sides of the patient, in the upper corners."""
-    for x, text, align in ((0.02, names[0], "left"), (0.98, names[1], "right")):
-        _inside(ax, x, 0.98, text, ha=align, va="top", fontsize=6.5)
+    left, right = names
+    _write_inside(ax, 0.02, 0.98, left, ha="left", va="top", fontsize=6.5)
+    _write_inside(ax, 0.98, 0.98, right, ha="right", va="top", fontsize=6.5)
 
 
 def corner(ax: Axes, text: str) -> None:
     """A panel's letter, inside its lower left corner."""
-    _inside(ax, 0.02, 0.03, text, ha="left", va="bottom", fontsize=8, weight="bold")
+    _write_inside(
+        ax,
+        0.02,
+        0.03,
+        text,
+        ha="left",
+        va="bottom",
+        fontsize=8,
+        weight="bold",
+    )
 
 
-def _inside(ax: Axes, x: float, y: float, text: str, **options: Any) -> None:
-    drawn = ax.text(x, y, text, transform=ax.transAxes, color="#333333", **options)
-    drawn.set_path_effects([withStroke(linewidth=1.6, foreground="white")])
+def _write_inside(ax: Axes, x: float, y: float, text: str, **options: Any) -> None:
+    written = ax.text(
+        x,
+        y,
+        text,
+        transform=ax.transAxes,
+        color="#333333",
+        **options,
+    )
+    written.set_path_effects([withStroke(linewidth=1.6, foreground="white")])
 
 
-def bar(figure: Figure, shown: Any, axes: Sequence[Axes], label: str, **options: Any) -> None:
+def bar(figure: Figure, image: Any, axes: Sequence[Axes], label: str, **options: Any) -> None:
     """One scale bar for all `axes`."""
     settings = {"shrink": 0.9, "aspect": 25, "pad": 0.015, **options}
-    figure.colorbar(shown, ax=list(axes), label=label, **settings).outline.set_linewidth(0.5)
+    colorbar = figure.colorbar(image, ax=list(axes), label=label, **settings)
+    colorbar.outline.set_linewidth(0.5)
 
 
 def letter(ax: Axes, text: str, offset_points: tuple[float, float] = (-24, 10)) -> None:
     """A panel's letter, outside its upper left corner."""
-    place: Any = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    ax.annotate(text, (0, 1), xytext=offset_points, weight="bold", fontsize=9, **place)
+    coordinates: Any = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    ax.annotate(
+        text,
+        (0, 1),
+        xytext=offset_points,
+        weight="bold",
+        fontsize=9,
+        **coordinates,
+    )
 
 
-def save(figure: Figure, stem: Path) -> None:
-    """Write {stem}.png and {stem}.pdf (vector text, no date inside) whole or not at all, and close
-    the figure.
+def letters(
+    axes: Iterable[Axes], text: str, offset_points: tuple[float, float] = (-24, 10)
+) -> None:
+    """The panels' letters, one for each character of `text`, as far as there are panels."""
+    for ax, character in zip(axes, text, strict=False):
+        letter(ax, character, offset_points)
+
+
+def number_text(value: float, digits: int) -> str:
+    """A number with a real minus sign."""
+    return f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def save_figure(figure: Figure, stem: Path) -> None:
+    """Write {stem}.png and {stem}.pdf whole or not at all, and close the figure.
+
+    The PDF has vector text, and no date inside.
     """
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
         with atomic(stem.with_name(stem.name + suffix)) as temporary:
-            figure.savefig(temporary, metadata=metadata, bbox_inches="tight", pad_inches=0.03)
+            figure.savefig(
+                temporary,
+                metadata=metadata,
+                bbox_inches="tight",
+                pad_inches=0.03,
+            )
+
     plt.close(figure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,96 +15,131 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 from ..evaluation.results import Results
 from .style import GREY, PALETTE, WIDTH_IN
 
-COLUMNS = 3
-SMOOTH = 0.04  # share of a curve that its running mean spans
+PANELS_A_ROW = 3
+SMOOTHED_SHARE = 0.04  # of a curve: what its running mean spans
+LEGEND_ROOM = 1.35  # height of the axis with room for the legend
+LOG_COLUMNS = ["network", "study", "step", "epoch", "loss", "validation_loss"]
 
 
-def logs(results: Results) -> list[tuple[str, str, Path]]:
-    """(network, study or "", log) of every network that has one, in the configuration's order."""
-    found = []
-    for name, entry in results.ordered().items():
+class Log(NamedTuple):
+    """The log of a training; `study` is empty but for online learning."""
+
+    network: str
+    study: str
+    path: Path
+
+
+def logs(results: Results) -> list[Log]:
+    """The log of every network that has one, in the configuration's order."""
+    existing = []
+
+    for network, entry in results.ordered().items():
         folder = results.root / ("models" if entry.method == "train" else "adapted")
-        paths = (
-            sorted((folder / name).glob("*_log.csv"))
-            if entry.data == "n2n"
-            else [folder / f"{name}_log.csv"]
-        )
-        for path in filter(Path.exists, paths):
-            found.append(
-                (name, path.name.removesuffix("_log.csv") if entry.data == "n2n" else "", path)
-            )
-    return found
+
+        if entry.data == "n2n":
+            for path in sorted((folder / network).glob("*_log.csv")):
+                existing.append(Log(network, path.name.removesuffix("_log.csv"), path))
+        elif (folder / f"{network}_log.csv").exists():
+            existing.append(Log(network, "", folder / f"{network}_log.csv"))
+
+    return existing
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
-    """One panel a network; studies of online learning share a panel. The first point is before any
-    update.
-    """
-    found = logs(results)
-    if not found:
+    """One panel a network; studies of online learning share one. The first point: no update yet."""
+    existing = logs(results)
+
+    if not existing:
         raise FileNotFoundError(
             f"{results.root}: no training log (*_log.csv) under models/ or adapted/"
         )
-    names = list(dict.fromkeys(name for name, _, _ in found))
-    n_rows = -(-len(names) // COLUMNS)
+
+    networks = list(dict.fromkeys(log.network for log in existing))
+    n_rows = -(-len(networks) // PANELS_A_ROW)
     figure, axes = plt.subplots(
         n_rows,
-        COLUMNS,
+        PANELS_A_ROW,
         figsize=(WIDTH_IN, 1.75 * n_rows + 0.1),
         squeeze=False,
         layout="constrained",
     )
     tables = []
-    for ax, name in zip(axes.flat, names, strict=False):
-        own = [(study, pd.read_csv(path)) for network, study, path in found if network == name]
-        _curves(ax, name, own)
-        tables += [table.assign(network=name, study=study) for study, table in own]
-    for ax in axes.flat[len(names) :]:
+
+    for ax, network in zip(axes.flat, networks, strict=False):
+        curves = {}
+
+        for log in existing:
+            if log.network == network:
+                curves[log.study] = pd.read_csv(log.path)
+
+        _draw_network(ax, network, curves)
+
+        for study, table in curves.items():
+            tables.append(table.assign(network=network, study=study))
+
+    for ax in axes.flat[len(networks) :]:
         ax.axis("off")
+
     for ax in axes[-1]:
         ax.set_xlabel("step")
+
     figure.supylabel("loss", fontsize=8)
+
     # Speed and time left differ from run to run; the figure's table holds what it shows.
-    table = pd.concat(tables, ignore_index=True)
-    return figure, table[["network", "study", "step", "epoch", "loss", "validation_loss"]]
+    return figure, pd.concat(tables, ignore_index=True)[LOG_COLUMNS]
 
 
-def _curves(ax: Axes, name: str, curves: list[tuple[str, pd.DataFrame]]) -> None:
-    for colour, (study, table) in zip(PALETTE * 4, curves, strict=False):
-        ax.plot(table.step, table.loss, color=colour, lw=0.5, alpha=0.35)
-        window = max(1, round(SMOOTH * len(table)))
-        ax.plot(
-            table.step,
-            table.loss.rolling(window, min_periods=1).mean(),
-            color=colour,
-            label=study or "training",
-        )
-        valid = table.dropna(subset=["validation_loss"])
-        if len(valid):
-            ax.plot(
-                valid.step,
-                valid.validation_loss,
-                "o--",
-                ms=2.5,
-                lw=0.9,
-                color=PALETTE[1],
-                label="validation",
-            )
-    values = np.concatenate([t.loss.to_numpy() for _, t in curves])
-    if len(values) and values.min() > 0 and values.max() > 4 * np.median(values):
+def _draw_network(ax: Axes, network: str, curves: dict[str, pd.DataFrame]) -> None:
+    for colour, (study, table) in zip(PALETTE * 4, curves.items(), strict=False):
+        _draw_curve(ax, table, colour, study or "training")
+
+    losses = np.concatenate([table.loss.to_numpy() for table in curves.values()])
+
+    if _spans_magnitudes(losses):
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.set_title(name)
-    low, high = ax.get_ylim()
-    room = 1.35  # for the legend
-    ax.set_ylim(
-        low,
-        high * (high / low) ** (room - 1)
-        if ax.get_yscale() == "log"
-        else low + room * (high - low),
-    )
+
+    ax.set_title(network)
+    _make_room(ax)
     ax.legend(loc="upper right")
     ax.tick_params(axis="y", which="minor", labelleft=False)
     ax.grid(axis="y", color="#eeeeee", lw=0.6)
     ax.spines["bottom"].set_color(GREY)
+
+
+def _draw_curve(ax: Axes, table: pd.DataFrame, colour: str, label: str) -> None:
+    """Each logged loss, its running mean, and the validation loss."""
+    ax.plot(table.step, table.loss, color=colour, lw=0.5, alpha=0.35)
+
+    window = max(1, round(SMOOTHED_SHARE * len(table)))
+    running_mean = table.loss.rolling(window, min_periods=1).mean()
+    ax.plot(table.step, running_mean, color=colour, label=label)
+
+    validated = table.dropna(subset=["validation_loss"])
+
+    if len(validated):
+        ax.plot(
+            validated.step,
+            validated.validation_loss,
+            "o--",
+            ms=2.5,
+            lw=0.9,
+            color=PALETTE[1],
+            label="validation",
+        )
+
+
+def _spans_magnitudes(losses: np.ndarray) -> bool:
+    """Whether a logarithmic axis serves these losses better."""
+    return bool(len(losses) and losses.min() > 0 and losses.max() > 4 * np.median(losses))
+
+
+def _make_room(ax: Axes) -> None:
+    """Raise the axis's upper end, for the legend."""
+    low, high = ax.get_ylim()
+
+    if ax.get_yscale() == "log":
+        ax.set_ylim(low, high * (high / low) ** (LEGEND_ROOM - 1))
+    else:
+        ax.set_ylim(low, low + LEGEND_ROOM * (high - low))

@@ -1,6 +1,4 @@
-"""List mode on disk: a folder a study with `events.npy` (memory-mappable), `scanner.json` and
-`listmode.json`.
-"""
+"""Events of a list mode: an array on disk, memory-mapped, written and read in parts."""
 
 from __future__ import annotations
 
@@ -25,69 +23,80 @@ def open_events(path: str | Path, scanner: AnyScanner | None = None) -> np.ndarr
     Raises FileNotFoundError or ValueError with the file, what was expected and what came.
     """
     events = map_array(path, "list mode")
+
     if events.dtype != EVENT or events.ndim != 1:
         raise ValueError(
             f"{path}: expected a list of {EVENT}, got {events.dtype} of shape {events.shape}"
         )
+
     if scanner is not None:
         _check_ids(events, scanner, path)
+
     return events
 
 
 def write_events(path: str | Path, parts: Iterable[np.ndarray]) -> int:
     """Write a list mode part by part (memory stays at one part); return the number of events."""
-    count = 0
+    n_events = 0
+
     with atomic(path) as temporary, open(temporary, "wb") as file:
-        _header(file, 0)
-        for part in parts:
-            part.tofile(file)
-            count += len(part)
+        _write_header(file, 0)
+
+        for events in parts:
+            events.tofile(file)
+            n_events += len(events)
+
+        # numpy leaves room for the length to grow
         file.seek(0)
-        _header(file, count)  # numpy leaves room for the length to grow
-    return count
+        _write_header(file, n_events)
+
+    return n_events
 
 
-def _header(file: BinaryIO, count: int) -> None:
+def _write_header(file: BinaryIO, n_events: int) -> None:
     description = {
         "descr": np.lib.format.dtype_to_descr(EVENT),
         "fortran_order": False,
-        "shape": (count,),
+        "shape": (n_events,),
     }
     np.lib.format.write_array_header_1_0(file, description)
 
 
 def chunks(events: np.ndarray, size: int = CHUNK) -> Iterator[tuple[int, np.ndarray]]:
-    """Walk over a memory-mapped list mode: (index of the first event, events) of at most `size`
-    events.
-    """
+    """Walk over a memory-mapped list mode: (index of the first event, at most `size` events)."""
     for start in range(0, len(events), size):
         yield start, part(events, start, size)
 
 
 def part(array: np.ndarray, start: int, size: int) -> np.ndarray:
-    """array[start : start + size]; of a memory map through a map of its own, so that what was read
-    leaves memory.
+    """array[start : start + size] of an array on one axis.
+
+    Of a memory map through a map of its own, so that what was read leaves memory.
     """
     n = max(0, min(size, len(array) - start))
     if n == 0 or not isinstance(array, np.memmap) or array.ndim != 1 or array.filename is None:
         return array[start : start + n]
+
+    # a view of a map, whose offset is the whole map's
     if Path(array.filename).stat().st_size != array.offset + array.nbytes:
-        return array[start : start + n]  # a view, whose offset is the whole map's
-    return np.memmap(array.filename, array.dtype, "r", array.offset + start * array.itemsize, (n,))
+        return array[start : start + n]
+
+    offset_bytes = array.offset + start * array.itemsize
+    return np.memmap(array.filename, array.dtype, "r", offset_bytes, (n,))
 
 
 def _check_ids(events: np.ndarray, scanner: AnyScanner, path: str | Path) -> None:
+    n_detectors = scanner.n_detectors
     half = scanner.tof_half_bins
-    for start, part in chunks(events):
-        bad = (
-            (part["det0"] >= scanner.n_detectors)
-            | (part["det1"] >= scanner.n_detectors)
-            | (part["tof"] > half)
-        )
-        bad |= part["tof"] < -half  # not abs(): the smallest int32 has no positive
+
+    for start, chunk in chunks(events):
+        bad = (chunk["det0"] >= n_detectors) | (chunk["det1"] >= n_detectors)
+        bad |= chunk["tof"] > half
+        bad |= chunk["tof"] < -half  # not abs(): the smallest int32 has no positive
+
         if bad.any():
             i = int(np.argmax(bad))
             raise ValueError(
-                f"{path}: event {start + i} = {part[i]}: detector ids must be below {scanner.n_detectors}, "
-                f"TOF bins within +-{half}"
+                f"{path}: event {start + i} = {chunk[i]}: detector ids must be below "
+                f"{n_detectors}, TOF bins within +-{half}"
             )

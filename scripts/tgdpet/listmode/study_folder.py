@@ -22,64 +22,84 @@ from ..scanner import cylinder
 from .events import open_events
 
 NEEDED = (
-    "study", "events", "scan_s", "effective_s", "grid", "background", "injected_mbq", "weight_kg", "scan_start_s",
+    "study",
+    "events",
+    "scan_s",
+    "effective_s",
+    "grid",
+    "background",
+    "injected_mbq",
+    "weight_kg",
+    "scan_start_s",
     "half_life_s",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What reconstruction needs of a study; `events` is memory-mapped."""
+    """What reconstruction needs of a study; `meta` is the content of `listmode.json`."""
 
     folder: Path
     meta: dict[str, Any]
     scanner: cylinder.AnyScanner
     grid: Grid
-    events: np.ndarray
-    mu_per_cm: np.ndarray
-    affine: np.ndarray
+    events: np.ndarray  # (n,) of EVENT, memory-mapped
+    mu_per_cm: np.ndarray  # (X, Y, Z)
+    affine: np.ndarray  # (4, 4), voxels to mm
 
 
 def read(folder: str | Path) -> Acquisition:
     """Read a study's folder; errors name the file and what is wrong with it."""
     folder = Path(folder)
+
     meta = read_json(folder / "listmode.json")
     missing = [key for key in NEEDED if key not in meta]
     if missing:
         raise ValueError(
             f"{folder}/listmode.json: {missing[0]!r} is missing; expected {', '.join(NEEDED)}"
         )
-    device = cylinder.read(folder / "scanner.json")
-    events = open_events(folder / "events.npy", device)
+
+    scanner = cylinder.read(folder / "scanner.json")
+    events = open_events(folder / "events.npy", scanner)
     if len(events) != meta["events"]:
         raise ValueError(
-            f"{folder}/events.npy: expected {meta['events']} events as in listmode.json, got {len(events)}"
+            f"{folder}/events.npy: expected {meta['events']} events as in listmode.json, "
+            f"got {len(events)}"
         )
-    mu, affine = nifti.read_plain(folder / "mu.nii.gz")
-    return Acquisition(folder, meta, device, Grid(**meta["grid"]), events, mu, affine)
+
+    grid = Grid(**meta["grid"])
+    mu_per_cm, affine = nifti.read_plain(folder / "mu.nii.gz")
+
+    return Acquisition(folder, meta, scanner, grid, events, mu_per_cm, affine)
 
 
 def read_additive(acquisition: Acquisition) -> np.ndarray:
-    """The additive term beside the events, memory-mapped (n,) float32."""
+    """The additive term beside the events, Bq/mL mm, memory-mapped (n,) float32."""
     return _beside_events(acquisition, "additive.npy", "additive term")
 
 
 def read_background(acquisition: Acquisition) -> np.ndarray | None:
-    """Expected background counts/s of each event's LOR and TOF bin, if the data came with them;
-    (n,) float32.
+    """Expected background counts/s of each event's LOR and TOF bin, (n,) float32.
+
+    None where the data came without them.
     """
     if not (acquisition.folder / "background.npy").exists():
         return None
+
     return _beside_events(acquisition, "background.npy", "background")
 
 
-def _beside_events(acquisition: Acquisition, name: str, what: str) -> np.ndarray:
+def _beside_events(acquisition: Acquisition, name: str, quantity: str) -> np.ndarray:
+    """The array `name` beside the events, with one value an event; errors call it `quantity`."""
     path = acquisition.folder / name
-    values = arrays.map_array(path, what)
+    values = arrays.map_array(path, quantity)
+
     if values.shape != acquisition.events.shape:
         raise ValueError(
-            f"{path}: expected {acquisition.events.shape[0]} values, one an event, got {values.shape}"
+            f"{path}: expected {acquisition.events.shape[0]} values, one an event, "
+            f"got {values.shape}"
         )
+
     return values
 
 
@@ -87,33 +107,39 @@ def write_samples(
     path: Path, study: str, seed: int, samples: list[Sample], counts: Mapping[str, int]
 ) -> None:
     """Write `samples.json`: how each sample is drawn, and how many events it holds."""
-    rows = [{**asdict(s), "fraction": s.fraction, "events": counts[s.name]} for s in samples]
+    rows = []
+    for sample in samples:
+        row = {**asdict(sample), "fraction": sample.fraction, "events": counts[sample.name]}
+        rows.append(row)
+
     write_json(path, {"study": study, "seed": seed, "samples": rows})
 
 
 def read_samples(path: Path) -> tuple[str, int, list[Sample]]:
     """Study, seed and samples of a `samples.json`."""
     content = read_json(path)
-    keys = ("name", "share", "part", "parts")
-    return (
-        content["study"],
-        content["seed"],
-        [Sample(**{k: row[k] for k in keys}) for row in content["samples"]],
-    )
+
+    samples = []
+    for row in content["samples"]:
+        samples.append(Sample(row["name"], row["share"], row["part"], row["parts"]))
+
+    return content["study"], content["seed"], samples
 
 
 def _background_methods(meta: Mapping[str, Any]) -> dict[str, str]:
     """How scatter and randoms were corrected."""
+    scatter = "none"
+    randoms = "none"
+
     if meta.get("background_given"):
-        return dict.fromkeys(
-            ("ScatterCorrectionMethod", "RandomsCorrectionMethod"), "given for each event"
-        )
-    scatter = "Gaussian source" if meta["background"]["scatter_bq"] > 0 else "none"
-    randoms = (
-        "rate and singles of the background model"
-        if meta["background"]["randoms_per_s"] > 0
-        else "none"
-    )
+        scatter = "given for each event"
+        randoms = "given for each event"
+    else:
+        if meta["background"]["scatter_bq"] > 0:
+            scatter = "Gaussian source"
+        if meta["background"]["randoms_per_s"] > 0:
+            randoms = "rate and singles of the background model"
+
     return {"ScatterCorrectionMethod": scatter, "RandomsCorrectionMethod": randoms}
 
 
@@ -121,9 +147,11 @@ def image_sidecar(
     meta: Mapping[str, Any], duration_s: float, more: Mapping[str, Any]
 ) -> dict[str, Any]:
     """BIDS-PET sidecar of an image of this study that holds `duration_s` worth of events."""
+    manufacturer = meta["petsird"]["model"] if "petsird" in meta else "tgdpet simulation"
+
     return {
         "Modality": "PT",
-        "Manufacturer": meta["petsird"]["model"] if "petsird" in meta else "tgdpet simulation",
+        "Manufacturer": manufacturer,
         "TracerName": "FDG",
         "TracerRadionuclide": "F18",
         "TracerHalfLife": meta["half_life_s"],
@@ -147,7 +175,10 @@ def recon_sidecar(
     protocol: ReconProtocol,
     valid: tuple[int, int],
 ) -> dict[str, Any]:
-    """BIDS-PET sidecar of a reconstructed sample."""
+    """BIDS-PET sidecar of a reconstructed sample.
+
+    `name` is the protocol's, `valid` the first and last slice seen well enough.
+    """
     more = {
         "ReconMethodName": f"TOF list-mode OSEM, protocol {name}",
         "ReconMethodParameterLabels": ["iterations", "subsets", "psf_fwhm_mm"],
@@ -161,12 +192,13 @@ def recon_sidecar(
         "Sample": sample.name,
         "ValidSlices": list(valid),
     }
+
     return image_sidecar(meta, meta["scan_s"] * sample.fraction, more)
 
 
 def files_read(folder: Path, *more: str) -> list[Path]:
     """The files that `read` reads, and those of `more` (such as background.npy) that are there."""
-    needed = [folder / name for name in ("listmode.json", "scanner.json", "events.npy", "mu.nii.gz")]
-    beside = [folder / name for name in more]
+    needed = ("listmode.json", "scanner.json", "events.npy", "mu.nii.gz")
+    beside = [name for name in more if (folder / name).exists()]
 
-    return [*needed, *(path for path in beside if path.exists())]
+    return [folder / name for name in (*needed, *beside)]

@@ -18,76 +18,109 @@ from ..config.roles import Sample
 from ..runtime.seeds import derive
 from .events import part
 
-CHUNK = 1 << 22
+EVENTS_AT_ONCE = 1 << 22
 
 
-def keep(sample: Sample, start: int, count: int, seed: int, study: str) -> np.ndarray:
-    """Which of the events start .. start + count - 1 of `study` belong to `sample`, (count,)
-    bool.
-    """
-    thin = np.uint64(derive(seed, "subsample", study, "thin", f"{sample.share:.9f}"))
-    split = np.uint64(derive(seed, "subsample", study, "split", sample.parts))
-    return _keep(start, count, thin, split, sample.share, sample.part, sample.parts)
+def keep(sample: Sample, start: int, size: int, seed: int, study: str) -> np.ndarray:
+    """Which events start .. start + size - 1 of `study` belong to `sample`: (size,) bool."""
+    thin_key = derive(seed, "subsample", study, "thin", f"{sample.share:.9f}")
+    split_key = derive(seed, "subsample", study, "split", sample.parts)
+
+    return _keep(
+        start,
+        size,
+        np.uint64(thin_key),
+        np.uint64(split_key),
+        sample.share,
+        sample.part,
+        sample.parts,
+    )
 
 
-def count(
+def count_events(
     samples: Sequence[Sample],
     n_events: int,
     seed: int,
     study: str,
     threads: int = 1,
-    chunk: int = CHUNK,
+    chunk: int = EVENTS_AT_ONCE,
 ) -> dict[str, int]:
     """Number of events of every sample, in one pass that needs no event: their numbers decide."""
 
-    def work(start: int) -> list[int]:
+    def counts_from(start: int) -> list[int]:
         size = min(chunk, n_events - start)
-        return [int(keep(sample, start, size, seed, study).sum()) for sample in samples]
+
+        counts = []
+        for sample in samples:
+            kept = keep(sample, start, size, seed, study)
+            counts.append(int(kept.sum()))
+        return counts
 
     total = np.zeros(len(samples), np.int64)
     with ThreadPoolExecutor(threads) as pool:
-        for counts in pool.map(work, range(0, n_events, chunk)):
+        for counts in pool.map(counts_from, range(0, n_events, chunk)):
             total += counts
-    return dict(zip((s.name for s in samples), total.tolist(), strict=True))
+
+    names = [sample.name for sample in samples]
+    return dict(zip(names, total.tolist(), strict=True))
 
 
-def take(
-    sample: Sample, arrays: Sequence[np.ndarray], seed: int, study: str, chunk: int = CHUNK
+def sampled(
+    sample: Sample,
+    arrays: Sequence[np.ndarray],
+    seed: int,
+    study: str,
+    chunk: int = EVENTS_AT_ONCE,
 ) -> list[np.ndarray]:
-    """The sample's entries of arrays that hold one value an event, memory-mapped or not; memory
-    stays at the result's.
+    """The sample's entries of arrays that hold one value an event, memory-mapped or not.
 
-    Raises ValueError when the arrays' lengths differ.
+    Memory stays at the result's. Raises ValueError when the arrays' lengths differ.
     """
     lengths = {len(array) for array in arrays}
     if len(lengths) != 1:
-        raise ValueError(
-            f"subsample: arrays of one length expected, got {' and '.join(map(str, sorted(lengths)))}"
-        )
-    n_events, parts = lengths.pop(), []
-    for start in range(0, n_events, chunk):
-        kept = keep(sample, start, min(chunk, n_events - start), seed, study)
-        parts.append([part(array, start, chunk)[kept] for array in arrays])
-    if not parts:
+        came = " and ".join(map(str, sorted(lengths)))
+        raise ValueError(f"subsample: arrays of one length expected, got {came}")
+
+    n_events = lengths.pop()
+    if n_events == 0:
         return [np.asarray(array) for array in arrays]
-    return [np.concatenate([some.pop(0) for some in parts]) for _ in arrays]
+
+    pieces: list[list[np.ndarray]] = [[] for _ in arrays]
+    for start in range(0, n_events, chunk):
+        size = min(chunk, n_events - start)
+        kept = keep(sample, start, size, seed, study)
+
+        for array, of_array in zip(arrays, pieces, strict=True):
+            of_array.append(part(array, start, chunk)[kept])
+
+    # one array after the other, whose pieces then leave memory
+    return [np.concatenate(pieces.pop(0)) for _ in arrays]
 
 
 def check_counts(samples: Sequence[Sample], counts: Mapping[str, int], n_events: int) -> None:
-    """Raise ValueError where a count lies 6 standard deviations off the binomial mean, or a
-    partition leaks.
+    """Check the counts of samples of a study of `n_events`.
+
+    Raises ValueError where a count lies 6 standard deviations off the binomial mean, or the
+    realisations of a partition do not add up to the study.
     """
     for sample in samples:
+        n_kept = counts[sample.name]
         mean = n_events * sample.fraction
         spread = (mean * (1 - sample.fraction)) ** 0.5
-        if abs(counts[sample.name] - mean) > 6 * spread + 1:
+
+        if abs(n_kept - mean) > 6 * spread + 1:
             raise ValueError(
-                f"subsample: {sample.name}: expected {mean:.0f} +- {spread:.0f} events, got {counts[sample.name]}"
+                f"subsample: {sample.name}: expected {mean:.0f} +- {spread:.0f} events, "
+                f"got {n_kept}"
             )
+
     partition = [s for s in samples if s.parts > 1 and s.share == 1.0]
-    if partition and (total := sum(counts[s.name] for s in partition)) != n_events:
+    total = sum(counts[s.name] for s in partition)
+
+    if partition and total != n_events:
         raise ValueError(
-            f"subsample: the {len(partition)} realisations hold {total} events, the study {n_events}"
+            f"subsample: the {len(partition)} realisations hold {total} events, "
+            f"the study {n_events}"
         )
 
 
@@ -98,13 +131,22 @@ def _hash(key, index):  # type: ignore[no-untyped-def]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))
+
+    # the highest 53 bits
     return np.float64(z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
 @nb.njit(cache=True, nogil=True)
-def _keep(start, count, thin, split, share, part, parts):  # type: ignore[no-untyped-def]
-    out = np.empty(count, np.bool_)
-    for i in range(count):
-        inside = share >= 1.0 or _hash(thin, start + i) < share
-        out[i] = inside and (parts == 1 or int(_hash(split, start + i) * parts) == part)
-    return out
+def _keep(start, size, thin_key, split_key, share, part, parts):  # type: ignore[no-untyped-def]
+    kept = np.empty(size, np.bool_)
+
+    for i in range(size):
+        in_level = share >= 1.0 or _hash(thin_key, start + i) < share
+
+        if in_level and parts > 1:
+            number = int(_hash(split_key, start + i) * parts)
+            kept[i] = number == part
+        else:
+            kept[i] = in_level
+
+    return kept

@@ -23,12 +23,22 @@ from ..io import nifti
 from ..io.files import read_json
 from ..listmode.background import Background
 
-F18 = {"C-111A1", "77004003"}  # SNOMED-RT and SNOMED-CT codes of fluorine-18, DICOM CID 4020
+# SNOMED-RT and SNOMED-CT codes of fluorine-18, DICOM CID 4020
+F18_SRT_CODE = "C-111A1"
+F18_SCT_CODE = "77004003"
 NOISE_PER_CM = 1e-3  # what interpolation may have left below 0
 MOST_PER_CM = 1.0  # twice cortical bone at 511 keV is 0.35
-NUMBERS = ("injected_mbq", "weight_kg", "scan_start_s", "half_life_s")
-KEYS = (*NUMBERS, "background")
-ENDINGS = (".json", ".mu.nii.gz", ".organs.nii.gz", ".background.npy")
+SIDE_ENDINGS = (".json", ".mu.nii.gz", ".organs.nii.gz", ".background.npy")
+
+# where each number stands in the exam information
+EXAM_FIELDS = {
+    "injected_mbq": "radionuclide_total_dose of its one radiopharmaceutical",
+    "weight_kg": "patients_weight",
+    "scan_start_s": "start_of_acquisition after radiopharmaceutical_start_date_time",
+    "half_life_s": "radionuclide_code_sequence of fluorine-18",
+}
+DOSE_AND_TIMES = tuple(EXAM_FIELDS)
+JSON_KEYS = (*DOSE_AND_TIMES, "background")
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,8 @@ def beside(path: Path, ending: str) -> Path:
 
 def side_files(path: Path) -> list[Path]:
     """The side files of `X.petsird` that exist."""
-    return [side for ending in ENDINGS if (side := beside(path, ending)).exists()]
+    sides = [beside(path, ending) for ending in SIDE_ENDINGS]
+    return [side for side in sides if side.exists()]
 
 
 def read_given(path: Path, exam: Any, axial_shift_mm: float) -> Given:
@@ -63,117 +74,156 @@ def read_given(path: Path, exam: Any, axial_shift_mm: float) -> Given:
     if not isinstance(values, dict):
         raise ValueError(f"{side}: expected a JSON object, got a {type(values).__name__}")
     for key in values:
-        if key not in KEYS:
-            raise ValueError(f"{side}: unknown key {key!r}; {nearest(key, KEYS)}")
+        if key not in JSON_KEYS:
+            raise ValueError(f"{side}: unknown key {key!r}; {nearest(key, JSON_KEYS)}")
+
     from_exam = _from_exam(exam)
     numbers = {}
-    for key, (where, value) in from_exam.items():
-        place, got = (
-            (f"{side}: {key}", values[key]) if key in values else (f"{path}: {where}", value)
-        )
-        if got is None:
+    for key, field in EXAM_FIELDS.items():
+        if key in values:
+            numbers[key] = _checked(key, values[key], f"{side}: {key}")
+        elif from_exam[key] is not None:
+            numbers[key] = _checked(key, from_exam[key], f"{path}: {field}")
+        else:
             raise ValueError(
-                f"{key} is missing: {side} lacks it, and so does the exam information of {path} ({where})"
+                f"{key} is missing: {side} lacks it, and so does the exam information of {path} "
+                f"({field})"
             )
-        low = -1e-9 if key == "scan_start_s" else 0.0
-        if isinstance(got, bool) or not isinstance(got, (int, float)) or not (low < got < math.inf):
-            raise ValueError(f"{place}: expected a number above 0, got {got!r}")
-        numbers[key] = float(got)
-    return Given(**numbers, background=_background(side, values.get("background"), axial_shift_mm))
+
+    background = _background(side, values.get("background"), axial_shift_mm)
+    return Given(**numbers, background=background)
 
 
-def _from_exam(exam: Any) -> dict[str, tuple[str, float | None]]:
-    """Where each number stands in the exam information, and its value or None."""
-    found: dict[str, float | None] = dict.fromkeys(NUMBERS)
-    if exam is not None:
-        found["weight_kg"] = float(exam.patient.patients_weight) or None
-        if len(exam.radiopharmaceuticals) == 1:
-            (drug,) = exam.radiopharmaceuticals
-            found["injected_mbq"] = float(drug.radionuclide_total_dose) or None
-            if drug.radionuclide_code_sequence.code_value in F18:
-                found["half_life_s"] = FDG_HALF_LIFE_S
-            start, injected = (t and int(t.numpy_value.astype(np.int64)) for t in (
-                exam.start_of_acquisition, drug.radiopharmaceutical_start_date_time,
-            ))  # fmt: skip
-            if start and injected:
-                found["scan_start_s"] = (start - injected) * 1e-9
-    where = {
-        "injected_mbq": "radionuclide_total_dose of its one radiopharmaceutical",
-        "weight_kg": "patients_weight",
-        "scan_start_s": "start_of_acquisition after radiopharmaceutical_start_date_time",
-        "half_life_s": "radionuclide_code_sequence of fluorine-18",
-    }
-    return {key: (where[key], found[key]) for key in NUMBERS}
+def _checked(key: str, value: Any, source: str) -> float:
+    # a scan may start at the injection
+    low = -1e-9 if key == "scan_start_s" else 0.0
+
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not (low < value < math.inf):
+        raise ValueError(f"{source}: expected a number above 0, got {value!r}")
+    return float(value)
+
+
+def _from_exam(exam: Any) -> dict[str, float | None]:
+    """The numbers of a `petsird.ExamInformation` (or None), None for what it does not say."""
+    numbers: dict[str, float | None] = dict.fromkeys(DOSE_AND_TIMES)
+    if exam is None:
+        return numbers
+
+    numbers["weight_kg"] = float(exam.patient.patients_weight) or None
+
+    if len(exam.radiopharmaceuticals) == 1:
+        (drug,) = exam.radiopharmaceuticals
+        numbers["injected_mbq"] = float(drug.radionuclide_total_dose) or None
+        if drug.radionuclide_code_sequence.code_value in (F18_SRT_CODE, F18_SCT_CODE):
+            numbers["half_life_s"] = FDG_HALF_LIFE_S
+
+        start_ns = _nanoseconds(exam.start_of_acquisition)
+        injected_ns = _nanoseconds(drug.radiopharmaceutical_start_date_time)
+        if start_ns and injected_ns:
+            numbers["scan_start_s"] = (start_ns - injected_ns) * 1e-9
+
+    return numbers
+
+
+def _nanoseconds(time: Any) -> int | None:
+    """A `petsird.DateTime` (or None) since the epoch."""
+    return time and int(time.numpy_value.astype(np.int64))
 
 
 def _background(side: Path, given: Any, axial_shift_mm: float) -> Background | None:
+    """The background of `X.json`, moved to scanner-centred mm."""
     if given is None:
         return None
-    names = [f.name for f in dataclasses.fields(Background)]
+
+    names = [field.name for field in dataclasses.fields(Background)]
     if not isinstance(given, dict) or sorted(given) != sorted(names):
         raise ValueError(f"{side}: background: expected the keys {names}, got {given!r}")
+
     for name, value in given.items():
-        numbers = (
-            value if name.startswith("scatter_c") or name.startswith("scatter_si") else [value]
-        )
-        right = isinstance(numbers, list) and len(numbers) == (3 if numbers is value else 1)
-        if not right or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers):
+        is_vector = name in ("scatter_centre_mm", "scatter_sigma_mm")
+        numbers = value if is_vector else [value]
+        length = 3 if is_vector else 1
+        if not _all_finite(numbers, length):
             raise ValueError(f"{side}: background.{name}: expected finite numbers, got {value!r}")
-    if given["scatter_bq"] < 0 or given["randoms_per_s"] < 0 or min(given["scatter_sigma_mm"]) <= 0:
+
+    strengths = (given["scatter_bq"], given["randoms_per_s"])
+    if min(strengths) < 0 or min(given["scatter_sigma_mm"]) <= 0:
         raise ValueError(
-            f"{side}: background: expected strengths of at least 0 and widths above 0, got {given!r}"
+            f"{side}: background: expected strengths of at least 0 and widths above 0, "
+            f"got {given!r}"
         )
-    x, y, z = given["scatter_centre_mm"]
-    return Background(**{**given, "scatter_centre_mm": [x, y, z - axial_shift_mm]})
+
+    background = Background(**given)
+    x, y, z = background.scatter_centre_mm
+    return dataclasses.replace(background, scatter_centre_mm=[x, y, z - axial_shift_mm])
+
+
+def _all_finite(numbers: Any, length: int) -> bool:
+    """Whether this is a list of so many finite numbers."""
+    if not isinstance(numbers, list) or len(numbers) != length:
+        return False
+
+    return all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers)
 
 
 def read_mu(path: Path, grid: Grid, axial_shift_mm: float, attenuation: bool) -> np.ndarray:
     """The attenuation map on the grid, 1/cm, (X, Y, Z) float32; zeros when `attenuation` is
     False.
     """
-    side = beside(path, ".mu.nii.gz")
     if not attenuation:
         return np.zeros(tuple(grid.shape), np.float32)
+
+    side = beside(path, ".mu.nii.gz")
     if not side.exists():
         raise ValueError(
             f"{side}: no attenuation map (1/cm, affine in gantry mm); without one: --no-attenuation"
         )
+
     data, affine = nifti.read_plain(side)
-    if not (np.isfinite(data).all() and data.min() >= -NOISE_PER_CM and data.max() <= MOST_PER_CM):
+    low = data.min()
+    high = data.max()
+    if not (np.isfinite(data).all() and low >= -NOISE_PER_CM and high <= MOST_PER_CM):
         raise ValueError(
-            f"{side}: expected 0 to {MOST_PER_CM} 1/cm, got {data.min():g} to {data.max():g} (HU or 1/m?)"
+            f"{side}: expected 0 to {MOST_PER_CM} 1/cm, got {low:g} to {high:g} (HU or 1/m?)"
         )
-    return _resample(np.maximum(data, 0), affine, grid, axial_shift_mm, 1)
+
+    return _on_grid(np.maximum(data, 0), affine, grid, axial_shift_mm, order=1)
 
 
 def read_organs(path: Path, grid: Grid, axial_shift_mm: float) -> np.ndarray | None:
-    """Labels of `phantom.ORGANS` on the grid by the nearest voxel, (X, Y, Z) int16; None without
+    """Labels of `constants.ORGANS` on the grid by the nearest voxel, (X, Y, Z) int16; None without
     the file.
     """
     side = beside(path, ".organs.nii.gz")
     if not side.exists():
         return None
+
     labels, affine = nifti.read_labels(side)
-    return np.rint(_resample(labels.astype(np.float32), affine, grid, axial_shift_mm, 0)).astype(
-        np.int16
-    )
+    labels = labels.astype(np.float32)
+    values = _on_grid(labels, affine, grid, axial_shift_mm, order=0)
+    return np.rint(values).astype(np.int16)
 
 
-def _resample(
+def _on_grid(
     data: np.ndarray, affine: np.ndarray, grid: Grid, axial_shift_mm: float, order: int
 ) -> np.ndarray:
     """Values at the grid's voxel centres; 0 outside of `data`."""
     to_gantry = nifti.grid_affine(tuple(grid.shape), tuple(grid.voxel_mm))
     to_gantry[2, 3] += axial_shift_mm
-    matrix = np.linalg.inv(affine) @ to_gantry
-    out = np.empty(tuple(grid.shape), np.float32)
-    x, y = np.meshgrid(np.arange(grid.shape[0]), np.arange(grid.shape[1]), indexing="ij")
-    for k in range(
-        grid.shape[2]
-    ):  # slice by slice: the coordinates of all voxels would take six times the image
-        at = np.einsum(
-            "ij,jxy->ixy", matrix[:3], np.stack([x, y, np.full_like(x, k), np.ones_like(x)])
-        )
+    to_data = np.linalg.inv(affine) @ to_gantry
+
+    values = np.empty(tuple(grid.shape), np.float32)
+    n_x, n_y, n_z = grid.shape
+    x, y = np.indices((n_x, n_y))
+
+    # slice by slice: the coordinates of all voxels would take six times the image
+    for k in range(n_z):
+        z = np.full_like(x, k)
+        voxels = np.stack([x, y, z, np.ones_like(x)])
+        at = np.einsum("ij,jxy->ixy", to_data[:3], voxels)
         # rounded, so that a voxel centre that coincides with one of `data` gives its value
-        out[:, :, k] = map_coordinates(data, np.round(at, 6), order=order, mode="grid-constant")
-    return out
+        at = np.round(at, 6)
+        values[:, :, k] = map_coordinates(data, at, order=order, mode="grid-constant")
+
+    return values

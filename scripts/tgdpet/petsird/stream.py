@@ -20,11 +20,11 @@ import numpy as np
 from . import varint
 
 MAGIC = b"yardl"
-FORMAT = 1
-HEADER_LIMIT = (
-    256 << 20
-)  # bytes; far above real headers (10 MB), so that a damaged one cannot eat a file of events
-VERSIONS = "0.12"  # of the petsird package, whose schema is read and written
+BINARY_VERSION = 1
+# bytes; far above real headers (10 MB), so that a damaged one cannot eat a file of events
+HEADER_LIMIT = 256 << 20
+PACKAGE_VERSION = "0.12"  # of the petsird package, whose schema is read and written
+RELEASE_EVERY = 32 << 20  # bytes read, before their pages are let go
 
 
 def package() -> ModuleType:
@@ -35,13 +35,17 @@ def package() -> ModuleType:
         import petsird.binary  # type: ignore[import-untyped]
     except ImportError as error:
         raise ValueError(
-            f"PETSIRD needs the package petsird {VERSIONS}: pip install 'petsird=={VERSIONS}.*'"
+            f"PETSIRD needs the package petsird {PACKAGE_VERSION}: "
+            f"pip install 'petsird=={PACKAGE_VERSION}.*'"
         ) from error
+
     version = metadata.version("petsird")
-    if not version.startswith(VERSIONS + "."):
+    if not version.startswith(PACKAGE_VERSION + "."):
         raise ValueError(
-            f"PETSIRD is read and written with petsird {VERSIONS}, found {version}: install that version"
+            f"PETSIRD is read and written with petsird {PACKAGE_VERSION}, found {version}: "
+            "install that version"
         )
+
     return petsird
 
 
@@ -60,15 +64,18 @@ class MappedStream:
             raise ValueError(
                 f"{path}: byte 0: expected a PETSIRD file, got an empty one"
             ) from error
+
         self.data = np.frombuffer(self._map, np.uint8)
         self._released = 0
 
-    def release(self, position: int, every: int = 32 << 20) -> None:
+    def release(self, position: int) -> None:
         """Take the pages before `position` out of memory, now and then."""
-        if position - self._released >= every and hasattr(mmap, "MADV_DONTNEED"):
-            whole = (position - self._released) // mmap.PAGESIZE * mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_DONTNEED, self._released, whole)
-            self._released += whole
+        read = position - self._released
+
+        if read >= RELEASE_EVERY and hasattr(mmap, "MADV_DONTNEED"):
+            whole_pages = read // mmap.PAGESIZE * mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_DONTNEED, self._released, whole_pages)
+            self._released += whole_pages
 
 
 class Stream:
@@ -81,28 +88,32 @@ class Stream:
     def __init__(
         self, path: str | Path, data: np.ndarray, position: int = 0, limit: int | None = None
     ) -> None:
-        self.path, self.data, self.position = path, data, position
+        self.path = path
+        self.data = data
+        self.position = position
         self.end = len(data) if limit is None else min(len(data), limit)
         self._view = data.data
 
     def error(self, expected: str, got: object, at: int | None = None) -> ValueError:
         """The error to raise about the byte `at` (or the present one)."""
-        return ValueError(
-            f"{self.path}: byte {self.position if at is None else at}: expected {expected}, got {got}"
-        )
+        byte = self.position if at is None else at
+        return ValueError(f"{self.path}: byte {byte}: expected {expected}, got {got}")
 
-    def take(self, count: int, what: str = "bytes") -> memoryview:
+    def take(self, count: int, items: str = "bytes") -> memoryview:
         """The next `count` bytes."""
-        if count > self.end - self.position:
-            raise self.error(
-                f"{count} more {what}", f"{self.end - self.position} (truncated or damaged)"
-            )
+        left = self.end - self.position
+        if count > left:
+            raise self.error(f"{count} more {items}", f"{left} (truncated or damaged)")
+
+        start = self.position
         self.position += count
-        return self._view[self.position - count : self.position]
+        return self._view[start : self.position]
 
     def read_unsigned_varint(self) -> int:
         """An unsigned varint of at most 64 bits."""
-        at, value = self.position, 0
+        at = self.position
+        value = 0
+
         for shift in range(0, 70, 7):
             byte = self.take(1)[0]
             value |= (byte & 0x7F) << shift
@@ -110,6 +121,7 @@ class Stream:
                 if value >= 1 << 64:
                     break
                 return value
+
         raise self.error("a variable-length integer of at most 64 bits", "a longer one", at)
 
     def read_signed_varint(self) -> int:
@@ -117,21 +129,25 @@ class Stream:
         value = self.read_unsigned_varint()
         return (value >> 1) ^ -(value & 1)
 
-    def uint32(self, what: str) -> int:
+    def uint32(self, quantity: str) -> int:
         """An unsigned varint of at most 32 bits."""
-        at, value = self.position, self.read_unsigned_varint()
+        at = self.position
+        value = self.read_unsigned_varint()
         if value >= 1 << 32:
-            raise self.error(f"{what} below 2^32", value, at)
+            raise self.error(f"{quantity} below 2^32", value, at)
+
         return value
 
-    def count(self, what: str, item_bytes: int = 1) -> int:
+    def count(self, items: str, item_bytes: int = 1) -> int:
         """The number of items that follow, each of at least `item_bytes`."""
-        at, value = self.position, self.read_unsigned_varint()
+        at = self.position
+        value = self.read_unsigned_varint()
         most = (self.end - self.position) // item_bytes
         if value > most:
             raise self.error(
-                f"a count of at most {most} {what}, which the bytes left can hold", value, at
+                f"a count of at most {most} {items}, which the bytes left can hold", value, at
             )
+
         return value
 
     def floats(self, count: int) -> np.ndarray:
@@ -142,25 +158,32 @@ class Stream:
         """The next `count` vectors of numbers when all are of one length (most tables are), else
         None.
         """
-        at, length = self.position, self.count("numbers", 4)
-        head = self.position - at
-        size = head + 4 * length
-        self.position = at
-        if count * size > self.end - at:
+        start = self.position
+        length = self.count("numbers", 4)
+        count_bytes = self.position - start
+        row_bytes = count_bytes + 4 * length
+        self.position = start
+
+        stop = start + count * row_bytes
+        if stop > self.end:
             return None
-        table = self.data[at : at + count * size].reshape(count, size)
-        if (table[:, :head] != table[0, :head]).any():
+        table = self.data[start:stop].reshape(count, row_bytes)
+        if (table[:, :count_bytes] != table[0, :count_bytes]).any():
             return None
-        self.position += count * size
-        return list(np.ascontiguousarray(table[:, head:]).view("<f4"))
+
+        self.position = stop
+        return list(np.ascontiguousarray(table[:, count_bytes:]).view("<f4"))
 
     def integers(self, count: int) -> np.ndarray:
         """The next `count` zigzag-encoded varints of at most 32 bits, int64."""
         values, position = varint.decode_signed(self.data, self.position, self.end, count)
         if len(values) < count:
             raise self.error(
-                f"{count} integers of 32 bits", f"{len(values)}, then a damaged one", int(position)
+                f"{count} integers of 32 bits",
+                f"{len(values)}, then a damaged one",
+                int(position),
             )
+
         self.position = int(position)
         return np.asarray(values)
 
@@ -188,13 +211,16 @@ def read_header(path: str | Path, data: np.ndarray) -> tuple[Any, int]:
     wheel = package()
     stream = Stream(path, data, 0, HEADER_LIMIT)
     _check_schema(stream, wheel)
-    at = stream.position
+
+    start = stream.position
+    serializer = _bounded(wheel.binary.HeaderSerializer(), wheel)
     try:
-        header = _bounded(wheel.binary.HeaderSerializer(), wheel).read(stream)
+        header = serializer.read(stream)
     except (UnicodeDecodeError, LookupError, TypeError, OverflowError, struct.error) as error:
         raise ValueError(
-            f"{path}: the header at bytes {at} to {stream.position} is damaged: {error}"
+            f"{path}: the header at bytes {start} to {stream.position} is damaged: {error}"
         ) from error
+
     return header, stream.position
 
 
@@ -202,12 +228,15 @@ def write_header(header: Any) -> bytes:
     """The first bytes of a file with this `petsird.Header`, up to its time blocks."""
     wheel = package()
     binary = wheel.binary._binary
+    serializer = _bounded(wheel.binary.HeaderSerializer(), wheel)
+
     buffer = io.BytesIO()
     stream = binary.CodedOutputStream(buffer)
-    stream.write_bytes(MAGIC + struct.pack("<i", FORMAT))
+    stream.write_bytes(MAGIC + struct.pack("<i", BINARY_VERSION))
     binary.string_serializer.write(stream, wheel.BinaryPETSIRDWriter.schema)
-    _bounded(wheel.binary.HeaderSerializer(), wheel).write(stream, header)
+    serializer.write(stream, header)
     stream.flush()
+
     return buffer.getvalue()
 
 
@@ -215,16 +244,19 @@ def _check_schema(stream: Stream, wheel: ModuleType) -> None:
     magic = bytes(stream.take(len(MAGIC)))
     if magic != MAGIC:
         raise stream.error(f"{MAGIC!r}, with which PETSIRD's binary files begin", repr(magic), 0)
+
     (version,) = stream.read(struct.Struct("<i"))
-    if version != FORMAT:
-        raise stream.error(f"version {FORMAT} of the binary format", version, len(MAGIC))
+    if version != BINARY_VERSION:
+        raise stream.error(f"version {BINARY_VERSION} of the binary format", version, len(MAGIC))
+
     at = stream.position
     schema = bytes(stream.take(stream.count("characters of the schema")))
     if schema != wheel.BinaryPETSIRDWriter.schema.encode():
+        installed = metadata.version("petsird")
         raise stream.error(
-            f"the schema of petsird {VERSIONS} (found here: {metadata.version('petsird')})",
-            f"another one of {len(schema)} bytes; read the file with the petsird release it was written with and write "
-            f"it again with {VERSIONS}",
+            f"the schema of petsird {PACKAGE_VERSION} (found here: {installed})",
+            f"another one of {len(schema)} bytes; read the file with the petsird release it was "
+            f"written with and write it again with {PACKAGE_VERSION}",
             at,
         )
 
@@ -242,33 +274,41 @@ def _bounded(serializer: Any, wheel: ModuleType) -> Any:
                 return stream.floats(stream.count("numbers", 4))
             if element is binary.int32_serializer:
                 return stream.integers(stream.count("integers"))
+
             count = stream.count("items")
-            numbers = (
-                isinstance(element, Vector)
-                and element._element_serializer is binary.float32_serializer
-            )
-            if numbers and count > 1 and (rows := stream.rows(count)) is not None:
-                return rows
+            if count > 1 and is_numbers(element):
+                rows = stream.rows(count)
+                if rows is not None:
+                    return rows
+
             return [element.read(stream) for _ in range(count)]
 
         def write(self, stream: Any, value: Any) -> None:
             element = self._element_serializer
             stream.write_unsigned_varint(len(value))
+
             if element is binary.float32_serializer:
-                stream.write_bytes(np.asarray(value, "<f4").tobytes())
+                numbers = np.asarray(value, "<f4")
+                stream.write_bytes(numbers.tobytes())
             elif element is binary.int32_serializer:
-                stream.write_bytes(varint.encode_signed(np.asarray(value, np.int64)).tobytes())
+                integers = np.asarray(value, np.int64)
+                stream.write_bytes(varint.encode_signed(integers).tobytes())
             else:
                 for item in value:
                     element.write(stream, item)
 
+    def is_numbers(element: Any) -> bool:
+        if not isinstance(element, Vector):
+            return False
+        return element._element_serializer is binary.float32_serializer
+
     def replace(old: Any) -> Any:
-        if isinstance(old, binary.RecordSerializer):
-            old._field_serializers = [
-                (name, replace(field)) for name, field in old._field_serializers
-            ]
-        elif isinstance(old, binary.VectorSerializer):
+        if isinstance(old, binary.VectorSerializer):
             return Vector(replace(old._element_serializer))
+
+        if isinstance(old, binary.RecordSerializer):
+            fields = [(name, replace(field)) for name, field in old._field_serializers]
+            old._field_serializers = fields
         elif isinstance(old, binary.OptionalSerializer):
             old._element_serializer = replace(old._element_serializer)
         return old

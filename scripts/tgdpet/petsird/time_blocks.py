@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from . import event_codec, other_blocks
+from . import decoder_state, event_codec, non_event_blocks
+from .decoder_state import TofNumbers
 from .stream import MappedStream, Stream
 from .varint import TOO_LONG, TRUNCATED
 
-SPANS = 1 << 16
+BLOCKS_AT_ONCE = 1 << 16  # event blocks whose intervals are kept until they are united
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Seen:
     singles: int = 0
     unordered: int = 0
     events_blocks: int = 0
-    others: other_blocks.Others = field(default_factory=other_blocks.Others)
+    others: non_event_blocks.NonEvents = field(default_factory=non_event_blocks.NonEvents)
 
 
 def walk(
@@ -65,67 +66,98 @@ def walk(
     `start` is the byte behind the header; `seen` is filled on the way and complete at the end.
     Raises ValueError with file, byte, what was expected and what came.
     """
-    state = np.zeros(event_codec.STATE_SIZE, np.int64)
-    state[event_codec.POS] = start
-    spans = np.empty((SPANS, 2), np.uint32)
-    tof = np.array([limits.tof_bins, limits.tof_scale, limits.tof_shift])
-    code = event_codec.FULL
-    while code != event_codec.DONE:
-        out = np.empty((size, 3), np.int32)
+    state = decoder_state.new_state(start)
+    spans = np.empty((BLOCKS_AT_ONCE, 2), np.uint32)
+    tof = TofNumbers(limits.tof_bins, limits.tof_scale, limits.tof_shift)
+    code = decoder_state.FULL
+
+    while code != decoder_state.DONE:
+        prompts = np.empty((size, 3), np.int32)
         code, n = event_codec.decode(
-            mapped.data, state, out, spans, limits.offsets, limits.sizes, tof, seen.delayed_counts
+            mapped.data,
+            state,
+            prompts,
+            spans,
+            limits.offsets,
+            limits.sizes,
+            tof,
+            seen.delayed_counts,
         )
         if code < 0:
-            raise ValueError(
-                f"{path}: byte {state[event_codec.BAD_AT]}: {_what(code, state, limits)}"
-            )
+            raise ValueError(f"{path}: byte {state['bad_byte']}: {_complaint(code, state, limits)}")
+
         _note(seen, state, spans, n)
         if n:
-            yield out[:n]
-        if code == event_codec.OTHER:
-            stream = Stream(path, mapped.data, int(state[event_codec.POS]))
+            yield prompts[:n]
+
+        if code == decoder_state.OTHER_BLOCK:
+            stream = Stream(path, mapped.data, int(state["position"]))
             tag = int(mapped.data[stream.position - 1])
-            other_blocks.read_block(stream, tag, seen.others, len(limits.sizes))
-            state[event_codec.POS] = stream.position
-        mapped.release(int(state[event_codec.POS]))
+            non_event_blocks.read_block(stream, tag, seen.others, len(limits.sizes))
+            state["position"] = stream.position
+
+        mapped.release(int(state["position"]))
 
 
-def _note(seen: Seen, state: np.ndarray, spans: np.ndarray, n: int) -> None:
-    seen.position = int(state[event_codec.POS])
-    seen.prompts += n
-    seen.delayed, seen.singles = int(state[event_codec.DELAYED]), int(state[event_codec.SINGLES])
-    seen.unordered = int(state[event_codec.UNORDERED])
-    count = int(state[event_codec.SPANS])
-    seen.events_blocks += count
-    if count:
-        seen.spans_ms = _union(np.concatenate([seen.spans_ms, spans[:count].astype(np.int64)]))
-    state[event_codec.SPANS] = 0
+def _note(seen: Seen, state: np.void, spans: np.ndarray, n_prompts: int) -> None:
+    """Bring `seen` up to the decoder's state, and empty `spans`."""
+    seen.position = int(state["position"])
+    seen.prompts += n_prompts
+    seen.delayed = int(state["delayed"])
+    seen.singles = int(state["singles"])
+    seen.unordered = int(state["unordered"])
+
+    n_blocks = int(state["n_spans"])
+    seen.events_blocks += n_blocks
+    if n_blocks:
+        new = spans[:n_blocks].astype(np.int64)
+        seen.spans_ms = _union(np.concatenate([seen.spans_ms, new]))
+    state["n_spans"] = 0
 
 
 def _union(spans: np.ndarray) -> np.ndarray:
     """Union of intervals (n, 2) that are sorted by their start."""
     stop = np.maximum.accumulate(spans[:, 1])
-    first = np.flatnonzero(np.append(True, spans[1:, 0] > stop[:-1]))
-    return np.stack([spans[first, 0], stop[np.append(first[1:], len(spans)) - 1]], axis=1)
+    after_a_gap = spans[1:, 0] > stop[:-1]
+    first = np.flatnonzero(np.append(True, after_a_gap))
+    last = np.append(first[1:], len(spans)) - 1
+
+    return np.stack([spans[first, 0], stop[last]], axis=1)
 
 
-def _what(code: int, state: np.ndarray, limits: Limits) -> str:
-    value, limit = int(state[event_codec.BAD_VALUE]), int(state[event_codec.BAD_LIMIT])
-    name = (
-        event_codec.FIELDS[f]
-        if 0 <= (f := int(state[event_codec.BAD_FIELD])) < len(event_codec.FIELDS)
-        else "time blocks"
-    )
+def _complaint(code: int, state: np.void, limits: Limits) -> str:
+    """What is wrong, in words."""
+    value = int(state["bad_value"])
+    limit = int(state["bad_limit"])
+    index = int(state["bad_field"])
+    fields = decoder_state.FIELDS
+    name = fields[index] if 0 <= index < len(fields) else "time blocks"
     types = len(limits.sizes)
+
     return {
         TRUNCATED: f"expected more {name}, got the end of the file (truncated or damaged)",
-        TOO_LONG: "expected an integer below 2^32 in at most five bytes, got a longer one (damaged)",
-        event_codec.BAD_TAG: f"expected the tag of a time block, 0 to 5, got {value}",
-        event_codec.BAD_COUNT: f"expected a count of at most {limit} {name}, which the bytes left can hold, got {value}",
-        event_codec.BAD_ROWS: f"expected at most {limit} lists of {name} ({types} module types), got {value}",
-        event_codec.BAD_ID: f"expected a detection bin below {limit} in {name}, got {value}",
-        event_codec.BAD_TOF: f"expected a TOF index below {limit} in {name}, got {value}",
-        event_codec.BAD_TIME: f"expected a time block at {limit} ms or later, as time does not run backwards, got {value} ms",
-        event_codec.MULTIPLES: f"{value} {name}; only coincidences of two are read, remove them or split them into pairs",
-        event_codec.TRAILING: f"expected the end of the file behind the last time block, got {value} more bytes",
+        TOO_LONG: (
+            "expected an integer below 2^32 in at most five bytes, got a longer one (damaged)"
+        ),
+        decoder_state.BAD_TAG: f"expected the tag of a time block, 0 to 5, got {value}",
+        decoder_state.BAD_COUNT: (
+            f"expected a count of at most {limit} {name}, which the bytes left can hold, "
+            f"got {value}"
+        ),
+        decoder_state.BAD_ROWS: (
+            f"expected at most {limit} lists of {name} ({types} module types), got {value}"
+        ),
+        decoder_state.BAD_ID: f"expected a detection bin below {limit} in {name}, got {value}",
+        decoder_state.BAD_TOF: f"expected a TOF index below {limit} in {name}, got {value}",
+        decoder_state.BAD_TIME: (
+            f"expected a time block at {limit} ms or later, as time does not run backwards, "
+            f"got {value} ms"
+        ),
+        decoder_state.MULTIPLES: (
+            f"{value} {name}; only coincidences of two are read, remove them or split them "
+            "into pairs"
+        ),
+        decoder_state.TRAILING: (
+            f"expected the end of the file behind the last time block, got {value} more bytes"
+        ),
     }[code]

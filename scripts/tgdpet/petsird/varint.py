@@ -7,18 +7,22 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-TRUNCATED, TOO_LONG = -1, -2
+# in place of a value
+TRUNCATED = -1
+TOO_LONG = -2
 
 
 @nb.njit(inline="always")
-def varint(buf, pos, end):  # type: ignore[no-untyped-def]
-    """An unsigned 32-bit varint at `pos`: (value, place behind it), or (TRUNCATED or TOO_LONG,
-    place).
+def read_varint(buf, pos, end):  # type: ignore[no-untyped-def]
+    """An unsigned 32-bit varint at `pos`: (value, position behind it), or (TRUNCATED or TOO_LONG,
+    position).
     """
     value = np.int64(0)
+
     for k in range(5):
         if pos >= end:
             return np.int64(TRUNCATED), pos
+
         byte = np.int64(buf[pos])
         pos += 1
         value |= (byte & 0x7F) << (7 * k)
@@ -26,40 +30,58 @@ def varint(buf, pos, end):  # type: ignore[no-untyped-def]
             if value > 0xFFFFFFFF:
                 return np.int64(TOO_LONG), pos
             return value, pos
+
     return np.int64(TOO_LONG), pos
 
 
 @nb.njit(inline="always")
-def put(out, pos, value):  # type: ignore[no-untyped-def]
-    """Write an unsigned varint at `pos`; return the place behind it."""
+def put_varint(buf, pos, value):  # type: ignore[no-untyped-def]
+    """Write an unsigned varint at `pos`; return the position behind it."""
     while value >= 0x80:
-        out[pos] = (value & 0x7F) | 0x80
+        buf[pos] = (value & 0x7F) | 0x80
         value >>= 7
         pos += 1
-    out[pos] = value
+
+    buf[pos] = value
     return pos + 1
+
+
+def varint_bytes(value: int) -> bytes:
+    """An unsigned varint of any size."""
+    encoded = bytearray()
+
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+
+    return bytes([*encoded, value])
 
 
 @nb.njit(cache=True, nogil=True)
 def decode_signed(buf, pos, end, count):  # type: ignore[no-untyped-def]
-    """`count` zigzag-encoded 32-bit varints at `pos`: (values, place behind); fewer values where
+    """`count` zigzag-encoded 32-bit varints at `pos`: (values, position behind); fewer values where
     one is damaged.
     """
-    out = np.empty(count, np.int64)
+    values = np.empty(count, np.int64)
+
     for i in range(count):
-        value, after = varint(buf, pos, end)
+        value, after = read_varint(buf, pos, end)
         if value < 0:
-            return out[:i], pos
-        out[i] = (value >> 1) ^ -(value & 1)
+            return values[:i], pos
+
+        values[i] = (value >> 1) ^ -(value & 1)
         pos = after
-    return out, pos
+
+    return values, pos
 
 
 @nb.njit(cache=True, nogil=True)
 def encode_signed(values):  # type: ignore[no-untyped-def]
     """The bytes of `values` (n,) int64 as zigzag-encoded varints, uint8."""
-    out = np.empty(10 * values.size, np.uint8)
+    buf = np.empty(10 * values.size, np.uint8)
     pos = 0
+
     for value in values:
-        pos = put(out, pos, (value << 1) ^ (value >> 63))
-    return out[:pos]
+        pos = put_varint(buf, pos, (value << 1) ^ (value >> 63))
+
+    return buf[:pos]

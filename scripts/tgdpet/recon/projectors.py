@@ -10,8 +10,9 @@ from .projector_cpu import Projector
 
 
 def on_device(device: str, scanner: AnyScanner, grid: Grid, threads: int = 1) -> Any:
-    """A `Projector` for `cpu`, a `projector_cuda.CudaProjector` for `cuda`; ValueError where there
-    is no GPU.
+    """A `Projector` for `cpu`, a `projector_cuda.CudaProjector` for `cuda`.
+
+    ValueError where there is no GPU.
     """
     if device == "cpu":
         return Projector(scanner, grid, threads)

@@ -1,14 +1,12 @@
-"""The report: one self-contained HTML file with the tables and figures of a run, or of all seeds of
-a study.
+"""The report: one self-contained HTML file with the tables and figures of a run, or of all seeds.
 
 It opens offline and prints. Its captions are those of Snakemake's own report (workflow/report).
 """
 
 from __future__ import annotations
 
-import html
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,214 +14,297 @@ import pandas as pd
 import yaml
 
 from ..config.sections import as_dict
-from ..evaluation.estimates import TABLE1, TASKS, UNSEEN, text, wide
-from ..evaluation.estimates import read as read_estimates
-from ..evaluation.findings import read as read_findings
+from ..evaluation.estimates import (
+    TABLE1,
+    TASKS,
+    UNSEEN,
+    estimate_text,
+    read_estimates,
+    wide,
+)
+from ..evaluation.findings import read_findings
 from ..evaluation.paper_claims import POINTS
+from ..evaluation.phi import read_choice, recommendation
 from ..evaluation.results import INPUT, PAPER_TABLE1, Results, records
-from ..figures import SHOWN, drawn
-from ..figures.phi import recommendation
+from ..figures import SHOWN, TABLES, drawn
 from ..io.files import read_json, software
-from .html import WARNING, caption_html, page, picture, sections, table
+from .html import Section, caption_html, page, png_text
 from .summary import number
 
 TITLE = "Targeted Gradient Descent for PET denoising"
-HEADS = {
-    "lesion_bias": "lesion bias (%)", "liver_cov": "liver CoV (%)", "rmse_v1": "RMSE on v1 (Bq/mL)",
-    "rmse_v2": "RMSE on v2 (Bq/mL)", "gain": "gain on v2 (%)", "forgotten": "forgotten on v1 (%)",
-    "bladder_error": "error at the bladder (%)", "catheter_error": "error in the catheter (%)",
-}  # fmt: skip
-DIGITS = {**dict.fromkeys(HEADS, 1), **dict.fromkeys(TABLE1, 2), "rmse_v1": 0, "rmse_v2": 0}
+MEASURE_HEADS = {
+    "lesion_bias": "lesion bias (%)",
+    "liver_cov": "liver CoV (%)",
+    "rmse_v1": "RMSE on v1 (Bq/mL)",
+    "rmse_v2": "RMSE on v2 (Bq/mL)",
+    "gain": "gain on v2 (%)",
+    "forgotten": "forgotten on v1 (%)",
+    "bladder_error": "error at the bladder (%)",
+    "catheter_error": "error in the catheter (%)",
+}
+MEASURE_DIGITS = {
+    "lesion_bias": 2,
+    "liver_cov": 2,
+    "rmse_v1": 0,
+    "rmse_v2": 0,
+    "gain": 1,
+    "forgotten": 1,
+    "bladder_error": 1,
+    "catheter_error": 1,
+}
+UNCHANGED = {True: "yes", False: "NO", None: "–"}
+
+Sidecar = Mapping[str, Any]
 
 
-def build(root: Path, runs: Sequence[Results], captions: Path) -> str:
-    """The report of the results folder `root` as HTML; `captions` holds NAME.rst for all that is
-    shown.
+def build_report(root: Path, runs: Sequence[Results], captions: Path) -> str:
+    """The report of the results folder `root` as HTML; `captions` holds NAME.rst of all shown.
 
     `runs` are the results of single seeds: `root` itself, or several of a study, whose reports are
     then linked. What was not made is named as missing; a missing caption raises FileNotFoundError.
     """
     alone = len(runs) == 1 and runs[0].root == root
-    parts = []
     figures = drawn(runs[0].config)
+    sections = []
+
     for name, shown in SHOWN.items():
-        if (alone or shown.together) and (name in figures or not shown.drawn):
-            content = _figure(root, name, captions) if shown.drawn else _table(root, name, captions)
-            parts.append((name, shown.title, content))
-    parts.insert(2, ("run", "What was run", _run(runs[0]) if alone else _seeds(root, runs)))
-    parts.append(("config", "Configuration", _config(runs[0])))
-    heading = TITLE if alone else f"{TITLE}: {len(runs)} seeds together"
-    return page(heading, f'<p class="warning">{WARNING}</p>{sections(parts)}')
+        if not alone and not shown.together:
+            continue
+
+        if name in figures:
+            sections.append(_figure(root, name, captions))
+        elif name in TABLES:
+            sections.append(_table(root, name, captions))
+
+    what_was_run = _run(runs[0]) if alone else _seeds(root, runs)
+    sections.insert(2, what_was_run)
+    sections.append(_config(runs[0]))
+
+    title = TITLE if alone else f"{TITLE}: {len(runs)} seeds together"
+    return page(title, sections)
 
 
-def tables(root: Path, captions: Path) -> dict[str, str]:
+def table_pages(root: Path, captions: Path) -> dict[str, str]:
     """The tables of the results folder `root` by name, each a page of its own."""
-    return {name: page(SHOWN[name].title, _table(root, name, captions)) for name in CONTENT}
+    return {name: page(SHOWN[name].title, [_table(root, name, captions)]) for name in TABLES}
 
 
-def _caption(captions: Path, name: str) -> str:
-    return caption_html((captions / f"{name}.rst").read_text(encoding="utf-8"))
+def _figure(root: Path, name: str, captions: Path) -> Section:
+    caption = caption_html(captions / f"{name}.rst")
+    path = root / "figures" / f"{name}.png"
+    content: dict[str, Any] = {
+        "name": name,
+        "caption": caption,
+        "png": "",
+        "more": "",
+    }
+
+    if path.exists():
+        content["png"] = png_text(path)
+
+        if name == "phi":
+            content["more"] = recommendation(read_choice(root / "metrics" / "phi.csv"))
+
+    return Section(name, SHOWN[name].title, "figure", content)
 
 
-def _figure(root: Path, name: str, captions: Path) -> str:
-    caption, png = _caption(captions, name), root / "figures" / f"{name}.png"
-    if not png.exists():
-        return f"<p>Not drawn: figures/{name}.png is missing.</p>{caption}"
-    caption += f"<p>{html.escape(recommendation(root))}</p>" if name == "phi" else ""
-    files = (("csv", "numbers (CSV)"), ("pdf", "vector (PDF)"))
-    links = ", ".join(f'<a href="figures/{name}.{kind}">{words}</a>' for kind, words in files)
-    shown = picture(png, SHOWN[name].title)
-    return f'<figure>{shown}<figcaption>{caption}</figcaption></figure><p class="files">{links}</p>'
-
-
-def _table(root: Path, name: str, captions: Path) -> str:
+def _table(root: Path, name: str, captions: Path) -> Section:
+    title = SHOWN[name].title
     source = SHOWN[name].tables[0]
+
     if not (root / source).exists():
-        return f"<p>Not made: {source} is missing.</p>"
-    return _caption(captions, name) + CONTENT[name](root / source)
+        return Section(name, title, "missing", {"file": source})
+
+    caption = caption_html(captions / f"{name}.rst")
+
+    if name == "findings_table":
+        return Section(name, title, "findings", {"caption": caption, **_findings(root / source)})
+
+    numbers = _numbers(read_estimates(root / source))
+    return Section(name, title, "numbers", {"caption": caption, "tables": numbers})
 
 
-def _run(results: Results) -> str:
-    config, sidecars = results.config, list(_sidecars(results))
-    first: dict[str, Any] = sidecars[0][1] if sidecars else {}
-    roles = pd.Series([s.role for s in results.studies]).value_counts(sort=False)
+def _run(results: Results) -> Section:
+    """What was run, and each network's counts."""
+    sidecars = list(_sidecars(results))
+    first = _first(sidecars)
     versions = first.get("software", software())
-    words = [
-        ("Studies", ", ".join(f"{count} {role}" for role, count in roles.items())),
-        ("Grid", f"{_times(config.grid.shape)} voxels of {_times(config.grid.voxel_mm)} mm"),
-        ("Network", f"DnCNN, width {config.network.width:g}; {config.train.epochs} epochs (training), "
-                    f"{config.adapt.epochs} (adaptation), {config.online.epochs} (online)"),
-        ("Seed", str(config.seed)),
-        ("Device", str(first.get("device", "unknown"))),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        ("Networks finished", _finished(sidecars)),
-    ]  # fmt: skip
-    return table((), words, "words") + _networks(sidecars)
+
+    config = results.config
+    roles = pd.Series([study.role for study in results.studies]).value_counts(sort=False)
+    network = (
+        f"DnCNN, width {config.network.width:g};"
+        f" {config.train.epochs} epochs (training),"
+        f" {config.adapt.epochs} (adaptation),"
+        f" {config.online.epochs} (online)"
+    )
+    settings = {
+        "Studies": ", ".join(f"{count} {role}" for role, count in roles.items()),
+        "Grid": f"{_times(config.grid.shape)} voxels of {_times(config.grid.voxel_mm)} mm",
+        "Network": network,
+        "Seed": config.seed,
+        "Device": first.get("device", "unknown"),
+        "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "Networks finished": _finished(sidecars),
+    }
+    networks = [network_counts(name, sidecar) for name, sidecar in sidecars]
+    content = {"settings": list(settings.items()), "networks": networks}
+    return Section("run", "What was run", "run", content)
 
 
-def _seeds(root: Path, runs: Sequence[Results]) -> str:
+def network_counts(name: str, sidecar: Sidecar) -> list[str]:
+    """A network's name, shares retrained, whether the useful kernels are unchanged, seconds."""
+    retrained = []
+
+    for counted in ("kernels", "parameters"):
+        total = sidecar.get(f"{counted}_total")
+        share = "–"
+
+        if total:
+            percent = 100 * sidecar[f"{counted}_retrained"] / total
+            share = f"{percent:.1f} %"
+
+        retrained.append(share)
+
+    # A network that was retrained whole has no useful kernels to keep.
+    parameters = sidecar.get("parameters_total")
+    whole = parameters and sidecar.get("parameters_retrained") == parameters
+    unchanged = UNCHANGED[None if whole else sidecar.get("useful_unchanged")]
+
+    seconds = float(sidecar.get("wall_s", "nan"))
+    return [name, *retrained, unchanged, number(seconds, 0)]
+
+
+def _seeds(root: Path, runs: Sequence[Results]) -> Section:
     """A row a seed, with the link to its own report."""
-    rows = []
+    seeds = []
+
     for run in runs:
         sidecars = list(_sidecars(run))
-        first: dict[str, Any] = sidecars[0][1] if sidecars else {}
-        commit = first.get("software", {}).get("commit", "unknown")
-        link = html.escape(f"{os.path.relpath(run.root, root)}/report.html")
-        cells = (run.config.seed, first.get("device", "unknown"), commit, _finished(sidecars))
-        row = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells)
-        rows.append(
-            f'<tr>{row}<td><a href="{link}">its own report</a>, with every figure</td></tr>'
+        first = _first(sidecars)
+        seeds.append(
+            {
+                "seed": run.config.seed,
+                "device": first.get("device", "unknown"),
+                "commit": first.get("software", {}).get("commit", "unknown"),
+                "finished": _finished(sidecars),
+                "link": f"{os.path.relpath(run.root, root)}/report.html",
+            }
         )
-    heads = "".join(f"<th>{h}</th>" for h in ("seed", "device", "commit", "networks finished", ""))
-    return f'<table class="words"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+    return Section("run", "What was run", "seeds", {"seeds": seeds})
 
 
-def _finished(sidecars: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+def _first(sidecars: Sequence[tuple[str, Sidecar]]) -> Sidecar:
+    return sidecars[0][1] if sidecars else {}
+
+
+def _finished(sidecars: Sequence[tuple[str, Sidecar]]) -> str:
     return max((str(side.get("finished", "")) for _, side in sidecars), default="unknown")
 
 
-def _networks(sidecars: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+def _findings(path: Path) -> dict[str, Any]:
+    """The table's rows, and the notes below it: many rows share one, so that these are numbered."""
     rows = []
-    for name, side in sidecars:
-        share = ["–", "–"]
-        for i, what in enumerate(("kernels", "parameters")):
-            if side.get(f"{what}_total"):
-                share[i] = f"{100 * side[f'{what}_retrained'] / side[f'{what}_total']:.1f} %"
-        all_move = (
-            side.get("parameters_total")
-            and side.get("parameters_retrained") == side["parameters_total"]
-        )
-        same = {True: "yes", False: "NO", None: "–"}[
-            None if all_move else side.get("useful_unchanged")
-        ]
-        rows.append((name, *share, same, number(float(side.get("wall_s", "nan")), 0)))
-    heads = [
-        "network",
-        "kernels retrained",
-        "parameters retrained",
-        "useful kernels unchanged, bit for bit",
-        "time (s)",
+    notes: dict[str, int] = {}
+
+    for row in records(read_findings(path)):
+        marks = []
+
+        for note in filter(None, row.note.split("; ")):
+            mark = notes.setdefault(note, len(notes) + 1)
+            marks.append(str(mark))
+
+        effect, interval = _effect_and_interval(row)
+        paper = "–" if pd.isna(row.paper) else f"{row.paper:g}"
+        cells = (row.finding, row.claim, row.measure, effect, interval, row.holds, paper)
+        rows.append((*cells, ", ".join(marks)))
+
+    return {"rows": rows, "notes": list(notes)}
+
+
+def _effect_and_interval(row: Any) -> tuple[str, str]:
+    """With as many digits as their size asks for."""
+    values = [float(value) for value in (row.effect, row.low, row.high)]
+    largest = max(abs(value) for value in values if not pd.isna(value))
+    digits = 2 if largest < 10 else 1
+
+    effect, low, high = (number(value, digits) for value in values)
+    unit = "pp" if row.unit == POINTS else "%"
+    interval = "no interval" if low == "-" else f"{low} to {high}"
+    return f"{effect} {unit}", interval
+
+
+def _numbers(estimates: pd.DataFrame) -> list[dict[str, Any]]:
+    """Table 1 beside the paper's, errors on the old and new task, and at unseen organs."""
+    table1 = _measures_table(
+        "Table 1: low-BMI study with a lesion, v2 images",
+        estimates,
+        TABLE1,
+    )
+    table1["heads"] += [f"paper: {MEASURE_HEADS[measure]}" for measure in TABLE1]
+
+    for row in table1["rows"]:
+        paper = PAPER_TABLE1.get(row[0])
+        row += [f"{value:.2f}" for value in paper] if paper else ["–", "–"]
+
+    return [
+        table1,
+        _measures_table("Old task (v1 images) and new task (v2 images)", estimates, TASKS),
+        _measures_table("Organs unlike any in training", estimates, tuple(UNSEEN)),
     ]
-    words = "<p>Counts of this run's networks and the time that each took, once: no interval.</p>"
-    return table(heads, rows) + words
 
 
-def _findings(path: Path) -> str:
+def _measures_table(title: str, estimates: pd.DataFrame, measures: Sequence[str]) -> dict[str, Any]:
+    """A row a network, a column a measure with its interval."""
     rows = []
-    notes: dict[str, int] = {}  # many rows share one: numbered below the table
-    for r in records(read_findings(path)):
-        values = [float(v) for v in (r.effect, r.low, r.high)]
-        digits = 2 if max(abs(v) for v in values if v == v) < 10 else 1
-        effect, low, high = (number(v, digits) for v in values)
-        interval = "no interval" if low == "-" else f"{low} to {high}"
-        marks = [
-            str(notes.setdefault(part, len(notes) + 1)) for part in filter(None, r.note.split("; "))
-        ]
-        paper = "–" if pd.isna(r.paper) else f"{r.paper:g}"
-        unit = "pp" if r.unit == POINTS else "%"
-        words = (str(r.finding), r.claim, r.measure, f"{effect} {unit}", interval)
-        rows.append((*words, r.holds, paper, ", ".join(marks)))
-    heads = ["", "claim", "measure", "effect", "95 % interval", "holds", "paper", "notes"]
-    below = "; ".join(f"{mark}: {html.escape(note)}" for note, mark in notes.items())
-    return table(heads, rows, "findings") + f'<p class="files">Notes: {below}</p>'
 
-
-def _numbers(path: Path) -> str:
-    """Table 1 beside the paper's, errors on the old and new task, and at organs unlike any in
-    training.
-    """
-    estimates = read_estimates(path)
-    paper = {network: tuple(f"{v:.2f}" for v in values) for network, values in PAPER_TABLE1.items()}
-    heads = ("network", *(HEADS[m] for m in TABLE1), *(f"paper: {HEADS[m]}" for m in TABLE1))
-    rows = [(*row, *paper.get(row[0], ("–", "–"))) for row in _rows(estimates, TABLE1)]
-    parts = [("Table 1: low-BMI study with a lesion, v2 images", table(heads, rows))]
-    for words, measures in (
-        ("Old task (v1 images) and new task (v2 images)", TASKS),
-        ("Organs unlike any in training", tuple(UNSEEN)),
-    ):
-        heads = ("network", *(HEADS[m] for m in measures))
-        parts.append((words, table(heads, list(_rows(estimates, measures)))))
-    return "".join(f"<p>{words}:</p>{content}" for words, content in parts)
-
-
-def _rows(estimates: pd.DataFrame, measures: Sequence[str]) -> Iterator[tuple[str, ...]]:
     for row in records(wide(estimates, measures)):
-        cells = []
-        for m in measures:
-            value, low, high, images = (
-                float(getattr(row, m + end)) for end in ("", "_low", "_high", "_n")
+        cells = ["noisy input" if row.network == INPUT else row.network]
+
+        for measure in measures:
+            cells.append(
+                estimate_text(
+                    value=float(getattr(row, measure)),
+                    low=float(getattr(row, f"{measure}_low")),
+                    high=float(getattr(row, f"{measure}_high")),
+                    images=float(getattr(row, f"{measure}_n")),
+                    digits=MEASURE_DIGITS[measure],
+                )
             )
-            cells.append(text(value, low, high, images, DIGITS[m]))
-        yield ("noisy input" if row.network == INPUT else row.network, *cells)
+
+        rows.append(cells)
+
+    heads = ["network", *(MEASURE_HEADS[measure] for measure in measures)]
+    return {
+        "title": title,
+        "heads": heads,
+        "rows": rows,
+    }
 
 
-def _config(results: Results) -> str:
-    words = yaml.safe_dump(as_dict(results.config), sort_keys=False)
-    return f"<details><summary>Every setting, as resolved</summary><pre>{html.escape(words)}</pre></details>"
+def _config(results: Results) -> Section:
+    settings = yaml.safe_dump(as_dict(results.config), sort_keys=False)
+    return Section("config", "Configuration", "config", {"yaml": settings})
 
 
 def _sidecars(results: Results) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and sidecar of every network that was made; with the study for online learning."""
     for name, entry in results.ordered().items():
         folder = results.root / ("models" if entry.method == "train" else "adapted")
-        paths = (
-            sorted((folder / name).glob("*.json"))
-            if entry.data == "n2n"
-            else [folder / f"{name}.json"]
-        )
-        for path in paths:
+
+        if entry.data == "n2n":
+            paths = {
+                f"{name}, {path.stem}": path for path in sorted((folder / name).glob("*.json"))
+            }
+        else:
+            paths = {name: folder / f"{name}.json"}
+
+        for shown_name, path in paths.items():
             if path.exists():
-                side = read_json(path)
-                yield (
-                    (f"{name}, {path.stem}" if entry.data == "n2n" else name),
-                    side | side.get("provenance", {}),
-                )
+                sidecar = read_json(path)
+                yield shown_name, sidecar | sidecar.get("provenance", {})
 
 
 def _times(values: Sequence[float]) -> str:
-    return " × ".join(f"{v:g}" for v in values)
-
-
-CONTENT: Mapping[str, Callable[[Path], str]] = {
-    "findings_table": _findings,
-    "numbers_table": _numbers,
-}
+    return " × ".join(f"{value:g}" for value in values)

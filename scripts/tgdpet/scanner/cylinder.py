@@ -23,8 +23,9 @@ CYLINDER, TABLE = "cylinder", "table"  # kinds in scanner.json
 
 
 class AnyScanner(Protocol):
-    """Detectors, TOF bins and LOR weights of a scanner. Detectors are numbered from 0; z is the
-    scanner's axis.
+    """Detectors, TOF bins and LOR weights of a scanner.
+
+    Detectors are numbered from 0; z is the scanner's axis.
     """
 
     @property
@@ -33,9 +34,7 @@ class AnyScanner(Protocol):
 
     @property
     def tof_sigma_mm(self) -> float:
-        """Standard deviation of the TOF kernel along the LOR, mm; 0 for a single bin without
-        TOF.
-        """
+        """Standard deviation of the TOF kernel along the LOR, mm; 0 for one bin without TOF."""
 
     @property
     def tof_bin_mm(self) -> float:
@@ -53,17 +52,19 @@ class AnyScanner(Protocol):
         """Positions (n_detectors, 3) float32, mm, centred on the scanner."""
 
     def lor_weights(self, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
-        """Weights (n,) of LORs, mm^2: expected trues over scan time, attenuation and the line
-        integral in decays / (s mm^2); 0 for pairs not in coincidence. The same with the detectors
-        exchanged.
+        """Weights (n,) of LORs, mm^2; 0 for pairs not in coincidence.
+
+        Expected trues over scan time, attenuation and the line integral in decays / (s mm^2). The
+        same with the detectors exchanged.
         """
 
     def ring_ids(self) -> np.ndarray | None:
         """Detector ids (rings, crystals): identical rings along z; None for other shapes."""
 
     def relative_singles(self) -> np.ndarray | None:
-        """Singles rates (n_detectors,) of mean 1, to which randoms are in proportion; None if all
-        are alike.
+        """Singles rates (n_detectors,) of mean 1; None if all are alike.
+
+        Randoms are in proportion to the product of both detectors' rates.
         """
 
 
@@ -84,7 +85,8 @@ class Scanner:
     def __post_init__(self) -> None:
         if self.fov_radius_mm >= self.radius_mm:
             raise ValueError(
-                f"scanner: fov_radius_mm = {self.fov_radius_mm} must be below radius_mm = {self.radius_mm}"
+                f"scanner: fov_radius_mm = {self.fov_radius_mm} must be below "
+                f"radius_mm = {self.radius_mm}"
             )
 
     @property
@@ -115,68 +117,83 @@ class Scanner:
     @property
     def tof_half_bins(self) -> int:
         """TOF bins run from -n to n; n is chosen so that the field of view and 3 sigma fit."""
-        return math.ceil((self.fov_radius_mm + 3 * self.tof_sigma_mm) / self.tof_bin_mm)
+        reach_mm = self.fov_radius_mm + 3 * self.tof_sigma_mm
+
+        return math.ceil(reach_mm / self.tof_bin_mm)
 
     @property
     def min_crystal_difference(self) -> int:
-        """Smallest accepted distance of two crystals around the ring (LORs within the field of
-        view).
-        """
-        return math.ceil(
-            2
-            * math.acos(self.fov_radius_mm / self.radius_mm)
-            / (2 * math.pi)
-            * self.crystals_per_ring
-        )
+        """Smallest distance of two crystals around the ring with an LOR in the field of view."""
+        angle = 2 * math.acos(self.fov_radius_mm / self.radius_mm)
+
+        return math.ceil(angle / (2 * math.pi) * self.crystals_per_ring)
 
     @property
     def n_lors(self) -> int:
         """Number of accepted LORs: unordered crystal pairs times ordered ring pairs."""
-        spans = self.crystals_per_ring - 2 * self.min_crystal_difference + 1
-        return self.crystals_per_ring * spans // 2 * self.n_ring_pairs
+        partners = self.crystals_per_ring - 2 * self.min_crystal_difference + 1
+
+        return self.crystals_per_ring * partners // 2 * self.n_ring_pairs
 
     @property
     def n_ring_pairs(self) -> int:
         """Number of accepted ordered ring pairs."""
-        difference = np.abs(np.subtract.outer(np.arange(self.rings), np.arange(self.rings)))
+        rings = np.arange(self.rings)
+        difference = np.abs(np.subtract.outer(rings, rings))
+
         return int((difference <= self.max_ring_difference).sum())
 
     def detector_mm(self) -> np.ndarray:
         """Positions of the crystals' front centres, (n_detectors, 3) float32, mm."""
-        phi = (np.arange(self.crystals_per_ring) + 0.5) * 2 * np.pi / self.crystals_per_ring
-        z = (np.arange(self.rings) + 0.5) * self.ring_pitch_mm - self.axial_mm / 2
-        out = np.empty((self.rings, self.crystals_per_ring, 3), np.float32)
-        out[..., 0], out[..., 1] = self.radius_mm * np.cos(phi), self.radius_mm * np.sin(phi)
-        out[..., 2] = z[:, None]
-        return out.reshape(-1, 3)
+        crystal = np.arange(self.crystals_per_ring)
+        ring = np.arange(self.rings)
+        phi = (crystal + 0.5) * 2 * np.pi / self.crystals_per_ring
+        z_mm = (ring + 0.5) * self.ring_pitch_mm - self.axial_mm / 2
+
+        position_mm = np.empty((len(ring), len(crystal), 3), np.float32)
+        position_mm[..., 0] = self.radius_mm * np.cos(phi)
+        position_mm[..., 1] = self.radius_mm * np.sin(phi)
+        position_mm[..., 2] = z_mm[:, None]
+
+        return position_mm.reshape(-1, 3)
 
     def ring_ids(self) -> np.ndarray:
         """Detector ids (rings, crystals_per_ring)."""
-        return np.arange(self.n_detectors).reshape(self.rings, self.crystals_per_ring)
+        ids = np.arange(self.n_detectors)
+
+        return ids.reshape(self.rings, self.crystals_per_ring)
 
     def relative_singles(self) -> None:
         """All crystals count alike."""
 
     def lor_weights(self, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
-        """Geometric weights (n,) of LORs, mm^2: K cos_0 cos_1 / D^2 within the field of view, 0
-        outside it.
+        """Geometric weights (n,) of LORs, mm^2; 0 outside the field of view.
+
+        K cos_0 cos_1 / D^2 with the LOR's length D; see `weight_constant_mm4`.
         """
-        ring0, crystal0 = np.divmod(np.asarray(det0).astype(np.int64), self.crystals_per_ring)
-        ring1, crystal1 = np.divmod(np.asarray(det1).astype(np.int64), self.crystals_per_ring)
+        n_crystals = self.crystals_per_ring
+        diameter_mm = 2 * self.radius_mm
+        ring0, crystal0 = np.divmod(np.asarray(det0).astype(np.int64), n_crystals)
+        ring1, crystal1 = np.divmod(np.asarray(det1).astype(np.int64), n_crystals)
+
+        # distance of the crystals around the ring
         gap = np.abs(crystal0 - crystal1)
-        gap = np.minimum(gap, self.crystals_per_ring - gap)
-        across2 = (2 * self.radius_mm * np.sin(np.pi * gap / self.crystals_per_ring)) ** 2
-        length2 = across2 + ((ring0 - ring1) * self.ring_pitch_mm) ** 2
-        seen = (gap >= self.min_crystal_difference) & (
-            np.abs(ring0 - ring1) <= self.max_ring_difference
-        )
-        # both ends meet the cylinder at the same angle: cos = (across / 2R) * (across / D)
-        weight = (
-            self.weight_constant_mm4()
-            * (across2 / (2 * self.radius_mm)) ** 2
-            / np.maximum(length2, 1e-9) ** 2
-        )
-        return np.where(seen, weight, 0.0)
+        gap = np.minimum(gap, n_crystals - gap)
+        in_view = gap >= self.min_crystal_difference
+
+        ring_difference = ring0 - ring1
+        rings_accepted = np.abs(ring_difference) <= self.max_ring_difference
+
+        chord_mm = diameter_mm * np.sin(np.pi * gap / n_crystals)
+        chord2 = chord_mm**2
+        length2 = chord2 + (ring_difference * self.ring_pitch_mm) ** 2
+        length4 = np.maximum(length2, 1e-9) ** 2
+
+        # both ends meet the cylinder at the same angle: cos = (chord / 2R) * (chord / D)
+        k_mm4 = self.weight_constant_mm4()
+        weight = k_mm4 * (chord2 / diameter_mm) ** 2 / length4
+
+        return np.where(in_view & rings_accepted, weight, 0.0)
 
     def weight_constant_mm4(self) -> float:
         """K in the geometric weight w = K cos_0 cos_1 / D^2 (mm^2) of an LOR of length D mm.
@@ -186,8 +203,10 @@ class Scanner:
         / D^2 and an emission picks one of 2 pi directions; both photons must be detected
         (efficiency squared).
         """
-        area = 2 * math.pi * self.radius_mm / self.crystals_per_ring * self.ring_pitch_mm
-        return self.efficiency**2 * area**2 / (2 * math.pi)
+        crystal_mm = 2 * math.pi * self.radius_mm / self.crystals_per_ring
+        area_mm2 = crystal_mm * self.ring_pitch_mm
+
+        return self.efficiency**2 * area_mm2**2 / (2 * math.pi)
 
 
 # What is published and what assumed is in docs/explanation/physics.md. The clinical efficiency
@@ -195,14 +214,28 @@ class Scanner:
 # published for whole-body PET/CT.
 PRESETS = {
     "demo": Scanner(
-        radius_mm=390.0, crystals_per_ring=320, rings=36, ring_pitch_mm=8.0, max_ring_difference=35,
-        tof_fwhm_ps=280.0, tof_bin_ps=140.0, efficiency=0.1, fov_radius_mm=290.0,
+        radius_mm=390.0,
+        crystals_per_ring=320,
+        rings=36,
+        ring_pitch_mm=8.0,
+        max_ring_difference=35,
+        tof_fwhm_ps=280.0,
+        tof_bin_ps=140.0,
+        efficiency=0.1,
+        fov_radius_mm=290.0,
     ),
     "clinical": Scanner(
-        radius_mm=390.0, crystals_per_ring=592, rings=65, ring_pitch_mm=4.16, max_ring_difference=64,
-        tof_fwhm_ps=280.0, tof_bin_ps=35.0, efficiency=0.45, fov_radius_mm=340.0,
+        radius_mm=390.0,
+        crystals_per_ring=592,
+        rings=65,
+        ring_pitch_mm=4.16,
+        max_ring_difference=64,
+        tof_fwhm_ps=280.0,
+        tof_bin_ps=35.0,
+        efficiency=0.45,
+        fov_radius_mm=340.0,
     ),
-}  # fmt: skip
+}
 
 
 def from_choice(choice: ScannerChoice) -> Scanner:
@@ -210,8 +243,11 @@ def from_choice(choice: ScannerChoice) -> Scanner:
     values = dataclasses.asdict(choice)
     preset = PRESETS[values.pop("preset")]
     changed = {key: value for key, value in values.items() if value is not None}
+
+    # all pairs of rings are accepted unless told otherwise
     if "rings" in changed and "max_ring_difference" not in changed:
         changed["max_ring_difference"] = changed["rings"] - 1
+
     return dataclasses.replace(preset, **changed)
 
 
@@ -221,15 +257,22 @@ def write(path: str | Path, scanner: Scanner) -> None:
 
 
 def read(path: str | Path) -> AnyScanner:
-    """Read `scanner.json`; ValueError with the file when a figure is missing or unknown."""
+    """Read `scanner.json` of either kind.
+
+    ValueError with the file when a figure is missing or unknown.
+    """
     values: dict[str, Any] = read_json(path)
+
     if values.get("kind") == TABLE:
-        from . import tabulated
+        from . import tabulated  # compiles kernels, which a cylinder needs none of
 
         return tabulated.read(Path(path).parent)
-    names = {"kind", *(f.name for f in dataclasses.fields(Scanner))}
+
+    figures = [field.name for field in dataclasses.fields(Scanner)]
+    names = {"kind", *figures}
     if set(values) != names or values.pop("kind") != CYLINDER:
         raise ValueError(
             f"{path}: expected the keys {sorted(names)} and kind {CYLINDER!r}, got {values}"
         )
+
     return Scanner(**values)

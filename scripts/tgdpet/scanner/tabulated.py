@@ -14,17 +14,16 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
-from scipy.spatial import cKDTree
 
 from ..io.files import atomic, read_json, write_json
+from .rings import find_rings
 
 KIND = "table"
-SAME_MM = 1e-3  # positions closer than this are the same
-FIGURES = (
+SCALARS = (
     "name",
     "axial_shift_mm",
     "tof_sigma_mm",
@@ -34,9 +33,28 @@ FIGURES = (
     "one_window",
 )
 ARRAYS = {
-    "position_mm": np.float32, "module": np.int32, "place": np.int32, "efficiency": np.float32, "group": np.int32,
-    "group_start": np.int64, "group_stride": np.int64, "pair_efficiency": np.float32,
-}  # fmt: skip
+    "position_mm": np.float32,
+    "module": np.int32,
+    "place": np.int32,
+    "efficiency": np.float32,
+    "group": np.int32,
+    "group_start": np.int64,
+    "group_stride": np.int64,
+    "pair_efficiency": np.float32,
+}
+
+
+class Tables(NamedTuple):
+    """The arrays of a `TableScanner`, for compiled functions."""
+
+    position_mm: np.ndarray
+    module: np.ndarray
+    place: np.ndarray
+    efficiency: np.ndarray
+    group: np.ndarray
+    group_start: np.ndarray
+    group_stride: np.ndarray
+    pair_efficiency: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +93,9 @@ class TableScanner:
 
     @property
     def tof_scale(self) -> int:
-        """An event's TOF in steps is scale * k - shift for bin k: whole bins when they are odd in
-        number, else half.
+        """Steps of an event's TOF in a bin: 1 for an odd number of bins, else 2.
+
+        The TOF of bin k is scale * k - shift steps.
         """
         return 1 if self.tof_bins % 2 else 2
 
@@ -90,21 +109,26 @@ class TableScanner:
         """Length of an event's TOF unit along the LOR, mm."""
         return self.tof_bin_mm / self.tof_scale
 
+    @property
+    def tables(self) -> Tables:
+        """The arrays, for compiled functions."""
+        arrays = [getattr(self, name) for name in Tables._fields]
+
+        return Tables(*arrays)
+
     def detector_mm(self) -> np.ndarray:
         """Positions of the detecting elements' centres, (n_detectors, 3) float32, mm."""
         return self.position_mm
 
     def lor_weights(self, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
         """Weights (n,) of LORs, mm^2; 0 outside coincidence and between bins of one element."""
-        return np.asarray(_weights(
-            np.asarray(det0), np.asarray(det1), self.position_mm, self.module, self.place, self.efficiency, self.group,
-            self.group_start, self.group_stride, self.pair_efficiency, self.calibration,
-        ))  # fmt: skip
+        det0 = np.asarray(det0)
+        det1 = np.asarray(det1)
+
+        return np.asarray(_lor_weights(det0, det1, self.tables, self.calibration))
 
     def ring_ids(self) -> np.ndarray | None:
-        """Detector ids (rings, crystals) if all rings along z are alike within 1e-3 mm, else
-        None.
-        """
+        """Detector ids (rings, crystals); None unless all rings are alike within 1e-3 mm."""
         return find_rings(self.position_mm) if self.one_window else None
 
     def relative_singles(self) -> np.ndarray | None:
@@ -112,197 +136,243 @@ class TableScanner:
         return self.singles
 
     def random_cells(self, singles: np.ndarray | None) -> float:
-        """Sum of the products of both ends' relative singles over LORs in coincidence, times the
-        TOF bins.
+        """Sum over LORs in coincidence of both ends' relative singles, times the TOF bins.
 
         A randoms rate over all of the scanner divided by this is `Background.randoms_per_s`.
         """
-        rate = np.where(self.efficiency > 0, 1.0 if singles is None else singles, 0.0)
-        order = np.argsort(self.module, kind="stable")
-        starts = np.searchsorted(self.module[order], np.arange(len(self.group) + 1))
-        tables = (
-            self.position_mm,
-            self.place,
-            self.group,
-            self.group_start,
-            self.group_stride,
-            self.pair_efficiency,
-        )
-        return self.tof_bins * float(_cells(rate, order, starts, *tables))
+        singles_or_one = 1.0 if singles is None else singles
+        rate = np.where(self.efficiency > 0, singles_or_one, 0.0)
+
+        by_module = np.argsort(self.module, kind="stable")
+        modules = np.arange(len(self.group) + 1)
+        starts = np.searchsorted(self.module[by_module], modules)
+
+        cells = float(_sum_of_products(rate, by_module, starts, self.tables))
+
+        return self.tof_bins * cells
 
     def partners(self, singles: np.ndarray) -> np.ndarray:
-        """Sum (n,) of the relative singles of all detectors in modules that are in coincidence with
-        each one's.
+        """Sum (n,) of the relative singles of each detector's partners.
+
+        Those are all detectors in modules that are in coincidence with its module.
         """
-        total = np.bincount(self.module, singles, len(self.group))
-        open_ = np.tril(self.group >= 0)
-        return np.asarray(((open_ | open_.T) @ total)[self.module])
+        of_module = np.bincount(self.module, singles, len(self.group))
+        in_coincidence = np.tril(self.group >= 0)
+        of_partners = (in_coincidence | in_coincidence.T) @ of_module
+
+        return np.asarray(of_partners[self.module])
 
 
 @nb.njit(cache=True, nogil=True)
-def _weights(det0, det1, at, module, place, efficiency, group, start, stride, pair, calibration):  # type: ignore[no-untyped-def]
-    out = np.empty(det0.size)
+def _lor_weights(det0, det1, tables, calibration):  # type: ignore[no-untyped-def]
+    weights = np.empty(det0.size)
+
     for e in range(det0.size):
-        i, j = (
-            np.uint32(max(det0[e], det1[e])),
-            np.uint32(min(det0[e], det1[e])),
-        )  # unsigned: no test for negative ones
-        a, b = np.uint32(module[i]), np.uint32(module[j])
-        g = group[a, b]
-        if g < 0 or (a == b and _same(at, i, j)):
-            out[e] = 0.0
+        # unsigned: no test for negative ones
+        i = np.uint32(max(det0[e], det1[e]))
+        j = np.uint32(min(det0[e], det1[e]))
+        a = np.uint32(tables.module[i])
+        b = np.uint32(tables.module[j])
+
+        group = tables.group[a, b]
+        if group < 0 or (a == b and _same_element(tables.position_mm, i, j)):
+            weights[e] = 0.0
             continue
-        index = (
-            start[np.uint32(g)]
-            + place[i] * stride[np.uint32(g), 0]
-            + place[j] * stride[np.uint32(g), 1]
-        )
-        out[e] = calibration * np.float64(efficiency[i]) * efficiency[j] * pair[np.uint64(index)]
-    return out
+
+        g = np.uint32(group)
+        index = tables.group_start[g]
+        index += tables.place[i] * tables.group_stride[g, 0]
+        index += tables.place[j] * tables.group_stride[g, 1]
+
+        efficiency_i = np.float64(tables.efficiency[i])
+        efficiency_j = tables.efficiency[j]
+        of_pair = tables.pair_efficiency[np.uint64(index)]
+        weights[e] = calibration * efficiency_i * efficiency_j * of_pair
+
+    return weights
 
 
 @nb.njit(inline="always")
-def _same(at, i, j):  # type: ignore[no-untyped-def]
+def _same_element(position_mm, i, j):  # type: ignore[no-untyped-def]
     """Whether two detection bins are windows of one element."""
-    return at[i, 0] == at[j, 0] and at[i, 1] == at[j, 1] and at[i, 2] == at[j, 2]
+    same_x = position_mm[i, 0] == position_mm[j, 0]
+    same_y = position_mm[i, 1] == position_mm[j, 1]
+    same_z = position_mm[i, 2] == position_mm[j, 2]
+
+    return same_x and same_y and same_z
 
 
 @nb.njit(cache=True, nogil=True)
-def _cells(rate, order, starts, at, place, group, start, stride, pair):  # type: ignore[no-untyped-def]
-    """Sum of rate_i rate_j over pairs with an efficiency; `order` sorts detectors by module, from
-    `starts` on.
+def _sum_of_products(rate, by_module, starts, tables):  # type: ignore[no-untyped-def]
+    """Sum of rate_i rate_j over pairs with an efficiency.
+
+    `by_module` (n,) sorts detectors by module; those of module a begin at starts[a].
     """
     total = 0.0
+
     for a in range(starts.size - 1):
         for b in range(a + 1):
-            g = group[a, b]
+            g = tables.group[a, b]
             if g < 0:
                 continue
-            for i in order[starts[a] : starts[a + 1]]:
-                row, column = start[g] + place[i] * stride[g, 0], stride[g, 1]
-                others = 0.0
-                for j in order[starts[b] : starts[b + 1]]:
-                    if a == b and (i <= j or _same(at, i, j)):
+
+            for i in by_module[starts[a] : starts[a + 1]]:
+                row = tables.place[i] * tables.group_stride[g, 0]
+                row += tables.group_start[g]
+                column = tables.group_stride[g, 1]
+
+                of_partners = 0.0
+                for j in by_module[starts[b] : starts[b + 1]]:
+                    if a == b and (i <= j or _same_element(tables.position_mm, i, j)):
                         continue
-                    if pair[np.uint64(row + place[j] * column)] > 0:
-                        others += rate[j]
-                total += rate[i] * others
+
+                    index = np.uint64(row + tables.place[j] * column)
+                    if tables.pair_efficiency[index] > 0:
+                        of_partners += rate[j]
+
+                total += rate[i] * of_partners
+
     return total
-
-
-def find_rings(position_mm: np.ndarray) -> np.ndarray | None:
-    """Arrange detectors (n, 3) as identical rings: ids (rings, crystals) by z and, within a ring,
-    by angle.
-
-    None when the planes of equal z (within 1e-3 mm) differ in number or in their detectors' x and
-    y.
-    """
-    order = np.argsort(position_mm[:, 2], kind="stable")
-    z = position_mm[order, 2].astype(np.float64)
-    edges = np.flatnonzero(np.diff(z) > SAME_MM) + 1
-    planes = np.split(order, edges)
-    if any(len(p) != len(planes[0]) or np.ptp(position_mm[p, 2]) > SAME_MM for p in planes):
-        return None
-    at = position_mm[planes[0], :2]
-    first = planes[0][np.lexsort((np.hypot(at[:, 0], at[:, 1]), np.arctan2(at[:, 1], at[:, 0])))]
-    out = np.empty((len(planes), len(first)), np.int64)
-    for row, plane in zip(out, planes, strict=True):
-        distance, near = cKDTree(position_mm[plane, :2]).query(position_mm[first, :2])
-        if distance.max() > SAME_MM or len(np.unique(near)) < len(near):
-            return None
-        row[:] = plane[near]
-    return out
 
 
 def write(folder: str | Path, scanner: TableScanner) -> None:
     """Write `detectors.npz` and, last, `scanner.json`."""
     folder = Path(folder)
+
     arrays = {name: getattr(scanner, name) for name in ARRAYS}
     if scanner.singles is not None:
         arrays["singles"] = scanner.singles
+
     with atomic(folder / "detectors.npz") as temporary:
         np.savez(temporary, **arrays)
-    figures = {name: getattr(scanner, name) for name in FIGURES}
+
+    figures = {name: getattr(scanner, name) for name in SCALARS}
     write_json(folder / "scanner.json", {"kind": KIND, **figures})
 
 
 def read(folder: str | Path) -> TableScanner:
-    """Read what `write` wrote; FileNotFoundError or ValueError naming the file and what is wrong
-    with it.
+    """Read what `write` wrote.
+
+    FileNotFoundError or ValueError naming the file and what is wrong with it.
     """
     folder = Path(folder)
-    values: dict[str, Any] = read_json(folder / "scanner.json")
-    if set(values) != {"kind", *FIGURES}:
-        raise ValueError(
-            f"{folder}/scanner.json: expected the keys {['kind', *FIGURES]}, got {sorted(values)}"
-        )
-    for name in FIGURES[1:]:
-        if not (isinstance(values[name], (int, float)) and math.isfinite(values[name])):
-            raise ValueError(
-                f"{folder}/scanner.json: {name}: expected a finite number, got {values[name]!r}"
-            )
     path = folder / "detectors.npz"
+
+    figures = _read_figures(folder / "scanner.json")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; it belongs to {folder}/scanner.json")
+
+    scanner = TableScanner(**figures, **_read_arrays(path))
+    check_tables(scanner, str(path))
+
+    return scanner
+
+
+def _read_figures(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = read_json(path)
+
+    if set(values) != {"kind", *SCALARS}:
+        raise ValueError(f"{path}: expected the keys {['kind', *SCALARS]}, got {sorted(values)}")
+
+    for name in SCALARS[1:]:
+        value = values[name]
+        is_number = isinstance(value, (int, float))
+        if not (is_number and math.isfinite(value)):
+            raise ValueError(f"{path}: {name}: expected a finite number, got {value!r}")
+
+    values.pop("kind")
+    return values
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
     try:
-        with (
-            open(path, "rb") as handle,
-            np.load(handle) as file,
-        ):  # np.load leaves a damaged one open
+        # np.load leaves a damaged file open
+        with open(path, "rb") as handle, np.load(handle) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: not readable (truncated?): {error}") from error
+
     if set(arrays) - {"singles"} != set(ARRAYS):
         raise ValueError(f"{path}: expected the arrays {sorted(ARRAYS)}, got {sorted(arrays)}")
-    for name, kind in ARRAYS.items():
-        if arrays[name].dtype != kind:
-            raise ValueError(f"{path}: {name}: expected {np.dtype(kind)}, got {arrays[name].dtype}")
-    values.pop("kind")
-    out = TableScanner(**values, **arrays)
-    check(out, str(path))
-    return out
+
+    for name, dtype in ARRAYS.items():
+        came = arrays[name].dtype
+        if came != dtype:
+            raise ValueError(f"{path}: {name}: expected {np.dtype(dtype)}, got {came}")
+
+    return arrays
 
 
-def check(scanner: TableScanner, source: str) -> None:
-    """Raise ValueError, naming `source`, when shapes disagree or an index points outside its
-    table.
+def check_tables(scanner: TableScanner, source: str) -> None:
+    """Raise ValueError, naming `source`, when the tables disagree.
+
+    Their shapes must fit, no index may point outside its table, and all numbers must be finite.
     """
-    n, modules, groups = len(scanner.position_mm), len(scanner.group), len(scanner.group_start)
-    shapes = {
-        "position_mm": (n, 3), "module": (n,), "place": (n,), "efficiency": (n,), "group": (modules, modules),
-        "group_stride": (groups, 2), **({} if scanner.singles is None else {"singles": (n,)}),
-    }  # fmt: skip
-    for name, shape in shapes.items():
-        if (got := getattr(scanner, name).shape) != shape:
-            raise ValueError(f"{source}: {name}: expected shape {shape}, got {got}")
-    for name, index, size in (
-        ("module", scanner.module, modules),
-        ("group", scanner.group, groups),
-    ):
-        low = -1 if name == "group" else 0
-        if index.size and not (low <= index.min() and index.max() < size):
-            raise ValueError(
-                f"{source}: {name}: expected {low} to {size - 1}, got {index.min()} to {index.max()}"
-            )
-    widest = np.zeros(modules, np.int64)
-    np.maximum.at(widest, scanner.module, scanner.place)
-    a, b = np.nonzero(np.tril(scanner.group >= 0))
-    g = scanner.group[a, b]
-    last = (
-        scanner.group_start[g]
-        + widest[a] * scanner.group_stride[g, 0]
-        + widest[b] * scanner.group_stride[g, 1]
-    )
-    low = min(
-        scanner.place.min(initial=0),
-        scanner.group_start.min(initial=0),
-        scanner.group_stride.min(initial=0),
-    )
-    if low < 0 or last.max(initial=-1) >= len(scanner.pair_efficiency):
-        raise ValueError(
-            f"{source}: pair_efficiency: {len(scanner.pair_efficiency)} values, but indexed out of them"
-        )
+    _check_shapes(scanner, source)
+    _check_range(scanner.module, 0, len(scanner.group), f"{source}: module")
+    _check_range(scanner.group, -1, len(scanner.group_start), f"{source}: group")
+    _check_pair_indices(scanner, source)
+
     for name in ("position_mm", "efficiency", "pair_efficiency", "singles"):
         values = getattr(scanner, name)
         if values is not None and not np.isfinite(values).all():
             raise ValueError(f"{source}: {name}: expected finite numbers")
+
+
+def _check_shapes(scanner: TableScanner, source: str) -> None:
+    n = len(scanner.position_mm)
+    n_modules = len(scanner.group)
+    n_groups = len(scanner.group_start)
+
+    shapes = {
+        "position_mm": (n, 3),
+        "module": (n,),
+        "place": (n,),
+        "efficiency": (n,),
+        "group": (n_modules, n_modules),
+        "group_stride": (n_groups, 2),
+    }
+    if scanner.singles is not None:
+        shapes["singles"] = (n,)
+
+    for name, shape in shapes.items():
+        came = getattr(scanner, name).shape
+        if came != shape:
+            raise ValueError(f"{source}: {name}: expected shape {shape}, got {came}")
+
+
+def _check_range(index: np.ndarray, low: int, stop: int, name: str) -> None:
+    if index.size == 0:
+        return
+
+    if index.min() < low or index.max() >= stop:
+        raise ValueError(
+            f"{name}: expected {low} to {stop - 1}, got {index.min()} to {index.max()}"
+        )
+
+
+def _check_pair_indices(scanner: TableScanner, source: str) -> None:
+    """No pair of detectors may have its efficiency outside of `pair_efficiency`."""
+    start = scanner.group_start
+    stride = scanner.group_stride
+
+    largest_place = np.zeros(len(scanner.group), np.int64)
+    np.maximum.at(largest_place, scanner.module, scanner.place)
+
+    # the last index of each pair of modules in coincidence
+    a, b = np.nonzero(np.tril(scanner.group >= 0))
+    g = scanner.group[a, b]
+    last = start[g]
+    last = last + largest_place[a] * stride[g, 0]
+    last = last + largest_place[b] * stride[g, 1]
+
+    lowest = min(
+        scanner.place.min(initial=0),
+        start.min(initial=0),
+        stride.min(initial=0),
+    )
+    highest = last.max(initial=-1)
+
+    n_values = len(scanner.pair_efficiency)
+    if lowest < 0 or highest >= n_values:
+        raise ValueError(f"{source}: pair_efficiency: {n_values} values, but indexed out of them")

@@ -24,18 +24,17 @@ from ..listmode.events import CHUNK, EVENT
 from ..recon.projector_cpu import Projector
 from ..runtime.seeds import numpy_generator
 from ..scanner.cylinder import AnyScanner
+from .lors import DETECTORS_AT_ONCE, lors_near
 
 REACH_SIGMAS = 4.0  # of the blur, beyond the radius; 3e-4 of a point lie farther from an LOR
-N_PROFILES, N_STEPS = 128, 512
-BLOCK = 1024  # detectors whose LORs are handled at once
+N_PROFILES = 128  # distances of a line from the centre, and
+N_STEPS = 512  # points along its half, for which the profile is tabulated
 POSITRON_MM = 0.54  # F-18, effective FWHM (Moses 2011)
 
 
 @dataclass(frozen=True)
 class Sphere:
-    """Extra activity at scan start: centre and diameter in mm (scanner-centred), Bq/mL, blur (FWHM,
-    mm).
-    """
+    """Extra activity at scan start; the centre is scanner-centred, the blur an FWHM."""
 
     centre_mm: tuple[float, float, float]
     diameter_mm: float
@@ -56,20 +55,24 @@ class Sphere:
         """The sphere of height 1 convolved with the Gaussian, at distances `r_mm` (any shape) from
         its centre.
         """
-        radius, s = self.diameter_mm / 2, max(self.sigma_mm, 1e-3)
-        r = np.maximum(np.asarray(r_mm, np.float64), 1e-4 * s)
-        edge = (
-            (
-                np.exp(-((r - radius) ** 2) / (2 * s * s))
-                - np.exp(-((r + radius) ** 2) / (2 * s * s))
-            )
-            * s
-            / r
-        )
-        steps = 0.5 * (
-            erf((radius + r) / (math.sqrt(2) * s)) + erf((radius - r) / (math.sqrt(2) * s))
-        )
-        return np.asarray(steps - edge / math.sqrt(2 * math.pi))
+        radius = self.diameter_mm / 2
+        sigma = max(self.sigma_mm, 1e-3)
+        r = np.asarray(r_mm, np.float64)
+        r = np.maximum(r, 1e-4 * sigma)
+
+        # (erf(b / sqrt2 s) + erf(a / sqrt2 s)) / 2 - s (exp(-a^2 / 2s^2) - exp(-b^2 / 2s^2)) /
+        # (sqrt(2 pi) r), with a = R - r, b = R + r
+        beyond = radius + r
+        before = radius - r
+        width = math.sqrt(2) * sigma
+        inside = 0.5 * (erf(beyond / width) + erf(before / width))
+
+        two_variances = 2 * sigma * sigma
+        near_edge = np.exp(-(before**2) / two_variances)
+        far_edge = np.exp(-(beyond**2) / two_variances)
+        edges = (near_edge - far_edge) * sigma / r
+
+        return np.asarray(inside - edges / math.sqrt(2 * math.pi))
 
 
 def default_psf_mm(scanner: AnyScanner) -> float:
@@ -82,72 +85,17 @@ def default_psf_mm(scanner: AnyScanner) -> float:
     from scipy.spatial import cKDTree
 
     at = scanner.detector_mm().astype(np.float64)
-    spacing = np.median(cKDTree(at).query(at[:2048], k=2)[0][:, 1])
-    radius = np.median(np.hypot(at[:, 0], at[:, 1]))
-    return float(1.25 * math.sqrt((spacing / 2) ** 2 + (0.0044 * radius) ** 2 + POSITRON_MM**2))
+    x, y, _ = at.T
+    radius_mm = np.median(np.hypot(x, y))
 
+    # the nearest detector is each one itself
+    distances, _ = cKDTree(at).query(at[:2048], k=2)
+    spacing_mm = np.median(distances[:, 1])
 
-def lors_near(
-    scanner: AnyScanner, centre_mm: tuple[float, ...], reach_mm: float
-) -> Iterator[np.ndarray]:
-    """Every pair of detectors whose LOR passes within `reach_mm` of a point, once each, in blocks:
-    (n, 2) int64.
-
-    Pairs that are not in coincidence are among them; `AnyScanner.lor_weights` tells. Detectors are
-    sorted by their elevation as seen from the point: the other end of an LOR through it is
-    opposite, so that few pairs are tried.
-    """
-    away = scanner.detector_mm().astype(np.float64) - np.asarray(centre_mm, np.float64)
-    distance = np.linalg.norm(away, axis=1)
-    if distance.min() <= reach_mm:
-        raise ValueError(
-            f"lesion: its blurred sphere (radius {reach_mm:.1f} mm) reaches the scanner's detectors"
-        )
-    direction = away / distance[:, None]
-    order = np.argsort(direction[:, 2], kind="stable")
-    elevation = direction[order, 2]
-    angle = np.arcsin(np.minimum(reach_mm * (1 / distance[order] + 1 / distance.min()), 1.0))
-    first = np.searchsorted(elevation, -elevation - angle, "left")
-    last = np.searchsorted(elevation, -elevation + angle, "right")
-    for start in range(0, len(order), BLOCK):
-        arrays = (
-            start,
-            min(start + BLOCK, len(order)),
-            away[order],
-            direction[order],
-            first,
-            last,
-            angle,
-            reach_mm,
-        )
-        pairs = np.empty((_pairs(*arrays, np.empty((0, 2), np.int64)), 2), np.int64)
-        _pairs(*arrays, pairs)
-        yield order[pairs]
-
-
-@nb.njit(cache=True, nogil=True)
-def _pairs(start, stop, away, direction, first, last, angle, reach, out):  # type: ignore[no-untyped-def]
-    """Count the pairs of detectors `start`..`stop` with later ones, and write those for which there
-    is room.
-    """
-    n = 0
-    for i in range(start, stop):
-        least = -math.cos(angle[i])
-        for j in range(max(first[i], i + 1), last[i]):
-            cosine = 0.0
-            for k in range(3):
-                cosine += direction[i, k] * direction[j, k]
-            if cosine > least:
-                continue
-            p, q = away[i], away[j]
-            cross = (p[1] * q[2] - p[2] * q[1]) ** 2 + (p[2] * q[0] - p[0] * q[2]) ** 2
-            cross += (p[0] * q[1] - p[1] * q[0]) ** 2
-            length2 = (p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2 + (p[2] - q[2]) ** 2
-            if cross <= reach * reach * length2:
-                if n < out.shape[0]:
-                    out[n, 0], out[n, 1] = i, j
-                n += 1
-    return n
+    crystal_mm = spacing_mm / 2
+    acollinearity_mm = 0.0044 * radius_mm
+    squares = crystal_mm**2 + acollinearity_mm**2 + POSITRON_MM**2
+    return float(1.25 * math.sqrt(squares))
 
 
 def expected(
@@ -161,21 +109,34 @@ def expected(
     are nearest to it, mm from the LOR's middle towards the second detector; each (n,) float64.
     """
     scanner = projector.scanner
-    at = scanner.detector_mm().astype(np.float64) - np.asarray(sphere.centre_mm)
-    p, q = at[pairs[:, 0]], at[pairs[:, 1]]
-    along = (q - p) / np.linalg.norm(q - p, axis=1, keepdims=True)
+    det0 = np.ascontiguousarray(pairs[:, 0])
+    det1 = np.ascontiguousarray(pairs[:, 1])
+
+    # from the lesion's centre
+    detectors = scanner.detector_mm().astype(np.float64)
+    from_centre = detectors - np.asarray(sphere.centre_mm)
+    p = from_centre[det0]
+    q = from_centre[det1]
+
+    # the point of each LOR nearest to it
+    along = q - p
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
     middle = (p + q) / 2
     nearest = -(middle * along).sum(axis=1)
-    distance = np.linalg.norm(middle + nearest[:, None] * along, axis=1)
-    det0, det1 = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
-    survive = np.exp(
-        -projector.forward(np.ascontiguousarray(mu_per_cm / np.float32(10)), det0, det1)
-    )
-    profiles, step = _profiles(sphere)
-    line = np.interp(distance, np.arange(N_PROFILES) * step, profiles[:, -1], right=0.0)
-    mean = (
-        effective_s * sphere.bqml * 1e-3 * line * survive * scanner.lor_weights(det0, det1)
-    )  # 1e-3: mL to mm3
+    closest_point = middle + nearest[:, None] * along
+    distance = np.linalg.norm(closest_point, axis=1)
+
+    mu_per_mm = np.ascontiguousarray(mu_per_cm / np.float32(10))
+    survive = np.exp(-projector.forward(mu_per_mm, det0, det1))
+
+    profiles, step_mm = _profiles(sphere)
+    tabulated_mm = np.arange(N_PROFILES) * step_mm
+    line_mm = np.interp(distance, tabulated_mm, profiles[:, -1], right=0.0)
+
+    # T * a * w * I(h); 1e-3: mL to mm3
+    weights = scanner.lor_weights(det0, det1)
+    mean = effective_s * sphere.bqml * 1e-3 * line_mm * survive * weights
+
     return np.asarray(mean, np.float64), distance, nearest
 
 
@@ -185,30 +146,41 @@ def events_of(
     sphere: Sphere,
     effective_s: float,
     seed: int,
-    step: Callable[[float], None] = lambda share: None,
+    on_progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[np.ndarray, float]:
     """The lesion's events (n,) of `EVENT` in random order, and their expected number before the TOF
     bins' ends.
 
-    Depends on `seed` alone; `step` is told the share of the detectors that each block adds.
+    Depends on `seed` alone; `on_progress` gets the share of the detectors that each block adds.
     """
+    scanner = projector.scanner
+    n_blocks = math.ceil(scanner.n_detectors / DETECTORS_AT_ONCE)
+    profiles, step_mm = _profiles(sphere)
+
     parts: list[np.ndarray] = [np.empty(0, EVENT)]
-    total, blocks = 0.0, math.ceil(projector.scanner.n_detectors / BLOCK)
-    profiles, width = _profiles(sphere)
-    for number, pairs in enumerate(lors_near(projector.scanner, sphere.centre_mm, sphere.reach_mm)):
+    total = 0.0
+    blocks = lors_near(scanner, sphere.centre_mm, sphere.reach_mm)
+    for block, pairs in enumerate(blocks):
         mean, distance, nearest = expected(projector, mu_per_cm, sphere, effective_s, pairs)
         total += float(mean.sum())
-        rng = numpy_generator(seed, "lesion", number)
-        which = np.repeat(np.arange(len(pairs)), rng.poisson(mean))
-        reach = np.sqrt(np.maximum(sphere.reach_mm**2 - distance[which] ** 2, 0.0))
-        place = (
-            nearest[which]
-            + _draw(profiles, distance[which] / width, rng.random((3, len(which)))) * reach
-        )
-        parts.append(_binned(projector.scanner, pairs[which], place, rng))
-        step(1 / blocks)
-    out: np.ndarray = np.concatenate(parts)
-    return numpy_generator(seed, "lesion order").permutation(out), total
+
+        rng = numpy_generator(seed, "lesion", block)
+        counts = rng.poisson(mean)
+        lor = np.repeat(np.arange(len(pairs)), counts)
+
+        # where along its LOR each event is emitted
+        h = distance[lor]
+        half_chord = _half_chord(sphere, h)
+        uniform = rng.random((3, len(lor)))
+        share = _draw_shares(profiles, h / step_mm, uniform)
+        emitted = nearest[lor] + share * half_chord
+
+        part = _binned(scanner, pairs[lor], emitted, rng)
+        parts.append(part)
+        on_progress(1 / n_blocks)
+
+    events: np.ndarray = np.concatenate(parts)
+    return numpy_generator(seed, "lesion order").permutation(events), total
 
 
 def _profiles(sphere: Sphere) -> tuple[np.ndarray, float]:
@@ -218,63 +190,102 @@ def _profiles(sphere: Sphere) -> tuple[np.ndarray, float]:
     Column k holds the integral up to a share k / (N_STEPS - 1) of the half-chord through the reach;
     the last one that over the whole line.
     """
-    h = np.linspace(0, sphere.reach_mm, N_PROFILES)[:, None]
-    half = np.sqrt(np.maximum(sphere.reach_mm**2 - h**2, 0.0))
-    value = sphere.profile(np.sqrt(h**2 + (half * np.linspace(0, 1, N_STEPS)) ** 2))
-    steps = (value[:, 1:] + value[:, :-1]) * half / (N_STEPS - 1)  # both sides of the nearest point
-    return np.concatenate([np.zeros_like(h), np.cumsum(steps, axis=1)], axis=1), float(h[1, 0])
+    distance = np.linspace(0, sphere.reach_mm, N_PROFILES)
+    step_mm = float(distance[1])
+    distance = distance[:, None]
+
+    half_chord = _half_chord(sphere, distance)
+    along = half_chord * np.linspace(0, 1, N_STEPS)
+    radius = np.sqrt(distance**2 + along**2)
+    value = sphere.profile(radius)
+
+    # trapezoids, on both sides of the nearest point
+    sums = value[:, 1:] + value[:, :-1]
+    pieces = sums * half_chord / (N_STEPS - 1)
+    integrals = np.cumsum(pieces, axis=1)
+
+    at_nearest = np.zeros_like(distance)
+    return np.concatenate([at_nearest, integrals], axis=1), step_mm
 
 
-def _draw(profiles: np.ndarray, row: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+def _half_chord(sphere: Sphere, distance: np.ndarray) -> np.ndarray:
+    """Half of the length within the sphere's reach of lines at these distances, mm."""
+    squares = sphere.reach_mm**2 - distance**2
+    squares = np.maximum(squares, 0.0)
+    return np.asarray(np.sqrt(squares))
+
+
+def _draw_shares(profiles: np.ndarray, row: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """Signed shares of the half-chord (n,), drawn from the profile at (fractional) `row`; `uniform`
     (3, n).
     """
-    lower = np.minimum(row.astype(np.int64), N_PROFILES - 2)
-    chosen = lower + (uniform[0] < row - lower)  # one of the two rows around it, in proportion
-    chosen = np.where(profiles[chosen, -1] > 0, chosen, lower)
-    return np.asarray(_invert(profiles, chosen, uniform[1]) * np.where(uniform[2] < 0.5, -1.0, 1.0))
+    # one of the two rows around it, in proportion
+    lower = row.astype(np.int64)
+    lower = np.minimum(lower, N_PROFILES - 2)
+    chosen = lower + (uniform[0] < row - lower)
+    reached = profiles[chosen, -1] > 0
+    chosen = np.where(reached, chosen, lower)
+
+    sign = np.where(uniform[2] < 0.5, -1.0, 1.0)
+    shares = _invert(profiles, chosen, uniform[1])
+    return np.asarray(shares * sign)
 
 
 @nb.njit(cache=True, nogil=True)
 def _invert(profiles, row, uniform):  # type: ignore[no-untyped-def]
-    out = np.empty(row.size)
+    """Shares of the half-chord at which the integrals of `row` (n,) reach `uniform` (n,) of their
+    total.
+    """
+    shares = np.empty(row.size)
+    n_steps = profiles.shape[1] - 1
+
     for e in range(row.size):
         line = profiles[row[e]]
         target = uniform[e] * line[-1]
-        k = min(max(np.searchsorted(line, target), 1), line.size - 1)
-        rise = line[k] - line[k - 1]
-        out[e] = (k - 1 + ((target - line[k - 1]) / rise if rise > 0 else 0.0)) / (line.size - 1)
-    return out
+
+        k = np.searchsorted(line, target)
+        k = min(max(k, 1), n_steps)
+        below = line[k - 1]
+        rise = line[k] - below
+        fraction = (target - below) / rise if rise > 0 else 0.0
+
+        shares[e] = (k - 1 + fraction) / n_steps
+
+    return shares
 
 
 def _binned(
-    scanner: AnyScanner, pairs: np.ndarray, place_mm: np.ndarray, rng: np.random.Generator
+    scanner: AnyScanner, pairs: np.ndarray, emitted_mm: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Events of LORs (n, 2) and places along them; those beyond the last TOF bins are lost, as in a
-    scan.
+    """Events of LORs (n, 2), emitted at `emitted_mm` (n,) from their middles; those beyond the last
+    TOF bins are lost, as in a scan.
     """
-    out = np.empty(len(pairs), EVENT)
-    swap = rng.random(len(pairs)) < 0.5
-    tof = np.zeros(len(pairs), np.int64)
-    seen = np.ones(len(pairs), bool)
+    n_events = len(pairs)
+    swap = rng.random(n_events) < 0.5
+    tof = np.zeros(n_events, np.int64)
+    seen = np.ones(n_events, bool)
+
     if scanner.tof_sigma_mm > 0:
         half = scanner.tof_half_bins
-        even = (
-            scanner.tof_step_mm < 0.75 * scanner.tof_bin_mm
-        )  # bins on both sides of the middle, none on it
-        n = half + 1 if even else 2 * half + 1
-        bins = np.floor(
-            (place_mm + rng.normal(0, scanner.tof_sigma_mm, len(pairs))) / scanner.tof_bin_mm
-            + n / 2
-        )
-        seen = (bins >= 0) & (bins < n)
-        tof = (2 * bins - (n - 1) if even else bins - half).astype(np.int64)
-    out["det0"], out["det1"] = (
-        np.where(swap, pairs[:, 1], pairs[:, 0]),
-        np.where(swap, pairs[:, 0], pairs[:, 1]),
-    )
-    out["tof"] = np.where(swap, -tof, tof)
-    return out[seen]
+        # an even number of bins lies on both sides of the middle, none on it
+        even = scanner.tof_step_mm < 0.75 * scanner.tof_bin_mm
+        n_bins = half + 1 if even else 2 * half + 1
+
+        error_mm = rng.normal(0, scanner.tof_sigma_mm, n_events)
+        measured_mm = emitted_mm + error_mm
+        number = np.floor(measured_mm / scanner.tof_bin_mm + n_bins / 2)
+        seen = (number >= 0) & (number < n_bins)
+
+        numbered = 2 * number - (n_bins - 1) if even else number - half
+        tof = numbered.astype(np.int64)
+
+    det0, det1 = pairs.T
+    events = np.empty(n_events, EVENT)
+    events["det0"] = np.where(swap, det1, det0)
+    events["det1"] = np.where(swap, det0, det1)
+    events["tof"] = np.where(swap, -tof, tof)
+
+    return events[seen]
 
 
 def merged(
@@ -285,14 +296,23 @@ def merged(
 
     Places depend on `seed` alone.
     """
-    total = len(events) + len(new)
-    gaps = np.sort(numpy_generator(seed, "places").integers(0, len(events) + 1, len(new)))
-    places = gaps + np.arange(len(new))
-    for start in range(0, total, size):
-        first, last = np.searchsorted(places, (start, start + size))
-        part = np.empty(min(size, total - start), EVENT)
-        is_new = np.zeros(len(part), bool)
-        is_new[places[first:last] - start] = True
+    n_total = len(events) + len(new)
+
+    # the index of each new event in the merged list
+    rng = numpy_generator(seed, "places")
+    gaps = rng.integers(0, len(events) + 1, len(new))
+    index = np.sort(gaps) + np.arange(len(new))
+
+    for start in range(0, n_total, size):
+        stop = min(start + size, n_total)
+        first, last = np.searchsorted(index, (start, stop))
+
+        is_new = np.zeros(stop - start, bool)
+        is_new[index[first:last] - start] = True
+        n_old = np.count_nonzero(~is_new)
+        first_old = start - first
+
+        part = np.empty(stop - start, EVENT)
         part[is_new] = new[first:last]
-        part[~is_new] = events[start - first : start - first + np.count_nonzero(~is_new)]
+        part[~is_new] = events[first_old : first_old + n_old]
         yield part

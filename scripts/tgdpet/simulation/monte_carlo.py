@@ -5,7 +5,7 @@ grows with radius (positron range, non-collinearity, crystal penetration), sent 
 directions, each pair surviving the attenuation along its line, hit crystals recorded, TOF blurred
 by a Gaussian.
 Scatter: the same without attenuation from one broad Gaussian source fitted to the body, so that its
-density on every LOR and TOF bin has a closed form (`corrections.scatter_density`). Randoms: uniform
+density on every LOR and TOF bin has a closed form (`recon.additive_term`). Randoms: uniform
 over accepted LORs and TOF bins. Time runs in slices, events within a slice are in random order.
 """
 
@@ -24,10 +24,16 @@ from ..listmode.background import Background
 from ..listmode.events import EVENT
 from ..runtime.seeds import derive
 from ..scanner.cylinder import Scanner
-from .monte_carlo_kernels import emit_gaussian, emit_randoms, emit_voxels
-from .phantom import Phantom
+from .monte_carlo_kernels import (
+    Geometry,
+    acceptance_of,
+    emit_gaussian,
+    emit_randoms,
+    emit_voxels,
+)
+from .phantom import Phantom, grid_axes_mm
 
-PILOT = 400_000  # emissions that measure what share of trues and of scatter is detected
+PILOT = 400_000.0  # emissions that measure what share of trues and of scatter is detected
 
 
 @dataclass(frozen=True)
@@ -68,23 +74,24 @@ def scan_of(
 
     Activity is SUV times dose per weight, decayed to scan start, in Bq per voxel.
     """
-    activity = fine.suv * np.float32(bqml_per_suv(settings) * math.prod(voxel_mm) * 1e-3)
-    factor = fine.suv.shape[0] // coarse.suv.shape[0]
+    bq_per_suv = bqml_per_suv(settings) * math.prod(voxel_mm) * 1e-3  # mL to mm3
+    factor = len(fine.suv) // len(coarse.suv)
+
     return Scan(
-        activity,
-        _triple(voxel_mm),
-        coarse.mu_per_cm / 10,
-        _triple(v * factor for v in voxel_mm),
-        scanner,
-        settings,
+        activity_bq=fine.suv * np.float32(bq_per_suv),
+        voxel_mm=_triple(voxel_mm),
+        mu_per_mm=coarse.mu_per_cm / 10,
+        mu_voxel_mm=_triple(v * factor for v in voxel_mm),
+        scanner=scanner,
+        settings=settings,
     )
 
 
 def bqml_per_suv(settings: Simulation) -> float:
     """Activity concentration of SUV 1 at scan start, Bq/mL."""
-    return (
-        settings.dose_mbq_per_kg * 1e3 * float(0.5 ** (settings.uptake_min * 60 / FDG_HALF_LIFE_S))
-    )
+    half_lives = settings.uptake_min * 60 / FDG_HALF_LIFE_S
+
+    return settings.dose_mbq_per_kg * 1e3 * float(0.5**half_lives)
 
 
 def _triple(values: Iterable[float]) -> tuple[float, float, float]:
@@ -94,22 +101,36 @@ def _triple(values: Iterable[float]) -> tuple[float, float, float]:
 
 def background(scan: Scan, seed: int) -> Background:
     """Scatter and randoms that give the configured fractions, from a pilot of `PILOT` emissions."""
-    pilot = _Source(scan, scan.effective_s, seed)
-    total = float(scan.activity_bq.sum(dtype=np.float64)) * scan.effective_s
-    trues = pilot.trues(PILOT, derive(seed, "pilot")) / PILOT * total
+    settings = scan.settings
+    seconds = scan.effective_s
+    pilot = _Source(scan, seconds, seed)
+
+    # detected trues, and detected scatter for each decay of the scatter source
+    decays = float(scan.activity_bq.sum(dtype=np.float64)) * seconds
+    detected = pilot.trues(PILOT, derive(seed, "pilot"))
+    trues = detected / PILOT * decays
+
     centre, sigma = _moments(scan)
-    seen = pilot.scatter(PILOT, centre, sigma, derive(seed, "pilot scatter")) / PILOT
-    scattered = trues * scan.settings.scatter_fraction / (1 - scan.settings.scatter_fraction)
-    randoms = (
-        (trues + scattered) * scan.settings.randoms_fraction / (1 - scan.settings.randoms_fraction)
-    )
-    cells = scan.scanner.n_lors * (2 * scan.scanner.tof_half_bins + 1)
+    detected = pilot.scatter(PILOT, centre, sigma, derive(seed, "pilot scatter"))
+    seen_per_decay = detected / PILOT
+
+    # fractions are of all events: s = f / (1 - f) of the others
+    fraction = settings.scatter_fraction
+    scattered = trues * fraction / (1 - fraction)
+    fraction = settings.randoms_fraction
+    randoms = (trues + scattered) * fraction / (1 - fraction)
+
     return Background(
-        scatter_bq=scattered / max(seen, 1e-12) / scan.effective_s,
+        scatter_bq=scattered / max(seen_per_decay, 1e-12) / seconds,
         scatter_centre_mm=[float(v) for v in centre],
         scatter_sigma_mm=[float(v) for v in sigma],
-        randoms_per_s=randoms / cells / scan.effective_s,
+        randoms_per_s=randoms / _n_cells(scan.scanner) / seconds,
     )
+
+
+def _n_cells(scanner: Scanner) -> int:
+    """Number of accepted LORs times TOF bins."""
+    return scanner.n_lors * (2 * scanner.tof_half_bins + 1)
 
 
 def simulate(
@@ -119,93 +140,132 @@ def simulate(
     threads.
     """
     source = _Source(scan, scan.effective_s / slices, seed)
+
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, slices, threads):
-            yield from pool.map(
-                lambda i: source.slice(i, noise), range(first, min(first + threads, slices))
-            )
+            batch = range(first, min(first + threads, slices))
+            yield from pool.map(lambda i: source.slice(i, noise), batch)
 
 
 class _Source:
     """Prepared arrays for the kernels, for emissions during `seconds` of effective time."""
 
     def __init__(self, scan: Scan, seconds: float, seed: int) -> None:
-        self.scan, self.seconds, self.seed = scan, seconds, seed
-        flat = scan.activity_bq.ravel()
-        self.voxels = np.flatnonzero(flat).astype(np.int64)
+        self.scan = scan
+        self.seconds = seconds
+        self.seed = seed
+
+        activity_bq = scan.activity_bq.ravel()
+        self.voxels = np.flatnonzero(activity_bq).astype(np.int64)
         if self.voxels.size == 0:
             raise ValueError("simulation: the phantom holds no activity inside the grid")
-        sc, s = scan.scanner, scan.settings
+
         # directions steeper than the voxel's cos_max cannot hit detectors at both ends and are
         # never drawn
         self.steep = _steepest(scan).ravel()[self.voxels]
-        self.cdf = np.cumsum(flat[self.voxels] * self.steep, dtype=np.float64)
-        self.total_bq, self.thinned_bq = float(flat.sum(dtype=np.float64)), float(self.cdf[-1])
-        self.cdf /= self.thinned_bq
-        self.geometry = np.array([
-            sc.radius_mm, sc.axial_mm / 2, sc.ring_pitch_mm, sc.fov_radius_mm,
-            sc.tof_sigma_mm, sc.tof_bin_mm, s.psf_fwhm_mm / FWHM_PER_SIGMA, s.psf_radial_slope / 300.0,
-        ])  # fmt: skip
-        self.counts = np.array([
-            sc.crystals_per_ring, sc.rings, sc.max_ring_difference, sc.tof_half_bins, sc.min_crystal_difference,
-        ], np.int64)  # fmt: skip
-        self.voxel_mm = np.asarray(scan.voxel_mm, np.float64)
+        thinned = activity_bq[self.voxels] * self.steep
+        cumulative_bq = np.cumsum(thinned, dtype=np.float64)
+        self.total_bq = float(activity_bq.sum(dtype=np.float64))
+        self.thinned_bq = float(cumulative_bq[-1])
+        self.cdf = cumulative_bq / self.thinned_bq
+
         self.shape = np.array(scan.activity_bq.shape, np.int64)
+        self.voxel_mm = np.asarray(scan.voxel_mm, np.float64)
         self.mu = np.ascontiguousarray(scan.mu_per_mm, np.float32)
         self.mu_voxel_mm = np.asarray(scan.mu_voxel_mm, np.float64)
-        self.cos_max = sc.axial_mm / math.hypot(
-            sc.axial_mm, 2 * math.sqrt(sc.radius_mm**2 - sc.fov_radius_mm**2)
-        )
+
+        scanner = scan.scanner
+        self.geometry = _geometry_of(scanner, scan.settings)
+        self.acceptance = acceptance_of(scanner)
+        self.pair_efficiency = scanner.efficiency**2
+
+        # the steepest line that crosses the field of view and meets the detectors at both ends
+        half_chord2 = scanner.radius_mm**2 - scanner.fov_radius_mm**2
+        chord_mm = 2 * math.sqrt(half_chord2)
+        self.cos_max = scanner.axial_mm / math.hypot(scanner.axial_mm, chord_mm)
 
     def trues(self, emissions: float, seed: int) -> float:
         """Detected trues (efficiency included) that a pilot of so many emissions stands for."""
-        kept = self._trues(emissions, seed, self._buffer(emissions))
-        return kept * self.thinned_bq / self.total_bq * self.scan.scanner.efficiency**2
+        n_events = self._emit_trues(_buffer(emissions), emissions, seed)
+
+        return n_events * self.thinned_bq / self.total_bq * self.pair_efficiency
 
     def scatter(self, emissions: float, centre: np.ndarray, sigma: np.ndarray, seed: int) -> float:
         """As `trues`, for the scatter source."""
-        kept = emit_gaussian(
-            self._buffer(emissions),
-            emissions,
+        n_events = self._emit_scatter(_buffer(emissions), emissions, centre, sigma, seed)
+
+        return n_events * self.cos_max * self.pair_efficiency
+
+    def slice(self, index: int, noise: Background) -> np.ndarray:
+        """All events of one time slice in random order."""
+        seed = derive(self.seed, "trues", index)
+        mean = self.thinned_bq * self.pair_efficiency * self.seconds
+        trues = _buffer(mean)
+        n_trues = self._emit_trues(trues, mean, seed)
+
+        seed = derive(self.seed, "scatter", index)
+        seen_per_bq = self.cos_max * self.pair_efficiency * self.seconds
+        mean = noise.scatter_bq * seen_per_bq
+        centre = np.array(noise.scatter_centre_mm)
+        sigma = np.array(noise.scatter_sigma_mm)
+        scatter = _buffer(mean)
+        n_scatter = self._emit_scatter(scatter, mean, centre, sigma, seed)
+
+        seed = derive(self.seed, "randoms", index)
+        rng = np.random.default_rng(seed)
+        mean = noise.randoms_per_s * _n_cells(self.scan.scanner) * self.seconds
+        randoms = np.empty(rng.poisson(mean), EVENT)
+        state = _state(derive(self.seed, "random lors", index))
+        emit_randoms(randoms, self.acceptance, state)
+
+        parts = [trues[:n_trues], scatter[:n_scatter], randoms]
+        return rng.permutation(np.concatenate(parts))
+
+    def _emit_trues(self, events: np.ndarray, mean: float, seed: int) -> int:
+        """Fill `events` from the phantom; returns how many."""
+        n_events = emit_voxels(
+            events,
+            mean,
+            self.cdf,
+            self.voxels,
+            self.steep,
+            self.shape,
+            self.voxel_mm,
+            self.mu,
+            self.mu_voxel_mm,
+            self.geometry,
+            self.acceptance,
+            _state(seed),
+        )
+        return int(n_events)
+
+    def _emit_scatter(
+        self, events: np.ndarray, mean: float, centre: np.ndarray, sigma: np.ndarray, seed: int
+    ) -> int:
+        """Fill `events` from a Gaussian source; returns how many."""
+        n_events = emit_gaussian(
+            events,
+            mean,
             centre,
             sigma,
             self.cos_max,
             self.geometry,
-            self.counts,
+            self.acceptance,
             _state(seed),
         )
-        return kept * self.cos_max * self.scan.scanner.efficiency**2
+        return int(n_events)
 
-    def slice(self, index: int, noise: Background) -> np.ndarray:
-        """All events of one time slice in random order."""
-        thin = self.cos_max * self.scan.scanner.efficiency**2 * self.seconds
-        parts = []
-        mean = self.thinned_bq * self.scan.scanner.efficiency**2 * self.seconds
-        out = self._buffer(mean)
-        parts.append(out[: self._trues(mean, derive(self.seed, "trues", index), out)])
-        mean = noise.scatter_bq * thin
-        out = self._buffer(mean)
-        n = emit_gaussian(
-            out, mean, np.array(noise.scatter_centre_mm), np.array(noise.scatter_sigma_mm), self.cos_max,
-            self.geometry, self.counts, _state(derive(self.seed, "scatter", index)),
-        )  # fmt: skip
-        parts.append(out[:n])
-        cells = self.scan.scanner.n_lors * (2 * self.scan.scanner.tof_half_bins + 1)
-        rng = np.random.default_rng(derive(self.seed, "randoms", index))
-        out = np.empty(rng.poisson(noise.randoms_per_s * cells * self.seconds), EVENT)
-        emit_randoms(out, self.counts, _state(derive(self.seed, "random lors", index)))
-        parts.append(out)
-        return rng.permutation(np.concatenate(parts))
 
-    def _trues(self, mean: float, seed: int, out: np.ndarray) -> int:
-        return int(emit_voxels(
-            out, mean, self.cdf, self.voxels, self.steep, self.shape, self.voxel_mm, self.mu, self.mu_voxel_mm,
-            self.geometry, self.counts, _state(seed),
-        ))  # fmt: skip
-
-    @staticmethod
-    def _buffer(mean: float) -> np.ndarray:
-        return np.empty(int(mean + 8 * math.sqrt(mean) + 64), EVENT)
+def _geometry_of(scanner: Scanner, settings: Simulation) -> Geometry:
+    return Geometry(
+        radius_mm=float(scanner.radius_mm),
+        half_axial_mm=scanner.axial_mm / 2,
+        ring_pitch_mm=float(scanner.ring_pitch_mm),
+        tof_sigma_mm=scanner.tof_sigma_mm,
+        tof_bin_mm=scanner.tof_bin_mm,
+        psf_sigma_mm=settings.psf_fwhm_mm / FWHM_PER_SIGMA,
+        psf_growth_per_mm=settings.psf_radial_slope / 300.0,
+    )
 
 
 def _steepest(scan: Scan) -> np.ndarray:
@@ -215,31 +275,50 @@ def _steepest(scan: Scan) -> np.ndarray:
     Across, an end is at least R - r away; the nearer axial end is H - |z| away. The blur adds a
     margin of 4.5 sigma.
     """
-    x, y, z = (
-        np.abs((np.arange(n) - (n - 1) / 2) * v).astype(np.float32)
-        for n, v in zip(scan.activity_bq.shape, scan.voxel_mm, strict=True)
-    )
-    r = np.sqrt(x[:, None] ** 2 + y[None, :] ** 2)
-    widest = scan.settings.psf_fwhm_mm * (1 + scan.settings.psf_radial_slope * float(r.max()) / 300)
-    margin = 4.5 * widest / FWHM_PER_SIGMA + max(scan.voxel_mm)
-    across = np.maximum(scan.scanner.radius_mm - r - margin, 1.0)[:, :, None]
-    along = np.maximum(scan.scanner.axial_mm / 2 - z + margin, 0.0)[None, None, :]
-    return np.asarray(along / np.hypot(along, across))
+    scanner = scan.scanner
+    settings = scan.settings
+
+    axes = grid_axes_mm(scan.activity_bq.shape, scan.voxel_mm)
+    x, y, z = (np.abs(axis).astype(np.float32) for axis in axes)
+    r = np.sqrt(x[:, None] ** 2 + y**2)
+
+    widening = 1 + settings.psf_radial_slope * float(r.max()) / 300
+    widest_mm = settings.psf_fwhm_mm * widening
+    margin_mm = 4.5 * widest_mm / FWHM_PER_SIGMA + max(scan.voxel_mm)
+
+    across = np.maximum(scanner.radius_mm - r - margin_mm, 1.0)
+    along = np.maximum(scanner.axial_mm / 2 - z + margin_mm, 0.0)
+    hypotenuse = np.hypot(along, across[:, :, None])
+
+    return np.asarray(along / hypotenuse)
 
 
 def _moments(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
     """Centre and standard deviations (mm) of the attenuating body, along x, y, z; 1.15 x wider, as
     scatter is.
     """
-    centre, sigma = np.empty(3), np.empty(3)
-    for axis in range(3):
-        other = tuple(a for a in range(3) if a != axis)
-        mass = scan.mu_per_mm.sum(axis=other, dtype=np.float64)
-        at = (np.arange(mass.size) - (mass.size - 1) / 2) * scan.mu_voxel_mm[axis]
-        centre[axis] = (mass * at).sum() / mass.sum()
-        sigma[axis] = 1.15 * math.sqrt((mass * (at - centre[axis]) ** 2).sum() / mass.sum())
+    centre = np.empty(3)
+    sigma = np.empty(3)
+
+    for axis, at in enumerate(grid_axes_mm(scan.mu_per_mm.shape, scan.mu_voxel_mm)):
+        others = tuple(a for a in range(3) if a != axis)
+        mass = scan.mu_per_mm.sum(axis=others, dtype=np.float64)
+        total = mass.sum()
+
+        centre[axis] = (mass * at).sum() / total
+        squares = (at - centre[axis]) ** 2
+        variance = (mass * squares).sum() / total
+        sigma[axis] = 1.15 * math.sqrt(variance)
+
     return centre, sigma
 
 
+def _buffer(mean: float) -> np.ndarray:
+    """Room for 8 standard deviations more than the expected number of events."""
+    size = mean + 8 * math.sqrt(mean) + 64
+    return np.empty(int(size), EVENT)
+
+
 def _state(seed: int) -> np.ndarray:
+    """State of the kernels' random numbers."""
     return np.array([seed], np.uint64)

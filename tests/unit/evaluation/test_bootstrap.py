@@ -12,8 +12,8 @@ from tgdpet.evaluation.bootstrap import (
     interval,
     repeats,
 )
+from tgdpet.evaluation.effects import change, difference
 from tgdpet.evaluation.measures import ensemble_cov
-from tgdpet.evaluation.paper_claims import change, difference
 
 TRIALS = 1000
 DRAWS = 1500

@@ -12,16 +12,23 @@ import yaml
 from matplotlib import pyplot as plt
 
 import fabricate
+from metrics_table import retention, unseen
 from tgdpet.config.loading import read_config as read_config
 from tgdpet.config.studies import read_studies
 from tgdpet.evaluation import voi_values
-from tgdpet.evaluation.estimates import COLUMNS, TABLE1, estimates, read, text, wide
+from tgdpet.evaluation.estimates import (
+    ESTIMATES_COLUMNS,
+    TABLE1,
+    estimate_text,
+    estimates,
+    read_estimates,
+    wide,
+)
 from tgdpet.evaluation.results import Results
 from tgdpet.evaluation.seed_runs import load_runs
 from tgdpet.figures import table1
 from tgdpet.figures.style import styled
 from tgdpet.io.files import write_csv
-from tgdpet.report.summary import online, retention
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,7 @@ def again(made: Path, folder: Path, seed: int) -> Path:
 
 def test_values_are_those_of_the_metrics(made: Path, results: Results) -> None:
     table, gaps = estimates(load_runs([made]))
-    assert list(table.columns) == COLUMNS and not gaps
+    assert list(table.columns) == ESTIMATES_COLUMNS and not gaps
     got = table.set_index(["network", "measure"])
     for measure in TABLE1:
         for network in ("input", "v1-net", "TGD-net"):
@@ -61,7 +68,7 @@ def test_values_are_those_of_the_metrics(made: Path, results: Results) -> None:
                 row,
                 measure,
             )
-    for row in online(results).itertuples():
+    for row in unseen(results).itertuples():
         assert got.loc[(row.network, "bladder_error")].value == pytest.approx(row.bladder_error)
     once = got.loc[("TGD-N2N", "bladder_error")]
     assert np.isnan(once.low) and np.isnan(once.high) and once.images == 1
@@ -70,10 +77,10 @@ def test_values_are_those_of_the_metrics(made: Path, results: Results) -> None:
 def test_several_seeds_give_means_and_intervals_to_all(made: Path, tmp_path: Path) -> None:
     roots = [again(made, tmp_path / str(seed), seed) for seed in (1, 2, 3)]
     path = roots[2] / "metrics" / "bladder_voi.npz"
-    values = voi_values.read(path)
+    values = voi_values.read_voi_values(path)
     for network in values.protocols["v2"].networks.values():
         network.errors["bladder_error"][:] += 3.0
-    voi_values.write(path, values)
+    voi_values.write_voi_values(path, values)
     one = estimates(load_runs(roots[:1]))[0].set_index(["network", "measure"])
     table = estimates(load_runs(roots))[0].set_index(["network", "measure"])
     assert table[["low", "high"]].notna().all(axis=None) and set(table.seeds) == {3}
@@ -85,14 +92,14 @@ def test_several_seeds_give_means_and_intervals_to_all(made: Path, tmp_path: Pat
 def test_too_few_realisations_leave_a_number_without_interval(made: Path, tmp_path: Path) -> None:
     root = again(made, tmp_path / "few", 1)
     (root / "metrics" / "lesion_voi.npz").unlink()
-    values = voi_values.read(made / "metrics" / "lesion_voi.npz")
+    values = voi_values.read_voi_values(made / "metrics" / "lesion_voi.npz")
     v2 = values.protocols["v2"]
     samples = tuple(f"short{i}" for i, _ in enumerate(v2.samples))  # no realisations any more
     protocols = {
         "v1": values.protocols["v1"],
         "v2": voi_values.ProtocolValues(samples, v2.liver, v2.lesion, v2.networks),
     }
-    voi_values.write(
+    voi_values.write_voi_values(
         root / "metrics" / "lesion_voi.npz",
         voi_values.StudyValues("lesion", "test_lesion", protocols),
     )
@@ -115,22 +122,22 @@ def test_a_table_reads_back_and_a_wrong_one_is_named(made: Path, tmp_path: Path)
     assert list(rows.network) == ["input", "v1-net", "v2-net", "FT-net", "TGD-net"]
     assert rows.set_index("network").liver_cov_n["v1-net"] == 4
     write_csv(tmp_path / "estimates.csv", table)
-    pd.testing.assert_frame_equal(read(tmp_path / "estimates.csv"), table, rtol=1e-8)
+    pd.testing.assert_frame_equal(read_estimates(tmp_path / "estimates.csv"), table, rtol=1e-8)
     for wrong, words in (
         (table.drop(columns="high"), "column 'high' is missing"),
         (table.assign(measure="weight"), "'weight' is none of"),
     ):
         write_csv(tmp_path / "estimates.csv", wrong)
         with pytest.raises(ValueError, match=f"estimates.csv: .*{words}"):
-            read(tmp_path / "estimates.csv")
+            read_estimates(tmp_path / "estimates.csv")
 
 
 def test_numbers_are_written_with_their_interval_or_its_lack() -> None:
     nan = float("nan")
-    assert text(-1.234, -2, 0.5, 10, 1) == "-1.2 (-2.0 to 0.5)"
-    assert text(5.0, nan, nan, 1, 2) == "5.00 (one realisation, no interval)"
-    assert text(5.0, nan, nan, 2, 0) == "5 (2 realisations, no interval)"
-    assert text(nan, nan, nan, nan, 1) == "–"
+    assert estimate_text(-1.234, -2, 0.5, 10, 1) == "-1.2 (-2.0 to 0.5)"
+    assert estimate_text(5.0, nan, nan, 1, 2) == "5.00 (one realisation, no interval)"
+    assert estimate_text(5.0, nan, nan, 2, 0) == "5 (2 realisations, no interval)"
+    assert estimate_text(nan, nan, nan, nan, 1) == "–"
 
 
 def test_table1_is_drawn_with_bars_and_intervals(results: Results) -> None:

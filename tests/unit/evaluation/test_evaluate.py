@@ -9,7 +9,7 @@ import pytest
 import fabricate
 from tgdpet.constants import ORGANS
 from tgdpet.evaluation import voi_values
-from tgdpet.evaluation.evaluate import COLUMNS, collect, evaluate_study
+from tgdpet.evaluation.evaluate import METRICS_COLUMNS, collect, evaluate_study
 from tgdpet.evaluation.measures import MeasureError, ensemble_cov
 from tgdpet.evaluation.results import image_path, reconstructed_samples
 from tgdpet.io.nifti import read_image, read_labels, write_image, write_labels
@@ -31,7 +31,7 @@ def evaluate(
 
 def test_lesion_study_has_every_measure_for_both_protocols(results: Path) -> None:
     table = pd.read_csv(results / "metrics" / "metrics.csv")
-    assert list(table.columns) == COLUMNS and table.value.notna().all()
+    assert list(table.columns) == METRICS_COLUMNS and table.value.notna().all()
     lesion = table[table.role == "test_lesion"]
     ensemble = lesion[lesion["sample"] == "ensemble"]
     assert set(ensemble.measure) == {"lesion_bias", "liver_cov", "liver_bias"}
@@ -53,7 +53,7 @@ def test_lesion_study_has_every_measure_for_both_protocols(results: Path) -> Non
 def test_what_is_kept_for_intervals_is_what_the_table_was_measured_from(results: Path) -> None:
     table = pd.read_csv(results / "metrics" / "metrics.csv")
     for study, role in (("lesion", "test_lesion"), ("catheter", "test_catheter")):
-        values = voi_values.read(results / "metrics" / f"{study}_voi.npz")
+        values = voi_values.read_voi_values(results / "metrics" / f"{study}_voi.npz")
         own = table[table.study == study]
         assert values.role == role and set(values.protocols) == set(own.protocol)
         for protocol, images in values.protocols.items():
@@ -71,7 +71,7 @@ def test_what_is_kept_for_intervals_is_what_the_table_was_measured_from(results:
         and images.networks["v2-net"].lesion is None
         and images.liver is not None
     )
-    images = voi_values.read(results / "metrics" / "lesion_voi.npz").protocols["v2"]
+    images = voi_values.read_voi_values(results / "metrics" / "lesion_voi.npz").protocols["v2"]
     network, n = images.networks["TGD-net"], len(images.liver)
     assert network.liver.shape == (4, n) and network.liver.dtype == images.liver.dtype == np.float32
     own = table[(table.study == "lesion") & (table.protocol == "v2") & (table.network == "TGD-net")]

@@ -13,15 +13,22 @@ import pytest
 import yaml
 
 import fabricate
+from metrics_table import retention
 from tgdpet.config.loading import read_config as read_config
 from tgdpet.config.studies import read_studies
 from tgdpet.evaluation import voi_values
-from tgdpet.evaluation.findings import COLUMNS, TITLES, findings, holds, read, standing
+from tgdpet.evaluation.estimates import read_table1
+from tgdpet.evaluation.findings import (
+    FINDINGS_COLUMNS,
+    TITLES,
+    findings,
+    holds,
+    read_findings,
+    task_errors,
+)
 from tgdpet.evaluation.results import Results
 from tgdpet.evaluation.seed_runs import load_runs
-from tgdpet.figures.table1 import table as table1
 from tgdpet.io.files import write_csv
-from tgdpet.report.summary import retention
 
 NAN = float("nan")
 
@@ -54,7 +61,7 @@ def row(table: pd.DataFrame, measure: str) -> pd.Series:
 
 def scale(path: Path, network: str, factor: float) -> None:
     """Multiply a network's errors and noise in a study's file."""
-    values = voi_values.read(path)
+    values = voi_values.read_voi_values(path)
     protocols = {}
     for name, protocol in values.protocols.items():
         own = protocol.networks[network]
@@ -62,16 +69,18 @@ def scale(path: Path, network: str, factor: float) -> None:
         protocols[name] = replace(
             protocol, networks={**protocol.networks, network: replace(own, errors=errors)}
         )
-    voi_values.write(path, replace(values, protocols=protocols))
+    voi_values.write_voi_values(path, replace(values, protocols=protocols))
 
 
 def test_every_finding_has_rows_that_agree_with_the_tables(made: Path) -> None:
     table, gaps = findings(load_runs([made]))
-    assert list(table.columns) == COLUMNS and set(table.finding) == set(TITLES) and not gaps
+    assert (
+        list(table.columns) == FINDINGS_COLUMNS and set(table.finding) == set(TITLES) and not gaps
+    )
     results = Results(
         made, read_config(made / "config.yaml"), read_studies(made.parent / "studies.tsv")
     )
-    one = table1(results).set_index("network")
+    one = read_table1(made / "metrics" / "estimates.csv").set_index("network")
     noise = row(table, "liver CoV, v1-net minus v2-net")
     assert noise.effect == pytest.approx(
         one.liver_cov["v1-net"] - one.liver_cov["v2-net"], rel=1e-5
@@ -90,7 +99,7 @@ def test_every_finding_has_rows_that_agree_with_the_tables(made: Path) -> None:
     kept = retention(results).set_index("network")
     forgot = row(table, "error on v1 images, TGD-net minus FT-net")
     assert forgot.effect == pytest.approx(kept.forgotten["TGD-net"] - kept.forgotten["FT-net"])
-    errors = standing(load_runs([made]))[0].set_index("network")
+    errors = task_errors(load_runs([made]))[0].set_index("network")
     assert errors.old["TGD-net"] == pytest.approx(kept.forgotten["TGD-net"])
     assert errors.new["TGD-net"] == pytest.approx(-kept.gain["TGD-net"])
     assert list(errors.index) == ["v1-net", "v2-net", "FT-net", "TGD-net"]
@@ -147,11 +156,20 @@ def test_what_is_no_repetition_is_refused(copy: Callable[[int], Path]) -> None:
 @pytest.mark.parametrize(
     ("side", "low", "high", "answer"),
     [
-        (-1, -2, -1, "yes"), (-1, 1, 2, "no"), (-1, -1, 1, "unclear"), (-1, -1, 0, "unclear"), (-1, 0, 1, "unclear"),
-        (1, 1, 2, "yes"), (1, -2, -1, "no"), (1, 0, 2, "unclear"), (1, NAN, NAN, "unclear"), (1, 1, NAN, "unclear"),
-        (1, 1, 1, "yes"), (1, 0, 0, "unclear"),
+        (-1, -2, -1, "yes"),
+        (-1, 1, 2, "no"),
+        (-1, -1, 1, "unclear"),
+        (-1, -1, 0, "unclear"),
+        (-1, 0, 1, "unclear"),
+        (1, 1, 2, "yes"),
+        (1, -2, -1, "no"),
+        (1, 0, 2, "unclear"),
+        (1, NAN, NAN, "unclear"),
+        (1, 1, NAN, "unclear"),
+        (1, 1, 1, "yes"),
+        (1, 0, 0, "unclear"),
     ],
-)  # fmt: skip
+)
 def test_a_claim_holds_where_the_interval_lies_on_its_side(
     side: int, low: float, high: float, answer: str
 ) -> None:
@@ -161,12 +179,12 @@ def test_a_claim_holds_where_the_interval_lies_on_its_side(
 def test_a_missing_network_gives_no_row_but_a_line(copy: Callable[[int], Path]) -> None:
     one, two = copy(1), copy(2)
     path = two / "metrics" / "lesion_voi.npz"
-    values = voi_values.read(path)
+    values = voi_values.read_voi_values(path)
     without = {
         name: replace(p, networks={n: v for n, v in p.networks.items() if n != "FT-net"})
         for name, p in values.protocols.items()
     }
-    voi_values.write(path, replace(values, protocols=without))
+    voi_values.write_voi_values(path, replace(values, protocols=without))
     table, gaps = findings(load_runs([two]))
     assert not (table.measure == "liver CoV, TGD-net minus FT-net").any()
     words = f"cannot be judged in {two}: study lesion, v2: network FT-net was not measured"
@@ -174,7 +192,7 @@ def test_a_missing_network_gives_no_row_but_a_line(copy: Callable[[int], Path]) 
     both, gaps = findings(load_runs([one, two]))
     assert row(both, "liver CoV, TGD-net minus FT-net").seeds == 1 and len(gaps) == 3
     assert row(both, "liver CoV, TGD-net minus v2-net").seeds == 2
-    assert "FT-net" not in set(standing(load_runs([two]))[0].network)
+    assert "FT-net" not in set(task_errors(load_runs([two]))[0].network)
 
 
 def test_a_missing_study_table_or_measure_gives_no_row_but_a_line(
@@ -203,7 +221,7 @@ def test_a_missing_protocol_organ_threshold_or_table_of_studies_gives_a_line(
     root = copy(1)
     for study, protocol, measure in (("highbmi", "v1", ""), ("bladder", "", "liver_cov_spatial")):
         path = root / "metrics" / f"{study}_voi.npz"
-        values = voi_values.read(path)
+        values = voi_values.read_voi_values(path)
         protocols = {
             name: replace(
                 p,
@@ -215,7 +233,7 @@ def test_a_missing_protocol_organ_threshold_or_table_of_studies_gives_a_line(
             for name, p in values.protocols.items()
             if name != protocol
         }
-        voi_values.write(path, replace(values, protocols=protocols))
+        voi_values.write_voi_values(path, replace(values, protocols=protocols))
     drop = pd.read_csv(root / "kse" / "drop.csv")
     write_csv(root / "kse" / "drop.csv", drop[drop.phi != 0.4])
     raw = yaml.safe_load((root / "config.yaml").read_text())
@@ -225,24 +243,26 @@ def test_a_missing_protocol_organ_threshold_or_table_of_studies_gives_a_line(
         "change at phi = 0.3, less the visible 2 %" in set(table.measure)
         and not (table.finding == 7).any()
     )
-    for words in (
-        "error on v1 images, TGD-net minus FT-net) cannot be judged in {}: study highbmi, v1: there are no such images",
-        "bladder-study liver CoV, TGD-N2N over v2-net, less 10 %) cannot be judged in {}: study bladder, v2: liver",
-        "change at phi = 0.4, less the visible 2 %) cannot be judged in {}: kse/drop.csv has 0 rows of phi = 0.4",
-        "time saved, training alone) cannot be judged in {}: the table of studies is not there: gone.tsv",
-    ):
-        assert any(words.format(root) in gap for gap in gaps), words
+    reasons = {
+        "error on v1 images, TGD-net minus FT-net": "study highbmi, v1: there are no such images",
+        "bladder-study liver CoV, TGD-N2N over v2-net, less 10 %": "study bladder, v2: liver",
+        "change at phi = 0.4, less the visible 2 %": "kse/drop.csv has 0 rows of phi = 0.4",
+        "time saved, training alone": "the table of studies is not there: gone.tsv",
+    }
+    for measure, reason in reasons.items():
+        expected = f"{measure}) cannot be judged in {root}: {reason}"
+        assert any(expected in gap for gap in gaps), expected
 
 
 def test_two_realisations_are_too_few_for_an_interval(copy: Callable[[int], Path]) -> None:
     root = copy(1)
     path = root / "metrics" / "lesion_voi.npz"
-    values = voi_values.read(path)
+    values = voi_values.read_voi_values(path)
     protocols = {
         name: replace(protocol, samples=("30s", "60s", *protocol.samples[2:]))
         for name, protocol in values.protocols.items()
     }
-    voi_values.write(path, replace(values, protocols=protocols))
+    voi_values.write_voi_values(path, replace(values, protocols=protocols))
     table, gaps = findings(load_runs([root]))
     assert not table.finding.isin([1, 2]).any()
     assert sum("2 realisations; an interval takes at least 3" in gap for gap in gaps) == 5
@@ -279,7 +299,7 @@ def test_an_effect_that_is_no_number_is_refused_by_name(copy: Callable[[int], Pa
 
 def test_a_table_of_findings_is_checked_when_read(made: Path, tmp_path: Path) -> None:
     path = tmp_path / "findings.csv"
-    table = read(made / "metrics" / "findings.csv")
+    table = read_findings(made / "metrics" / "findings.csv")
     assert len(table) == len(findings(load_runs([made]))[0]) and table.note.notna().all()
     for change, words in (
         ({"holds": "perhaps"}, "column 'holds': 'perhaps' is none of yes, no, unclear"),
@@ -288,10 +308,10 @@ def test_a_table_of_findings_is_checked_when_read(made: Path, tmp_path: Path) ->
     ):
         write_csv(path, table.assign(**change))
         with pytest.raises(ValueError, match=rf"findings\.csv: {words}"):
-            read(path)
+            read_findings(path)
     write_csv(path, table.drop(columns="low"))
     with pytest.raises(ValueError, match="column 'low' is missing"):
-        read(path)
+        read_findings(path)
 
 
 def test_the_script_writes_both_tables_and_says_what_is_missing(
@@ -316,7 +336,7 @@ def test_the_script_writes_both_tables_and_says_what_is_missing(
         cwd=root,
     )
     assert "finding 4" in done.stdout and "kse/drop.csv was not made" in done.stdout
-    assert len(read(out / "f.csv")) and len(pd.read_csv(out / "g.csv")) == 4
+    assert len(read_findings(out / "f.csv")) and len(pd.read_csv(out / "g.csv")) == 4
     (results / "metrics" / "lesion_voi.npz").write_bytes(b"x")
     failed = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
     assert (

@@ -45,14 +45,14 @@ def test_errors_outside_the_volume_do_not_count() -> None:
     assert m.relative_error(image, reference, m.rim(BOX, 2)) == pytest.approx(9800)
 
 
-def test_grain_of_filtered_white_noise_is_sqrt2_times_the_filter() -> None:
+def test_texture_of_filtered_white_noise_is_sqrt2_times_the_filter() -> None:
     voi, fwhm_voxels, spacing_mm = np.ones((48, 48, 48), bool), 3.0, 2.0
     white = np.random.default_rng(3).standard_normal(voi.shape)
     noise = ndimage.gaussian_filter(white, (fwhm_voxels / 2.3548, 0, 0))
     along = m.autocorrelation(noise, voi, axis=0)
     across = m.autocorrelation(noise, voi, axis=1)
     assert along[0] == pytest.approx(1)
-    assert m.grain_fwhm(along, spacing_mm) == pytest.approx(
+    assert m.texture_fwhm(along, spacing_mm) == pytest.approx(
         np.sqrt(2) * fwhm_voxels * spacing_mm, rel=0.05
     )
     assert abs(across[1]) < 0.05

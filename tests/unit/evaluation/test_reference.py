@@ -16,7 +16,14 @@ import pytest
 import yaml
 
 import fabricate
-from tgdpet.evaluation.reference import compare, holm, passed, read, standard_error, text
+from tgdpet.evaluation.reference import (
+    compare,
+    comparison_text,
+    holm,
+    passed,
+    read_reference,
+    standard_error,
+)
 from tgdpet.io.files import read_json, write_csv
 from tgdpet.report import reference_folder
 
@@ -35,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def kept(made: Path, tmp_path: Path) -> Path:
     """A made-up reference."""
-    reference_folder.write(made, tmp_path / "reference", "snakemake")
+    reference_folder.write_reference(made, tmp_path / "reference", "snakemake")
     return tmp_path / "reference"
 
 
@@ -57,7 +64,7 @@ def sample(
     se = values.std(axis=1, ddof=1) / np.sqrt(seeds) if seeds > 1 else np.full(rows, 0.1 * spread)
     n = float(seeds) if seeds > 1 else 10.0
     names = [f"row {i}" for i in range(rows)]
-    head = {"what": names, "value": values.mean(axis=1), "n": n, "seeds": seeds, "se": se}
+    head = {"quantity": names, "value": values.mean(axis=1), "n": n, "seeds": seeds, "se": se}
     return pd.DataFrame({**head, "judged": True})
 
 
@@ -86,7 +93,7 @@ def test_the_test_is_not_blind() -> None:
     new = exact()
     new.loc[3, "value"] += 0.6  # 6 standard errors of the difference
     rows = compare(new, exact())
-    assert list(rows.what[rows.verdict == "differs"]) == ["row 3"] and not passed(rows)
+    assert list(rows.quantity[rows.verdict == "differs"]) == ["row 3"] and not passed(rows)
     assert abs(rows.difference[3]) > rows.allowed[3]
 
 
@@ -103,11 +110,11 @@ def test_standard_errors_come_from_students_interval() -> None:
 
 
 def test_a_run_agrees_with_itself_and_time_is_not_judged(made: Path, kept: Path) -> None:
-    new, old = read(made), read(kept)
+    new, old = read_reference(made), read_reference(kept)
     rows = compare(new, old)
     assert passed(rows) and (rows.verdict == "OK").any() and (rows.verdict == "no interval").any()
-    assert set(rows.verdict[rows.what.str.startswith("7: ")]) == {"machine's"}
-    assert "one seed in both" in text(rows, new, old)
+    assert set(rows.verdict[rows.quantity.str.startswith("7: ")]) == {"machine's"}
+    assert "one seed in both" in comparison_text(rows, new, old)
 
 
 def test_what_differs_or_is_missing_is_named(kept: Path, copy: Path) -> None:
@@ -117,15 +124,15 @@ def test_what_differs_or_is_missing_is_named(kept: Path, copy: Path) -> None:
         return table[~((table.network == "FT-net") & (table.measure == "gain"))]
 
     change(copy / "metrics" / "estimates.csv", worse)
-    new, old = read(copy), read(kept)
-    rows = compare(new, old).set_index("what")
+    new, old = read_reference(copy), read_reference(kept)
+    rows = compare(new, old).set_index("quantity")
     assert (
         rows.verdict["TGD-net: liver_cov"] == "differs"
         and rows.verdict["FT-net: gain"] == "missing"
     )
     assert set(rows.verdict) == {"OK", "no interval", "machine's", "differs", "missing"}
-    assert "FT-net: gain" in text(rows.reset_index(), new, old)
-    assert "not in the reference" in text(compare(old, new), old, new)
+    assert "FT-net: gain" in comparison_text(rows.reset_index(), new, old)
+    assert "not in the reference" in comparison_text(compare(old, new), old, new)
 
 
 def test_a_reference_says_how_it_was_made(made: Path, kept: Path) -> None:
@@ -145,7 +152,7 @@ def test_a_reference_says_how_it_was_made(made: Path, kept: Path) -> None:
     } < names
     assert set(told["files"]) | {"config.yaml", "provenance.json", "README.md"} == names
     (kept / "figures" / "old.png").write_bytes(b"")
-    reference_folder.write(made, kept, "again")
+    reference_folder.write_reference(made, kept, "again")
     assert (
         not (kept / "figures" / "old.png").exists()
         and "| command | again |" in (kept / "README.md").read_text()
@@ -160,12 +167,12 @@ def test_what_is_too_large_or_unfinished_leaves_the_reference_as_it_was(
     with pytest.raises(
         ValueError, match=r"6\.\d MB to keep, at most 5 are allowed; largest: figures/fig5\.png"
     ):
-        reference_folder.write(copy, kept, "x")
+        reference_folder.write_reference(copy, kept, "x")
     (copy / "metrics" / "findings.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"findings\.csv: no such file"):
-        reference_folder.write(copy, kept, "x")
+        reference_folder.write_reference(copy, kept, "x")
     with pytest.raises(ValueError, match=r"neither config\.yaml nor seed-\*/config\.yaml"):
-        reference_folder.write(copy / "metrics", kept, "x")
+        reference_folder.write_reference(copy / "metrics", kept, "x")
     assert (kept / "provenance.json").read_bytes() == before
 
 
@@ -202,7 +209,7 @@ def test_damaged_tables_are_named(
 ) -> None:
     change(copy / "metrics" / f"{name}.csv", alter)
     with pytest.raises(ValueError, match=rf"{name}\.csv: .*{words}"):
-        read(copy)
+        read_reference(copy)
 
 
 def test_the_script_fails_when_something_differs_or_nothing_was_compared(
@@ -229,9 +236,9 @@ def test_the_script_fails_when_something_differs_or_nothing_was_compared(
 
 
 def test_nothing_compared_is_no_pass(made: Path) -> None:
-    bare = read(made).assign(se=np.nan)
+    bare = read_reference(made).assign(se=np.nan)
     rows = compare(bare, bare)
-    assert not passed(rows) and "nothing could be compared" in text(rows, bare, bare)
+    assert not passed(rows) and "nothing could be compared" in comparison_text(rows, bare, bare)
 
 
 def test_make_clean_keeps_the_reference(tmp_path: Path) -> None:
@@ -240,6 +247,7 @@ def test_make_clean_keeps_the_reference(tmp_path: Path) -> None:
         "scripts",
         "tests",
         "benchmarks",
+        "docs",
         "results/reference/metrics",
         "results/models",
         ".venv",

@@ -31,7 +31,7 @@ def values(n: int = 3, n_voxels: int = 4) -> StudyValues:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / voi_values.file_name("lesion")
-    voi_values.write(path, values())
+    voi_values.write_voi_values(path, values())
     return path
 
 
@@ -43,7 +43,7 @@ def change(path: Path, **arrays: np.ndarray | None) -> None:
 
 
 def test_what_is_written_is_read_back(path: Path) -> None:
-    ours, theirs = values(), voi_values.read(path)
+    ours, theirs = values(), voi_values.read_voi_values(path)
     assert (theirs.study, theirs.role) == ("lesion", "test_lesion")
     assert list(theirs.protocols) == ["v1", "v2"]
     for name, protocol in ours.protocols.items():
@@ -59,7 +59,7 @@ def test_what_is_written_is_read_back(path: Path) -> None:
 
 def test_the_same_values_give_the_same_bytes(path: Path) -> None:
     before = path.read_bytes()
-    voi_values.write(path, values())
+    voi_values.write_voi_values(path, values())
     assert path.read_bytes() == before and not list(path.parent.glob(".tmp*"))
 
 
@@ -79,20 +79,20 @@ def test_damage_is_named(path: Path, tmp_path: Path) -> None:
     ):
         path.write_bytes(bad)
         with pytest.raises(ValueError, match=r"lesion_voi\.npz: "):
-            voi_values.read(path)
+            voi_values.read_voi_values(path)
     with pytest.raises(
         FileNotFoundError, match=r"none_voi\.npz: no such file; 09_evaluate\.py writes it"
     ):
-        voi_values.read(tmp_path / "none_voi.npz")
+        voi_values.read_voi_values(tmp_path / "none_voi.npz")
     np.save(tmp_path / "array.npy", np.zeros(3))
     with pytest.raises(ValueError, match="array.npy: not a readable npz file"):
-        voi_values.read(tmp_path / "array.npy")
+        voi_values.read_voi_values(tmp_path / "array.npy")
 
 
 def test_pickled_objects_are_not_loaded(path: Path) -> None:
     change(path, study=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="not a readable npz file.*allow_pickle"):
-        voi_values.read(path)
+        voi_values.read_voi_values(path)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_arrays_that_do_not_belong_together_are_refused(
 ) -> None:
     change(path, **{key: array})
     with pytest.raises(ValueError, match=rf"lesion_voi\.npz: .*{words}"):
-        voi_values.read(path)
+        voi_values.read_voi_values(path)
 
 
 def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
     v2, network = ours.protocols["v2"], ours.protocols["v2"].networks["v1-net"]
 
     def written(protocol: ProtocolValues) -> None:
-        voi_values.write(tmp_path / "out.npz", replace(ours, protocols={"v2": protocol}))
+        voi_values.write_voi_values(tmp_path / "out.npz", replace(ours, protocols={"v2": protocol}))
 
     for bad, words in (
         (
@@ -149,5 +149,5 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=words):
             written(replace(v2, networks={"v1-net": bad}))
     with pytest.raises(ValueError, match="no protocol in it"):
-        voi_values.write(tmp_path / "out.npz", replace(ours, protocols={}))
+        voi_values.write_voi_values(tmp_path / "out.npz", replace(ours, protocols={}))
     assert not (tmp_path / "out.npz").exists()

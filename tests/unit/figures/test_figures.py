@@ -72,7 +72,7 @@ def test_time_saved_counts_the_right_files(results: Results) -> None:
     assert saved(table, "paper") == pytest.approx(100 * (1 - 7.4 / 20.8))
 
 
-def standing(old: list[float], new: list[float]) -> pd.DataFrame:
+def task_errors(old: list[float], new: list[float]) -> pd.DataFrame:
     names = [f"network-{i}" for i in range(len(old) - 1)]
     kinds = ["base", "TGD", "fine-tuning", "penalty", *["old data"] * len(old)][: len(old)]
     table = pd.DataFrame({"network": ["v1-net", *names], "kind": kinds, "old": old, "new": new})
@@ -84,7 +84,7 @@ def standing(old: list[float], new: list[float]) -> pd.DataFrame:
 def test_tables_of_few_networks_or_no_claim_are_drawn_too(results: Results) -> None:
     with styled():
         for n in (1, 2, 3):
-            plt.close(gain.scatter(standing([0.0, 1.0, 2.0][:n], [0.0, 1.0, 1.0][:n])))
+            plt.close(gain.scatter(task_errors([0.0, 1.0, 2.0][:n], [0.0, 1.0, 1.0][:n])))
         table = pd.read_csv(results.root / "metrics" / "findings.csv")
         plt.close(findings.forest(table[:0]))
         plt.close(findings.forest(table[table.finding == 3]))
@@ -95,7 +95,7 @@ def test_names_lie_beside_their_points_and_cover_nothing(spread: float) -> None:
     generator = np.random.default_rng(2)
     old, new = ([0.0, *generator.normal(1, spread, 12)] for _ in range(2))
     with styled():
-        figure = gain.scatter(standing(old, new))
+        figure = gain.scatter(task_errors(old, new))
         figure.canvas.draw()
         for ax in figure.axes:
             written = [
@@ -115,17 +115,15 @@ def test_names_lie_beside_their_points_and_cover_nothing(spread: float) -> None:
 
 def test_a_network_far_off_is_named_and_does_not_squeeze_the_others() -> None:
     with styled():
-        figure = gain.scatter(standing([0, 1, 2, 1.5, 30], [0, -1, 0.5, -0.5, 45]))
+        figure = gain.scatter(task_errors([0, 1, 2, 1.5, 30], [0, -1, 0.5, -0.5, 45]))
         texts = " ".join(t.get_text() for t in figure.axes[0].texts)
         limits = figure.axes[0].get_xlim()
         plt.close(figure)
     assert "beyond: network-3 (+30 %, +45 %)" in texts and limits[1] < 5
 
 
-def test_within_reach_of_the_others_intervals_a_network_is_shown_and_no_second_panel_repeats_the_first() -> (
-    None
-):
-    table = standing([0, -0.5, 0.5, 0.2, -4], [0, -5, -8, -7, -10])
+def test_within_reach_of_the_intervals_a_network_is_shown_and_no_panel_comes_twice() -> None:
+    table = task_errors([0, -0.5, 0.5, 0.2, -4], [0, -5, -8, -7, -10])
     for column in ("old", "new"):
         table[f"{column}_low"], table[f"{column}_high"] = table[column] - 3, table[column] + 3
     with styled():

@@ -3,7 +3,6 @@ made-up images.
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,11 +13,11 @@ import fabricate
 from tgdpet.config.loading import read_config
 from tgdpet.config.sections import NetworkEntry
 from tgdpet.config.studies import read_studies
+from tgdpet.evaluation.measures import middle
 from tgdpet.evaluation.results import INPUT, KEPT, Results
 from tgdpet.figures import common, difference, fig4, fig6, mip, nps, profiles
 from tgdpet.figures.montage import Panel, Row, differences, montage
 from tgdpet.figures.style import projection, styled
-from tgdpet.io.nifti import suv_factor, write_image
 
 EVERYWHERE = (slice(None), slice(None), slice(None))
 
@@ -70,10 +69,10 @@ def test_fig6_shows_the_papers_networks_and_points_at_the_artefact(results: Resu
     assert error.panels[-1].plane is None and error.limit > 0
     (tip, _, direction), window = (
         row.panels[0].arrows[0],
-        fig6.view(more, "test_bladder", "bladder").window,
+        fig6.view_of_organ(more, "test_bladder", "bladder").window,
     )
     bladder = fabricate.labels((40, 40, 16), 23, False) == fabricate.ORGANS["bladder"]
-    centre = common.on_plane(common.middle(bladder), window, results.voxel_mm("bladder"))
+    centre = common.on_plane(middle(bladder), window, results.voxel_mm("bladder"))
     # The made-up artefact lies towards high x, which is on the left of the picture.
     assert tip[0] < centre[0] and direction[0] < 0 < direction[1]
 
@@ -88,7 +87,7 @@ def test_differences_are_what_networks_take_out_and_get_wrong(results: Results) 
         for bmi, mean in (("low", "mean "), ("high", ""))
         for words in ("\N{MINUS SIGN} input", f"{mean}\N{MINUS SIGN} 600 s")
     ]
-    view = difference.view(results, "test_lesion")
+    view = difference.view_of_role(results, "test_lesion")
     taken = table[
         (table.row_name == "low BMI \N{MINUS SIGN} input") & (table.panel == "v1-net")
     ].suv
@@ -103,47 +102,9 @@ def test_differences_are_what_networks_take_out_and_get_wrong(results: Results) 
     assert wrong.std() < taken.std()
 
 
-def test_profiles_are_means_over_the_realisations_through_the_lesion(results: Results) -> None:
-    table = profiles.profiles(results, "lesion")
-    lesion = fabricate.labels((40, 40, 16), 22, False) == fabricate.ORGANS["lesion"]
-    x, y, z = common.middle(lesion)
-    stack = [results.suv("lesion", "v2", f"real{i:02d}", "TGD-net")[x, y, z] for i in range(1, 5)]
-    at = table[(table.network == "TGD-net") & (table.x_mm == 0)].iloc[0]
-    scan = results.suv("lesion", "v2", "600s")[x, y, z]
-    assert (at.suv, at.sd) == pytest.approx((np.mean(stack), np.std(stack, ddof=1)), rel=1e-5)
-    assert at.minus_scan == pytest.approx(np.mean(stack) - scan, abs=1e-5)
-    assert at.standard_error == pytest.approx(at.sd / 2) and at.images == 4 and at.inside
-    inside = table[(table.network == "600s") & table.inside].x_mm
-    assert len(inside) == lesion[:, y, z].sum() and table.truth.isna().all()
-    bladder = profiles.profiles(results, "bladder")
-    assert list(bladder.network.unique()) == [
-        "600s",
-        INPUT,
-        "v2-net",
-        "TGD-net",
-        "TGD-N2N",
-        "TGD2-N2N",
-    ]
-    assert bladder.sd.isna().all()
-
-
-def test_profiles_show_the_true_activity_where_it_is_known(
-    results: Results, tmp_path: Path
+def test_spectra_show_the_coarse_texture_and_how_much_each_network_smooths(
+    results: Results,
 ) -> None:
-    image = results.image("lesion", "v2", "600s")
-    truth = fabricate.truth(fabricate.labels((40, 40, 16), 22, False))
-    path = results.root / "listmode" / "lesion" / "truth.nii.gz"
-    write_image(path, truth, image.affine, fabricate.SIDECAR)
-    try:
-        table = profiles.profiles(results, "lesion")
-    finally:
-        path.unlink()
-        path.with_name("truth.json").unlink()
-    known = 6.0 * fabricate.BQML_PER_SUV / suv_factor(fabricate.SIDECAR)
-    assert table[table.inside].truth.to_numpy() == pytest.approx(known, rel=1e-5)
-
-
-def test_spectra_tell_the_coarse_grain_and_how_much_each_network_smooths(results: Results) -> None:
     with styled():
         figure, table = nps.draw(results)
         plt.close(figure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,12 @@ SCANNER = PRESETS["demo"]
 def some_events(n: int = 1000, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     events = np.empty(n, EVENT)
+
     for key in ("det0", "det1"):
         events[key] = rng.integers(0, SCANNER.n_detectors, n)
+
     events["tof"] = rng.integers(-SCANNER.tof_half_bins, SCANNER.tof_half_bins + 1, n)
+
     return events
 
 
@@ -36,9 +40,10 @@ def test_an_event_takes_twelve_bytes() -> None:
 def test_round_trip_in_parts(path: Path, sizes: list[int]) -> None:
     events = some_events(sum(sizes))
     bounds = np.cumsum([0, *sizes])
-    assert write_events(
-        path, (events[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True))
-    ) == len(events)
+    parts = (events[first:stop] for first, stop in pairwise(bounds))
+
+    assert write_events(path, parts) == len(events)
+
     back = open_events(path, SCANNER)
     assert np.array_equal(back, events) and back.dtype == EVENT
     assert isinstance(back, np.memmap)
@@ -52,12 +57,14 @@ def test_a_failed_write_leaves_nothing(path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         write_events(path, parts())
+
     assert not list(path.parent.iterdir())
 
 
 def test_truncated_at_any_place_is_an_error_with_the_name(path: Path) -> None:
     write_events(path, [some_events(20)])
     content = path.read_bytes()
+
     for length in range(len(content)):
         path.write_bytes(content[:length])
         with pytest.raises(
@@ -70,9 +77,11 @@ def test_a_damaged_header_is_an_error_with_the_name_or_harmless(path: Path) -> N
     events = some_events(20)
     write_events(path, [events])
     content = path.read_bytes()
+
     for i in range(128):
         for bits in (0x01, 0x20, 0x5A, 0x80):
             path.write_bytes(content[:i] + bytes([content[i] ^ bits]) + content[i + 1 :])
+
             try:
                 back = open_events(path)
             except ValueError as error:
@@ -115,10 +124,12 @@ def test_ids_out_of_range_are_named_with_their_event(
     events = some_events(1000)
     events[key][[737, 801]] = value
     write_events(path, [events])
+
     with pytest.raises(
         ValueError, match=rf"events\.npy: event 737 = .*{value}.*below {SCANNER.n_detectors}"
     ):
         open_events(path, SCANNER)
+
     assert len(open_events(path)) == 1000, "without a scanner there is nothing to check against"
 
 
@@ -133,7 +144,9 @@ def test_parts_of_a_map_and_of_its_views_are_the_right_events(path: Path) -> Non
     events = some_events(1001)
     write_events(path, [events])
     mapped = open_events(path)
+
     for array in (mapped, mapped[100:], mapped[::3], mapped["tof"], np.asarray(mapped)):
         pieces = [part(array, start, 250) for start in range(0, 1250, 250)]
         assert np.array_equal(np.concatenate(pieces), array)
+
     assert part(mapped, 0, 250).base is not mapped.base, "a map of its own, which memory can let go"

@@ -31,9 +31,12 @@ PARTS = (
 def simulate(folder: Path, threads: int = 1, study_seed: int = 7) -> dict[str, object]:
     shares: list[float] = []
     study = Study("a", "test_lesion", "analytic", 23.0, study_seed)
-    meta = acquisition.simulate_study(folder, study, 1, PARTS, threads, step=shares.append)
+    meta = acquisition.simulate_study(folder, study, 1, PARTS, threads, on_progress=shares.append)
+
     assert sum(shares) == pytest.approx(1)
+
     write_json(folder / "listmode.json", {**meta, "provenance": {}})
+
     return meta
 
 
@@ -53,8 +56,15 @@ def study(made: Path, tmp_path: Path) -> Path:
 def test_a_study_holds_what_later_stages_need(made: Path) -> None:
     names = {p.name for p in made.iterdir()}
     assert names == {
-        "events.npy", "scanner.json", "listmode.json", "mu.nii.gz", "truth.nii.gz", "truth.json", "organs.nii.gz",
-    }  # fmt: skip
+        "events.npy",
+        "scanner.json",
+        "listmode.json",
+        "mu.nii.gz",
+        "truth.nii.gz",
+        "truth.json",
+        "organs.nii.gz",
+    }
+
     read = study_folder.read(made)
     assert isinstance(read, Acquisition) and read.grid == GRID
     assert len(read.events) == read.meta["events"] > 10_000
@@ -64,12 +74,13 @@ def test_a_study_holds_what_later_stages_need(made: Path) -> None:
 
 def test_all_images_share_one_centred_grid(made: Path) -> None:
     expected = nifti.grid_affine((30, 24, 16), (14.0, 14.0, 10.0))
-    truth, (mu, mu_affine), (organs, organs_affine) = (
-        nifti.read_image(made / "truth.nii.gz"), nifti.read_plain(made / "mu.nii.gz"),
-        nifti.read_labels(made / "organs.nii.gz"),
-    )  # fmt: skip
+    truth = nifti.read_image(made / "truth.nii.gz")
+    mu, mu_affine = nifti.read_plain(made / "mu.nii.gz")
+    organs, organs_affine = nifti.read_labels(made / "organs.nii.gz")
+
     for affine in (truth.affine, mu_affine, organs_affine):
         np.testing.assert_allclose(affine, expected, atol=1e-4)
+
     assert truth.data.shape == mu.shape == organs.shape
     assert (organs == ORGANS["lesion"]).any()
     assert not mu[(organs == 0) & (truth.data == 0)].max() > 0.1
@@ -80,6 +91,7 @@ def test_the_truth_is_suv_times_dose_per_weight(made: Path) -> None:
     truth = nifti.read_image(made / "truth.nii.gz")
     organs, _ = nifti.read_labels(made / "organs.nii.gz")
     suv = truth.data / nifti.suv_factor(truth.sidecar)
+
     assert 1.5 < np.median(suv[organs == ORGANS["liver"]]) < 3
     assert truth.sidecar["InjectedRadioactivity"] == pytest.approx(
         3.7 * truth.sidecar["BodyWeight"]
@@ -98,6 +110,7 @@ def test_events_do_not_depend_on_threads_but_on_the_studys_seed(made: Path, tmp_
 def test_fewer_events_than_promised_are_refused(study: Path) -> None:
     events = np.load(study / "events.npy")
     write_events(study / "events.npy", [events[:-1]])
+
     with pytest.raises(
         ValueError, match=rf"events\.npy: expected {len(events)} events.*got {len(events) - 1}"
     ):
@@ -115,26 +128,35 @@ def test_events_of_another_scanner_are_refused(study: Path) -> None:
 def test_a_missing_or_damaged_file_is_named(study: Path, name: str) -> None:
     content = (study / name).read_bytes()
     (study / name).write_bytes(content[: len(content) // 2])
+
     with pytest.raises(ValueError, match=name.replace(".", r"\.")):
         study_folder.read(study)
+
     (study / name).unlink()
+
     with pytest.raises(FileNotFoundError, match=name.replace(".", r"\.")):
         study_folder.read(study)
 
 
 def test_the_additive_term_belongs_to_the_events(study: Path) -> None:
     read = study_folder.read(study)
+
     with pytest.raises(FileNotFoundError, match=r"additive\.npy"):
         study_folder.read_additive(read)
+
     values = np.random.default_rng(0).random(len(read.events)).astype(np.float32)
     np.save(study / "additive.npy", values)
     assert np.array_equal(study_folder.read_additive(read), values)
+
     content = (study / "additive.npy").read_bytes()
+
     for length in (0, 5, 100, len(content) - 1):
         (study / "additive.npy").write_bytes(content[:length])
         with pytest.raises(ValueError, match=r"additive\.npy"):
             study_folder.read_additive(read)
+
     np.save(study / "additive.npy", values[:-1])
+
     with pytest.raises(
         ValueError, match=rf"additive\.npy: expected {len(values)} values.*{len(values) - 1}"
     ):
@@ -144,13 +166,10 @@ def test_the_additive_term_belongs_to_the_events(study: Path) -> None:
 def test_an_images_sidecar_tells_how_it_was_made(made: Path) -> None:
     meta = study_folder.read(made).meta
     half = Sample("half1", 0.2, 0, 2)
-    sidecar = json.loads(
-        json.dumps(
-            study_folder.recon_sidecar(
-                meta, half, "v1", ReconProtocol([14.0, 10.0, 10.0], 6, 4), (2, 13)
-            )
-        )
-    )
+    protocol = ReconProtocol([14.0, 10.0, 10.0], 6, 4)
+    sidecar = study_folder.recon_sidecar(meta, half, "v1", protocol, (2, 13))
+    sidecar = json.loads(json.dumps(sidecar))
+
     assert sidecar["FrameDuration"] == [pytest.approx(6.0)], "a tenth of the scan's counts"
     assert (sidecar["Study"], sidecar["Protocol"], sidecar["Sample"]) == ("a", "v1", "half1")
     assert sidecar["ValidSlices"] == [2, 13]
@@ -163,12 +182,14 @@ def test_an_images_sidecar_says_what_was_corrected(made: Path) -> None:
     meta = read_json(made / "listmode.json")
 
     def corrected(**change: object) -> list[str]:
-        beside = study_folder.recon_sidecar(
-            {**meta, **change}, Sample("60s", 1.0), "v2", ReconProtocol(), (0, 1)
-        )
+        changed = {**meta, **change}
+        whole = Sample("60s", 1.0)
+        sidecar = study_folder.recon_sidecar(changed, whole, "v2", ReconProtocol(), (0, 1))
+
         return [
-            beside[k]
-            for k in ("AttenuationCorrection", "ScatterCorrectionMethod", "RandomsCorrectionMethod")
+            sidecar["AttenuationCorrection"],
+            sidecar["ScatterCorrectionMethod"],
+            sidecar["RandomsCorrectionMethod"],
         ]
 
     assert corrected() == [
@@ -177,6 +198,7 @@ def test_an_images_sidecar_says_what_was_corrected(made: Path) -> None:
         "rate and singles of the background model",
     ]
     assert corrected(attenuation=False)[0] == "none"
+
     nothing = {**meta["background"], "scatter_bq": 0.0, "randoms_per_s": 0.0}
     assert corrected(background=nothing)[1:] == ["none", "none"]
     assert corrected(background_given=True)[1:] == ["given for each event"] * 2

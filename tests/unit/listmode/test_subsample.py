@@ -31,11 +31,16 @@ def drawn(sample: Sample, n: int = N, seed: int = 1, study: str = "a") -> np.nda
 @pytest.mark.parametrize("role", sorted(ROLES))
 def test_each_role_has_the_images_it_is_evaluated_on(role: str) -> None:
     levels = ["30s", "45s", "60s", "90s", "120s", "180s", "600s"]
+    realisations = [f"real{i:02d}" for i in range(1, 11)]
     expected = {
-        "train_v1v2": levels, "adapt": levels, "test_high_bmi": ["60s", "600s"],
-        "test_lesion": [*(f"real{i:02d}" for i in range(1, 11)), "600s"],
-        "test_bladder": ["120s", "half1", "half2", "600s"], "test_catheter": ["120s", "half1", "half2", "600s"],
-    }  # fmt: skip
+        "train_v1v2": levels,
+        "adapt": levels,
+        "test_high_bmi": ["60s", "600s"],
+        "test_lesion": [*realisations, "600s"],
+        "test_bladder": ["120s", "half1", "half2", "600s"],
+        "test_catheter": ["120s", "half1", "half2", "600s"],
+    }
+
     assert list(of_role(role)) == expected[role]
 
 
@@ -44,8 +49,10 @@ def test_counts_are_binomial(role: str) -> None:
     for sample in of_role(role).values():
         share = sample.fraction
         assert abs(drawn(sample).sum() - N * share) <= 4 * np.sqrt(N * share * (1 - share))
+
         blocks = drawn(sample).reshape(400, -1).sum(axis=1)  # and so is every part of the scan
         size = N / 400
+
         if share < 1:
             assert blocks.var() == pytest.approx(size * share * (1 - share), rel=0.35)
 
@@ -101,25 +108,29 @@ def test_studies_and_seeds_draw_differently() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 77, 4096])
 def test_chunking_changes_nothing(chunk: int) -> None:
-    sample, n = of_role("test_bladder")["half2"], 5000
+    sample = of_role("test_bladder")["half2"]
+    n = 5000
     parts = [keep(sample, start, min(chunk, n - start), 1, "a") for start in range(0, n, chunk)]
+
     assert np.array_equal(np.concatenate(parts), drawn(sample, n))
+
     samples = samples_of("test_bladder", SAMPLING, SCAN_S)
+
     for threads in (1, 3):
-        counts = subsample.count(samples, n, 1, "a", threads, chunk)
+        counts = subsample.count_events(samples, n, 1, "a", threads, chunk)
         assert counts == {s.name: int(drawn(s, n).sum()) for s in samples}
+
     numbers = [np.arange(n), np.linspace(0, 1, n)]
     for sample in samples:
-        taken = subsample.take(sample, numbers, 1, "a", chunk)
-        assert all(
-            np.array_equal(t, a[drawn(sample, n)]) for t, a in zip(taken, numbers, strict=True)
-        )
+        taken = subsample.sampled(sample, numbers, 1, "a", chunk)
+        for ours, array in zip(taken, numbers, strict=True):
+            assert np.array_equal(ours, array[drawn(sample, n)])
 
 
 def test_taken_arrays_have_one_length() -> None:
     with pytest.raises(ValueError, match="arrays of one length expected, got 3 and 4"):
-        subsample.take(Sample("x", 0.5), [np.zeros(3), np.zeros(4)], 1, "a")
-    assert [len(a) for a in subsample.take(Sample("x", 0.5), [np.zeros(0)], 1, "a")] == [0]
+        subsample.sampled(Sample("x", 0.5), [np.zeros(3), np.zeros(4)], 1, "a")
+    assert [len(a) for a in subsample.sampled(Sample("x", 0.5), [np.zeros(0)], 1, "a")] == [0]
 
 
 def test_an_event_keeps_its_fate_in_a_longer_list() -> None:
@@ -129,51 +140,49 @@ def test_an_event_keeps_its_fate_in_a_longer_list() -> None:
 
 
 def splitmix64(key: int, index: int) -> float:
-    """The reference generator (Steele, Lea, Flood 2014) in Python's unlimited integers, as a number
-    in [0, 1).
-    """
+    """The reference generator (Steele, Lea, Flood 2014) in unlimited integers; in [0, 1)."""
     mask = 2**64 - 1
+
     z = (key + (index + 1) * 0x9E3779B97F4A7C15) & mask
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
+
     return ((z ^ (z >> 31)) >> 11) / 2**53
 
 
 @pytest.mark.parametrize("start", [0, 2**33])
 def test_who_is_drawn_never_changes(start: int) -> None:
-    thin, split = (
-        derive(2021, "subsample", "x", "thin", "0.200000000"),
-        derive(2021, "subsample", "x", "split", 2),
-    )
-    expected = [
-        splitmix64(thin, i) < 0.2 and int(2 * splitmix64(split, i)) == 1
-        for i in range(start, start + 500)
-    ]
-    assert keep(of_role("test_bladder")["half2"], start, 500, 2021, "x").tolist() == expected
-    assert np.flatnonzero(drawn(of_role("adapt")["30s"], 100, seed=2021, study="lesion"))[
-        :5
-    ].tolist() == [
-        4,
-        11,
-        32,
-        33,
-        54,
-    ]
+    thin = derive(2021, "subsample", "x", "thin", "0.200000000")
+    split = derive(2021, "subsample", "x", "split", 2)
+    half = of_role("test_bladder")["half2"]
+
+    expected = []
+    for i in range(start, start + 500):
+        in_level = splitmix64(thin, i) < 0.2
+        in_part = int(2 * splitmix64(split, i)) == 1
+        expected.append(in_level and in_part)
+
+    assert keep(half, start, 500, 2021, "x").tolist() == expected
+
+    kept = drawn(of_role("adapt")["30s"], 100, seed=2021, study="lesion")
+    assert np.flatnonzero(kept)[:5].tolist() == [4, 11, 32, 33, 54]
 
 
 def test_wrong_counts_are_refused() -> None:
     samples = samples_of("test_lesion", SAMPLING, SCAN_S)
-    counts = subsample.count(samples, N, 1, "a")
+    counts = subsample.count_events(samples, N, 1, "a")
     subsample.check_counts(samples, counts, N)
+
     with pytest.raises(ValueError, match="real04: expected 40000"):
         subsample.check_counts(samples, {**counts, "real04": counts["real04"] + 2000}, N)
+
     with pytest.raises(ValueError, match=f"hold {N - 1} events, the study {N}"):
         subsample.check_counts(samples, {**counts, "real04": counts["real04"] - 1}, N)
 
 
 def test_the_recipe_round_trips(tmp_path: Path) -> None:
     samples = samples_of("test_bladder", SAMPLING, SCAN_S)
-    counts = subsample.count(samples, 1000, 1, "a")
+    counts = subsample.count_events(samples, 1000, 1, "a")
     study_folder.write_samples(tmp_path / "samples.json", "a", 1, samples, counts)
     assert study_folder.read_samples(tmp_path / "samples.json") == ("a", 1, samples)
 

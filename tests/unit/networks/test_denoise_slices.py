@@ -18,6 +18,8 @@ from tgdpet.networks import weights
 from tgdpet.networks.denoise import denoise, write_denoised
 from tgdpet.networks.dncnn import DnCNN
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SCALE = 1000.0
 CPU = torch.device("cpu")
 
@@ -94,13 +96,12 @@ def test_memory_is_bounded_by_pixels_whatever_the_depth(few):
     few(4)
     spy, steps = Spy(), []
     volume = Watched(image(8))
-    denoise(spy, volume, SCALE, step=steps.append)
+    denoise(spy, volume, SCALE, on_slices=steps.append)
     assert spy.shapes == [(4, 3, 12, 14)] * 2 and steps == [4, 4]
     assert [list(r) for r in volume.asked] == [[0, 1, 2, 3, 4], [3, 4, 5, 6, 7]]
     wide = Spy()
-    denoise(
-        wide, image(2, 60, 60), SCALE
-    )  # a slice larger than the limit still goes through, alone
+    # a slice larger than the limit still goes through, alone
+    denoise(wide, image(2, 60, 60), SCALE)
     assert wide.shapes == [(1, 3, 60, 60)] * 2
 
 

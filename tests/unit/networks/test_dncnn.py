@@ -8,6 +8,8 @@ from torch import nn
 
 from tgdpet.networks.dncnn import DnCNN
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_channels_and_weights_of_the_paper():
     net = DnCNN()

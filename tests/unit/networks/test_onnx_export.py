@@ -14,6 +14,8 @@ import torch
 
 from tgdpet.networks import onnx_export, weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 onnx = pytest.importorskip("onnx", reason="onnx is in the extra 'dev'")
 runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is in the extra 'dev'")
 

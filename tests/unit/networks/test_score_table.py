@@ -12,6 +12,8 @@ from tgdpet.networks.dncnn import DnCNN
 from tgdpet.networks.score_table import read_scores
 from tgdpet.training import jobs
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:

@@ -13,8 +13,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from tgdpet.io.files import NETWORK_KEY
 from tgdpet.networks import weights
 from tgdpet.networks.dncnn import DnCNN
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_round_trip(tmp_path):
@@ -68,10 +71,10 @@ def test_damage_is_named(tmp_path):
 def test_a_card_that_cannot_be_is_named(tmp_path, change, cause):
     path, model = tmp_path / "x.safetensors", DnCNN(0.125)
     card = {"network": "net", "width": 0.125, "intensity_scale_bqml": 1.0, **change}
-    weights.write_tensors(path, dict(model.state_dict()), {weights.KEY: json.dumps(card)})
+    weights.write_tensors(path, dict(model.state_dict()), {NETWORK_KEY: json.dumps(card)})
     with pytest.raises(ValueError, match=r"x\.safetensors.*" + cause):
         weights.load(path)
-    weights.write_tensors(path, dict(model.state_dict()), {weights.KEY: "{"})
+    weights.write_tensors(path, dict(model.state_dict()), {NETWORK_KEY: "{"})
     with pytest.raises(ValueError, match=r"x\.safetensors.*not valid JSON"):
         weights.load(path)
 
@@ -83,7 +86,7 @@ def test_weights_that_are_not_numbers_are_neither_written_nor_read(tmp_path):
     with pytest.raises(ValueError, match=r"x\.safetensors: blocks\.3\.conv\.weight holds NaN"):
         weights.save(path, model, weights.Card("net", 0.125, 1.0))
     assert not path.exists()
-    weights.write_tensors(path, dict(model.state_dict()), {weights.KEY: json.dumps(card)})
+    weights.write_tensors(path, dict(model.state_dict()), {NETWORK_KEY: json.dumps(card)})
     with pytest.raises(ValueError, match=r"x\.safetensors: blocks\.3\.conv\.weight holds NaN"):
         weights.load(path)
 
@@ -109,10 +112,11 @@ def test_what_is_written_can_be_read_by_whom_the_umask_allows(tmp_path):
 
 
 def test_the_cards_mask_becomes_booleans_of_the_scored_modules():
+    # the last is read by nothing: never scored, so in no mask
     model, last = (
         DnCNN(0.0625),
         "blocks.7.conv",
-    )  # the last is read by nothing: never scored, so in no mask
+    )
     card = weights.Card(
         "net", 0.0625, 1.0, mask={"blocks.0.conv": [3, 1], "blocks.3.conv": [], last: [0, 2]}
     )

@@ -17,7 +17,7 @@ petsird = pytest.importorskip("petsird")
 from petsird_files import GRID, TINY, block, header, read_all, study, write
 from tgdpet.petsird.read import import_study
 from tgdpet.petsird.stream import read_header
-from tgdpet.petsird.write import varint
+from tgdpet.petsird.varint import varint_bytes
 from tgdpet.scanner.cylinder import Scanner
 
 LIMIT_S = 1.0
@@ -36,25 +36,34 @@ def small(tmp_path_factory):
         (int(a), int(b), int(t)) for a, b, t in np.random.default_rng(0).integers(0, 5, (20, 3))
     ]
     single = [[petsird.SingleEvent(detection_bin=3, time_offset_in_time_block=70_000)]]
-    path = write(folder / "x.petsird", with_tables(header()), [
-        block(0, 1000, *many, single_events=single),
-        petsird.TimeBlock.ExternalSignalTimeBlock(
-            petsird.ExternalSignalTimeBlock(time_interval=interval, signal_id=1, signal_values=[1.0, 2.0])
-        ),
-        petsird.TimeBlock.BedMovementTimeBlock(petsird.BedMovementTimeBlock(time_interval=interval, transform=still)),
-        petsird.TimeBlock.GantryMovementTimeBlock(
-            petsird.GantryMovementTimeBlock(time_interval=interval, transforms=[still])
-        ),
-        petsird.TimeBlock.DeadTimeTimeBlock(
-            petsird.DeadTimeTimeBlock(time_interval=whole, alive_time_fractions=alive)
-        ),
-        petsird.TimeBlock.SinglesHistogramTimeBlock(
-            petsird.SinglesHistogramTimeBlock(
-                time_interval=interval, singles_per_detection_bin_histogram=[[5, 1 << 40], [300]]
-            )
-        ),
-        block(1000, 2000, *many, delayed_events=block(0, 1, *many[:5]).value.prompt_events),
-    ])  # fmt: skip
+    path = write(
+        folder / "x.petsird",
+        with_tables(header()),
+        [
+            block(0, 1000, *many, single_events=single),
+            petsird.TimeBlock.ExternalSignalTimeBlock(
+                petsird.ExternalSignalTimeBlock(
+                    time_interval=interval, signal_id=1, signal_values=[1.0, 2.0]
+                )
+            ),
+            petsird.TimeBlock.BedMovementTimeBlock(
+                petsird.BedMovementTimeBlock(time_interval=interval, transform=still)
+            ),
+            petsird.TimeBlock.GantryMovementTimeBlock(
+                petsird.GantryMovementTimeBlock(time_interval=interval, transforms=[still])
+            ),
+            petsird.TimeBlock.DeadTimeTimeBlock(
+                petsird.DeadTimeTimeBlock(time_interval=whole, alive_time_fractions=alive)
+            ),
+            petsird.TimeBlock.SinglesHistogramTimeBlock(
+                petsird.SinglesHistogramTimeBlock(
+                    time_interval=interval,
+                    singles_per_detection_bin_histogram=[[5, 1 << 40], [300]],
+                )
+            ),
+            block(1000, 2000, *many, delayed_events=block(0, 1, *many[:5]).value.prompt_events),
+        ],
+    )
     content = path.read_bytes()
     fields = content.index(petsird.BinaryPETSIRDWriter.schema.encode()) + len(
         petsird.BinaryPETSIRDWriter.schema
@@ -212,7 +221,7 @@ def test_header_with_a_huge_count_is_refused_at_once(tmp_path):
     at = (
         content.index(b"\x04ring") + 5 + 1
     )  # number of module types, then the first vector of corners
-    path.write_bytes(content[: at - 1] + varint(1 << 62) + content[at:])
+    path.write_bytes(content[: at - 1] + varint_bytes(1 << 62) + content[at:])
     with pytest.raises(ValueError, match=rf"byte {at - 1}: expected a count of at most \d+ items"):
         read_all(path)
 

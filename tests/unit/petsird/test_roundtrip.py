@@ -17,7 +17,6 @@ petsird = pytest.importorskip("petsird")
 from petsird_files import GIVEN, GRID, TINY, block, header, read_all, study, write
 from tgdpet.io import nifti
 from tgdpet.io.files import write_json
-from tgdpet.listmode import events as listmode
 from tgdpet.listmode import study_folder
 from tgdpet.petsird import tiling
 from tgdpet.petsird.read import import_study
@@ -77,7 +76,7 @@ def test_bytes_are_those_of_the_package(exported):
 
 def test_blocks_longer_than_a_piece_give_the_same_bytes(exported, tmp_path, monkeypatch):
     _, path = exported
-    monkeypatch.setattr(listmode, "CHUNK", 17)
+    monkeypatch.setattr("tgdpet.petsird.write.CHUNK", 17)
     export_study(tmp_path / "s", tmp_path / "y.petsird")
     assert (tmp_path / "y.petsird").read_bytes() == path.read_bytes()
 
@@ -188,8 +187,11 @@ def test_scripts_take_a_study_out_and_in(root, tmp_path):
     meta = json.loads((tmp_path / "i/listmode.json").read_text())
     assert meta["events"] == 300
     assert sorted(p.rsplit("/", 1)[1] for p in meta["provenance"]["inputs"]) == [
-        "x.json", "x.mu.nii.gz", "x.organs.nii.gz", "x.petsird",
-    ]  # fmt: skip
+        "x.json",
+        "x.mu.nii.gz",
+        "x.organs.nii.gz",
+        "x.petsird",
+    ]
     bad = run(
         root,
         "02_import.py",

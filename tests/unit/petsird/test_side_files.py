@@ -199,6 +199,6 @@ def test_background_with_events_left_out_is_refused(tmp_path):
 
 def test_progress_adds_up_to_the_whole_file(tmp_path):
     path, shares = make(tmp_path), []
-    import_study(path, tmp_path / "i", "s", GRID, False, step=shares.append)
+    import_study(path, tmp_path / "i", "s", GRID, False, on_progress=shares.append)
     assert 0 < sum(shares) <= 1
     assert json.dumps(imported(path))

@@ -13,7 +13,7 @@ petsird = pytest.importorskip("petsird")
 
 from petsird_files import GRID, block, header, prompts, read_all, turn, write
 from tgdpet.constants import FDG_HALF_LIFE_S
-from tgdpet.petsird.read import import_study, times
+from tgdpet.petsird.read import import_study, scan_times
 from tgdpet.scanner import cylinder
 
 EVENT = (12, 0, 2)
@@ -99,9 +99,12 @@ def test_a_file_without_prompts_is_refused(tmp_path):
 def test_uniform_dead_time_shortens_the_effective_time(tmp_path):
     pairs = [[0.5] * (i + 1) for i in range(8)]
     blocks = [
-        dead_time(0, 1000, [0.9] * 24), block(0, 1000, EVENT),
-        dead_time(1000, 3000, [0.8] * 24, pairs), block(1000, 2000, EVENT), block(2000, 3000, EVENT),
-    ]  # fmt: skip
+        dead_time(0, 1000, [0.9] * 24),
+        block(0, 1000, EVENT),
+        dead_time(1000, 3000, [0.8] * 24, pairs),
+        block(1000, 2000, EVENT),
+        block(2000, 3000, EVENT),
+    ]
     meta = imported(tmp_path, blocks)
     expected = decayed((0, 1), fraction=0.81) + decayed((1, 3), fraction=0.32)
     assert meta["effective_s"] == pytest.approx(expected, rel=1e-6)
@@ -199,9 +202,10 @@ def test_events_on_pairs_without_efficiency_are_dropped_and_counted(tmp_path):
     efficiencies = np.ones(24)
     efficiencies[5] = 0
     head.scanner.detection_efficiencies = petsird.DetectionEfficiencies(
-        calibration_factor=1.0, detection_bin_efficiencies=[efficiencies.tolist()],
+        calibration_factor=1.0,
+        detection_bin_efficiencies=[efficiencies.tolist()],
         module_pair_sgidlut=[[[[-1 if i - j < 2 else 0 for j in range(i + 1)] for i in range(8)]]],
-    )  # fmt: skip
+    )
     events = [(12, 0, 0), (5, 4, 0), (12, 5, 1), (4, 0, 2), (23, 1, 4), (3, 2, 0)]
     meta = imported(tmp_path, [block(0, 1000, *events)], head)
     kept = np.load(tmp_path / "i/events.npy")
@@ -254,4 +258,4 @@ def test_events_with_the_smaller_bin_first_are_read_as_they_stand(tmp_path):
 
 
 def test_times_need_no_dead_time():
-    assert times("x", np.array([[0, 1000]]), [], 1e12) == pytest.approx((1.0, 1.0))
+    assert scan_times("x", np.array([[0, 1000]]), [], 1e12) == pytest.approx((1.0, 1.0))

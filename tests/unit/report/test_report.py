@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tomllib
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -9,17 +10,20 @@ from pathlib import Path
 import pytest
 
 import fabricate
+from metrics_table import retention
 from tgdpet.config.loading import read_config
 from tgdpet.config.sections import NetworkEntry
 from tgdpet.config.studies import read_studies
 from tgdpet.evaluation.estimates import _quantities
+from tgdpet.evaluation.findings import read_findings
 from tgdpet.evaluation.results import PAPER_TABLE1, Results
 from tgdpet.evaluation.timing import times
 from tgdpet.figures import FIGURES, SHOWN, numbered
 from tgdpet.figures.make import make
+from tgdpet.io.files import write_csv
 from tgdpet.report.html import caption_html
-from tgdpet.report.report import _networks, build, tables
-from tgdpet.report.summary import retention, screen
+from tgdpet.report.report import build_report, network_counts, table_pages
+from tgdpet.report.summary import screen
 
 CAPTIONS = Path(__file__).parents[3] / "workflow" / "report"
 PAPER = [["–", "–"], *([f"{v:.2f}" for v in values] for values in PAPER_TABLE1.values())]
@@ -50,7 +54,7 @@ def test_categories_follow_the_pipeline_and_the_findings_table_is_first() -> Non
 
 def test_report_is_self_contained_and_names_what_is_missing(results: Results) -> None:
     make("table1", results, results.root / "figures" / "table1")
-    text = build(results.root, [results], CAPTIONS)
+    text = build_report(results.root, [results], CAPTIONS)
     assert text.count("data:image/png;base64,") == 1
     assert text.count("Not drawn:") == len(FIGURES) - 1
     assert not re.search(r'(src|href)="(https?:|//|/)', text)
@@ -62,7 +66,7 @@ def test_report_is_self_contained_and_names_what_is_missing(results: Results) ->
 
 
 def test_the_findings_come_first_with_their_intervals(results: Results, tmp_path: Path) -> None:
-    text = build(results.root, [results], CAPTIONS)
+    text = build_report(results.root, [results], CAPTIONS)
     table = text[text.index('<table class="findings">') : text.index('id="run"')]
     row = table[table.index("v1-net over-smooths v2 images: its liver CoV") :].split("</tr>")[0]
     assert re.search(
@@ -71,12 +75,12 @@ def test_the_findings_come_first_with_their_intervals(results: Results, tmp_path
     assert (
         "<td>unclear</td>" in table and "measured once" in table and "<td>no interval</td>" in table
     )
-    for name, text in tables(tmp_path, CAPTIONS).items():
+    for name, text in table_pages(tmp_path, CAPTIONS).items():
         assert f"Not made: {SHOWN[name].tables[0]} is missing" in text
 
 
 def test_every_number_has_its_interval_or_says_that_it_has_none(results: Results) -> None:
-    text = tables(results.root, CAPTIONS)["numbers_table"]
+    text = table_pages(results.root, CAPTIONS)["numbers_table"]
     rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(<td>.*?)</tr>", text)]
     ours = [
         cell
@@ -100,7 +104,7 @@ def test_several_seeds_have_one_report_with_links_to_their_own(results: Results)
         replace(results, root=root / f"seed-{n}", config=replace(results.config, seed=n))
         for n in (5, 6)
     ]
-    text = build(root, runs, CAPTIONS)
+    text = build_report(root, runs, CAPTIONS)
     assert (
         text.index('id="findings_table"')
         < text.index('href="seed-5/report.html"')
@@ -110,11 +114,27 @@ def test_several_seeds_have_one_report_with_links_to_their_own(results: Results)
     assert 'id="gain"' in text and 'id="fig5"' not in text
 
 
-def test_captions_become_html() -> None:
-    assert (
-        caption_html("**A.** b < c\n*d* ``e``\n\nf")
-        == "<p><strong>A.</strong> b &lt; c <em>d</em> <code>e</code></p><p>f</p>"
-    )
+def test_captions_become_html(tmp_path: Path) -> None:
+    caption = tmp_path / "figure.rst"
+    caption.write_text("**A.** b < c\n*d* ``e``\n\nf")
+    html = str(caption_html(caption))
+    assert re.search(r"<p><strong>A.</strong> b &lt; c\s<em>d</em> <\w+[^>]*>e</\w+></p>", html)
+    assert html.count("<p>") == 2 and "<p>f</p>" in html
+
+
+@pytest.mark.parametrize("text", ["**bold", ".. raw:: html\n\n   <script>", ".. include:: x.rst"])
+def test_a_caption_with_a_mistake_is_named(tmp_path: Path, text: str) -> None:
+    caption = tmp_path / "figure.rst"
+    caption.write_text(text)
+    with pytest.raises(ValueError, match=r"figure\.rst"):
+        caption_html(caption)
+
+
+def test_what_tables_hold_is_escaped(results: Results, tmp_path: Path) -> None:
+    table = read_findings(results.root / "metrics" / "findings.csv")
+    write_csv(tmp_path / "metrics" / "findings.csv", table.assign(claim="<b>1 & 2</b>"))
+    html = table_pages(tmp_path, CAPTIONS)["findings_table"]
+    assert "<td>&lt;b&gt;1 &amp; 2&lt;/b&gt;</td>" in html and "<b>1" not in html
 
 
 def test_summary_fits_one_screen(results: Results) -> None:
@@ -123,12 +143,14 @@ def test_summary_fits_one_screen(results: Results) -> None:
     assert any("TGD-net" in line and "(-3.77)" in line and "(6.46)" in line for line in lines)
 
 
-def test_gain_and_forgetting_are_relative_to_the_base(results: Results) -> None:
+def test_the_summary_shows_gain_and_forgetting_relative_to_the_base(results: Results) -> None:
     table = retention(results).set_index("network")
-    base, ours = table.loc["v1-net"], table.loc["TGD-net"]
-    assert ours.base == "v1-net"
-    assert ours.gain == pytest.approx(100 * (1 - ours.rmse_v2 / base.rmse_v2))
-    assert ours.forgotten == pytest.approx(100 * (ours.rmse_v1 / base.rmse_v1 - 1))
+    row = table.loc["TGD-net"]
+    (line,) = [
+        line for line in screen(results).splitlines() if "TGD-net  " in line and " % " in line
+    ]
+    assert f"{row.gain:.1f} %" in line and f"{row.forgotten:.1f} %" in line
+    assert line.endswith("(from v1-net)") and row.base == "v1-net"
 
 
 def test_tables_show_every_network_and_the_time_is_that_of_kse(results: Results) -> None:
@@ -138,11 +160,9 @@ def test_tables_show_every_network_and_the_time_is_that_of_kse(results: Results)
         "EWC": NetworkEntry(method="finetune", base="v1-net", data="adapt", penalty="ewc"),
     }
     more = Results(results.root, replace(results.config, networks=entries), results.studies)
-    for names in (
-        retention(more).network,
-        [q.network for q in _quantities(more.config) if q.measure == "liver_cov"],
-    ):
-        assert list(names) == ["input", "v1-net", "v2-net", "FT-net", "TGD-net", "A-random", "EWC"]
+    for measure in ("liver_cov", "rmse_v1"):
+        names = [q.network for q in _quantities(more.config) if q.measure == measure]
+        assert names == ["input", "v1-net", "v2-net", "FT-net", "TGD-net", "A-random", "EWC"]
     assert times(more).equals(times(results))
 
 
@@ -154,6 +174,15 @@ def test_a_network_retrained_whole_has_no_useful_kernels_to_keep() -> None:
         "useful_unchanged": True,
         "wall_s": 1,
     }
-    whole = _networks([("all", {**side, "parameters_retrained": 40})])
-    part = _networks([("some", {**side, "parameters_retrained": 30})])
-    assert "yes" not in whole and "yes" in part
+    whole = network_counts("all", {**side, "parameters_retrained": 40})
+    part = network_counts("some", {**side, "parameters_retrained": 30})
+    assert whole[3] == "–" and part[3] == "yes"
+
+
+def test_the_wheel_takes_the_template_along(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    package = root / "scripts" / "tgdpet"
+    taken = set()
+    for pattern in project["tool"]["setuptools"]["package-data"]["tgdpet"]:
+        taken.update(package.glob(pattern))
+    assert set(package.rglob("*.j2")) == {path for path in taken if path.suffix == ".j2"} != set()

@@ -32,6 +32,7 @@ def test_detector_numbers_count_crystals_then_rings() -> None:
     at = DEMO.detector_mm()
     n = DEMO.crystals_per_ring
     step = 2 * math.pi / n
+
     assert math.atan2(at[0, 1], at[0, 0]) == pytest.approx(step / 2, rel=1e-5)
     assert math.atan2(at[1, 1], at[1, 0]) == pytest.approx(1.5 * step, rel=1e-5)
     np.testing.assert_allclose(at[n] - at[0], [0, 0, DEMO.ring_pitch_mm], atol=1e-4)
@@ -50,11 +51,8 @@ def test_accepted_lors_are_those_through_the_field_of_view(device: Scanner) -> N
     def distance_mm(crystals: int) -> float:
         return device.radius_mm * math.cos(math.pi * crystals / device.crystals_per_ring)
 
-    assert (
-        distance_mm(device.min_crystal_difference)
-        <= device.fov_radius_mm
-        < distance_mm(device.min_crystal_difference - 1)
-    )
+    gap = device.min_crystal_difference
+    assert distance_mm(gap) <= device.fov_radius_mm < distance_mm(gap - 1)
     assert device.fov_radius_mm * 2 > 500, "an adult fits"
 
 
@@ -74,10 +72,9 @@ def test_fewer_or_more_rings_keep_all_their_pairs_unless_told() -> None:
     for rings in (8, 50):
         device = cylinder.from_choice(ScannerChoice(rings=rings))
         assert device.max_ring_difference == rings - 1 and device.n_ring_pairs == rings**2
-    assert (
-        cylinder.from_choice(ScannerChoice(rings=8, max_ring_difference=2)).n_ring_pairs
-        == 8 + 2 * 7 + 2 * 6
-    )
+
+    told = cylinder.from_choice(ScannerChoice(rings=8, max_ring_difference=2))
+    assert told.n_ring_pairs == 8 + 2 * 7 + 2 * 6
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -96,18 +93,20 @@ def test_a_missing_or_unknown_figure_is_named(
     (tmp_path / "scanner.json").write_text(
         json.dumps({k: v for k, v in values.items() if v is not None})
     )
+
     with pytest.raises(ValueError, match=r"scanner\.json: expected the keys"):
         cylinder.read(tmp_path / "scanner.json")
 
 
 def test_the_clinical_scanner_counts_as_published_ones_do() -> None:
-    """A line of 700 mm in air (NEMA NU 2-2018): 5 to 20 counts/s per kBq in Hsu et al. 2017 (J Nucl
-    Med 58:1511).
+    """A line of 700 mm in air (NEMA NU 2-2018): 5 to 20 counts/s per kBq.
+
+    Hsu et al. 2017 (J Nucl Med 58:1511).
     """
     device = PRESETS["clinical"]
     z = np.linspace(-device.axial_mm / 2, device.axial_mm / 2, 2001)
     half = device.axial_mm / 2 - np.abs(z)
-    seen = (
-        device.efficiency**2 * half / np.hypot(half, device.radius_mm)
-    )  # both photons of a decay on the axis
+    # both photons of a decay on the axis
+    seen = device.efficiency**2 * half / np.hypot(half, device.radius_mm)
+
     assert 1000 * np.trapezoid(seen, z) / 700 == pytest.approx(13, rel=0.05)

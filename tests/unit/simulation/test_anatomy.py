@@ -103,7 +103,7 @@ def test_orientation_does_not_matter(
 def test_voxel_size_and_oblique_grids_do_not_matter(tmp_path: Path, folder: Path, how: Any):
     found = []
     for path in (folder, write(tmp_path, **how)):
-        affine = anatomy.grid_to_mm(anatomy.read(path), "test_high_bmi", SHAPE, VOXEL)
+        affine = anatomy.grid_to_mm(anatomy.read_anatomy(path), "test_high_bmi", SHAPE, VOXEL)
         found.append((make(path, "test_high_bmi").labels, affine))
     for name in ("liver", "spleen", "kidney", "marrow"):
         count, centre_mm = [], []
@@ -149,7 +149,7 @@ def test_labels_alone_give_soft_tissue_and_a_rim_of_fat(tmp_path: Path):
 
 @pytest.mark.parametrize("role", ["test_lesion", "adapt", "test_bladder", "test_catheter"])
 def test_where_the_grid_ends(folder: Path, role: str):
-    found = anatomy.read(folder)
+    found = anatomy.read_anatomy(folder)
     for n in (20, 44, 60):
         affine = anatomy.grid_to_mm(found, role, (*SHAPE[:2], n), VOXEL)
         middle = (
@@ -170,7 +170,7 @@ def test_where_the_grid_ends(folder: Path, role: str):
 
 
 def test_the_grid_stays_within_long_data(tmp_path: Path):
-    found = anatomy.read(write(tmp_path, length=400.0))
+    found = anatomy.read_anatomy(write(tmp_path, length=400.0))
     affine = anatomy.grid_to_mm(found, "test_lesion", (*SHAPE[:2], 60), VOXEL)
     assert affine[2, 3] - OFFSET[2] + 59.5 * 5 == pytest.approx(
         205, abs=4

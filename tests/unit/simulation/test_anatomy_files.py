@@ -15,7 +15,7 @@ from patient import BALLS, NUMBER, VOXEL, make, save, write
 from tgdpet.config.sections import Simulation
 from tgdpet.constants import ORGANS
 from tgdpet.simulation import anatomy
-from tgdpet.simulation.anatomy.patient import _resample
+from tgdpet.simulation.anatomy.resampling import resample
 from tgdpet.simulation.anatomy.uptake import TISSUES, TOTAL_V2, draw_suv, mu_of_hu, stem
 
 REAL = Path(__file__).resolve().parents[3].parent / "shared/data/anatomy"
@@ -136,9 +136,13 @@ def test_without_labels_there_is_nothing_to_read(folder: Path):
 
 @pytest.mark.parametrize(
     ("organ", "role"),
-    [("liver", "test_lesion"), ("liver", "test_high_bmi"), ("urinary_bladder", "test_bladder"),
-     ("urinary_bladder", "test_catheter")],
-)  # fmt: skip
+    [
+        ("liver", "test_lesion"),
+        ("liver", "test_high_bmi"),
+        ("urinary_bladder", "test_bladder"),
+        ("urinary_bladder", "test_catheter"),
+    ],
+)
 def test_a_role_needs_its_organs(folder: Path, organ: str, role: str):
     labels, affine = load(folder / "labels.nii.gz")
     save(folder / "labels.nii.gz", np.where(labels == NUMBER[organ], 0, labels), affine)
@@ -154,8 +158,8 @@ def test_a_role_needs_its_organs(folder: Path, organ: str, role: str):
     ("organ", "role"), [("liver", "test_high_bmi"), ("bladder", "test_bladder")]
 )
 def test_a_short_grid_lies_about_what_the_role_is_for(folder: Path, organ: str, role: str):
-    found = anatomy.read(folder)
-    labels = anatomy.make(
+    found = anatomy.read_anatomy(folder)
+    labels = anatomy.make_phantom(
         found, role, 22.0, np.random.default_rng(1), Simulation(), (64, 52, 10), VOXEL
     ).labels
     assert (labels == ORGANS[organ])[:, :, 4:6].any()
@@ -199,6 +203,6 @@ def test_attenuation_of_ct_numbers():
 def test_a_fine_ct_is_averaged_and_a_coarse_one_left_alone():
     noise = np.random.default_rng(0).normal(100, 50, (80, 80, 80)).astype(np.float32)
     fine, grid_mm = np.diag([1.0, 1.0, 1.0, 1.0]), np.diag([5.0, 5.0, 5.0, 1.0])
-    averaged = _resample(noise, fine, grid_mm, (16, 16, 16), 1)
+    averaged = resample(noise, fine, grid_mm, (16, 16, 16), 1)
     assert averaged.mean() == pytest.approx(100, abs=1) and averaged.std() < 10
-    assert np.array_equal(_resample(noise, grid_mm, grid_mm, noise.shape, 1), noise)
+    assert np.array_equal(resample(noise, grid_mm, grid_mm, noise.shape, 1), noise)

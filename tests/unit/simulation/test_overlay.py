@@ -25,7 +25,7 @@ REAL = Path(__file__).resolve().parents[3].parent / "shared/data/anatomy"
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Anatomy:
-    return anatomy.read(write(tmp_path_factory.mktemp("patient")))
+    return anatomy.read_anatomy(write(tmp_path_factory.mktemp("patient")))
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_tumours_belong_to_training_studies(found: Anatomy):
 
 @cache
 def real() -> Anatomy:
-    return anatomy.read(REAL)
+    return anatomy.read_anatomy(REAL)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="no real anatomy beside the checkout")
@@ -189,7 +189,9 @@ def real() -> Anatomy:
 )
 def test_a_real_patient_has_what_each_role_is_judged_by(role: str):
     shape, voxel = (104, 104, 56), (4.0, 4.0, 5.0)  # the default image grid
-    phantom = anatomy.make(real(), role, 25.0, np.random.default_rng(1), Simulation(), shape, voxel)
+    phantom = anatomy.make_phantom(
+        real(), role, 25.0, np.random.default_rng(1), Simulation(), shape, voxel
+    )
     assert 15 < volume_ml_of(phantom, voxel, "body") / 1000 < 25
     x = {name: np.nonzero(mask(phantom, name))[0].mean() for name in ("liver", "spleen")}
     assert x["liver"] > x["spleen"]

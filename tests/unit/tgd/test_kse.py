@@ -10,6 +10,8 @@ import torch
 
 from tgdpet.tgd import kse
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # (6, 3, 1, 1): small enough to follow by hand; scores from an independent implementation of the
 # formula
 TINY = [[1, 1, 2], [2, -1, 2.5], [3, 0.5, 3], [4, -0.5, 3.5], [5, 2, 4], [10, -2, 9]]

@@ -12,6 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tgdpet.tgd import kse
 from tgdpet.tgd.scoring import consumer_weight
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LAYOUTS = {
     "Conv1d": lambda: nn.Conv1d(6, 8, 3),
     "Conv2d": lambda: nn.Conv2d(6, 8, 3),
@@ -105,9 +107,8 @@ def test_the_gpu_agrees(compat):
 
 
 def test_no_float32_inside():
-    weight = (
-        torch.randn(32, 8, 3, 3, generator=torch.Generator().manual_seed(0)) + 100
-    )  # distances of large numbers
+    # distances of large numbers
+    weight = torch.randn(32, 8, 3, 3, generator=torch.Generator().manual_seed(0)) + 100
     exact = kse.score(weight.double())
     assert torch.equal(kse.score(weight), exact)
 
@@ -115,6 +116,6 @@ def test_no_float32_inside():
 def test_many_outputs_are_taken_in_parts(monkeypatch):
     weight = torch.randn(40, 9, 1, 1, generator=torch.Generator().manual_seed(0))
     whole = kse.components(weight)
-    monkeypatch.setattr(kse, "DISTANCES", 3 * 40 * 40)
+    monkeypatch.setattr(kse, "DISTANCES_AT_ONCE", 3 * 40 * 40)
     for a, b in zip(kse.components(weight), whole, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=0)

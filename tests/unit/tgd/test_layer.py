@@ -10,6 +10,8 @@ from tgd_cases import bits, masks_of, small, train
 from tgdpet import tgd
 from tgdpet.tgd.layer import BATCHNORM_MODES, FLOWS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def model():

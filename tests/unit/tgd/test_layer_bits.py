@@ -16,6 +16,8 @@ from tgd_cases import bits, image, kept, masks_of, moved, random_masks, same_bit
 from tgdpet import tgd
 from tgdpet.tgd.layer import BATCHNORM_MODES, FLOWS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BASES = {
     "sgd": functools.partial(torch.optim.SGD, lr=0.1),
     "momentum and decay": functools.partial(
@@ -66,10 +68,11 @@ def test_state_of_earlier_full_training_moves_nothing(model, name):
     for step in range(2):
         (model(image(seed=step)) ** 2).mean().backward()
         optimizer.step()
+    # the gradients of the last step are still there
     before, masks = (
         bits(model),
         random_masks(model),
-    )  # the gradients of the last step are still there
+    )
     with tgd.TGD(model, masks) as layer:
         layer.step(optimizer)
         train(model, layer, optimizer)
@@ -131,10 +134,14 @@ def test_the_norm_that_clips_is_of_the_targets_alone(model):
         whole = torch.nn.utils.get_total_norm([p.grad for p in layer.parameters()])
         only = torch.nn.utils.get_total_norm(
             [model.get_submodule(n).weight.grad[m] for n, m in masks.items()]
-            + [model.get_submodule(n[:-4] + k).get_parameter(p).grad[m]
-               for n, m in masks.items() for k, p in (("bn", "weight"), ("bn", "bias")) if n != "blocks.0.conv"]
+            + [
+                model.get_submodule(n[:-4] + k).get_parameter(p).grad[m]
+                for n, m in masks.items()
+                for k, p in (("bn", "weight"), ("bn", "bias"))
+                if n != "blocks.0.conv"
+            ]
             + [model.blocks[0].conv.bias.grad[masks["blocks.0.conv"]]]
-        )  # fmt: skip
+        )
     torch.testing.assert_close(whole, only)
 
 

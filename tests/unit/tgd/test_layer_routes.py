@@ -14,10 +14,14 @@ from tgd_cases import image, random_masks, small
 from tgdpet import tgd
 from tgdpet.tgd import sparse_backward
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_auto_gathers_where_it_saves_enough():
     wide = nn.Conv2d(64, 64, 3)
-    half, few, all_, = torch.arange(64) % 2 == 0, torch.arange(64) >= 1, torch.ones(64, dtype=torch.bool)  # fmt: skip
+    half = torch.arange(64) % 2 == 0
+    few = torch.arange(64) >= 1
+    all_ = torch.ones(64, dtype=torch.bool)
     for conv, mask, expected in (
         (wide, half, True),
         (wide, few, False),
@@ -43,7 +47,7 @@ def test_where_nothing_is_left_out_the_plain_convolution_runs():
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 def test_taking_channels_keeps_the_memory_format(memory):
     values, rows = torch.randn(2, 6, 4, 5).contiguous(memory_format=memory), torch.tensor([0, 3, 4])
-    found = sparse_backward.take(values, rows)
+    found = sparse_backward.take_channels(values, rows)
     assert torch.equal(found, values[:, rows])
     assert found.is_contiguous(memory_format=memory)
 
@@ -84,14 +88,12 @@ def test_hooks_of_others_are_called_and_copies_work():
     net, x = small(), image()
     seen = []
     with tgd.TGD(net, random_masks(net), gather="always") as layer:
-        twin = copy.deepcopy(
-            net
-        )  # before the first forward, as an average of the weights may be made
+        # before the first forward, as an average of the weights may be made
+        twin = copy.deepcopy(net)
         assert twin.blocks[2].conv._conv_forward.conv is twin.blocks[2].conv
         expected = twin(x)
-        assert (
-            layer._resolved
-        )  # the copy's hooks lead to this TGD, not to a copy of it and of its snapshot
+        # the copy's hooks lead to this TGD, not to a copy of it and of its snapshot
+        assert layer._norms_known
         assert torch.equal(expected, net(x))
         handle = net.blocks[2].conv.register_forward_hook(
             lambda m, args, out: seen.append(out.shape)

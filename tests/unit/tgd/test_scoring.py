@@ -11,6 +11,8 @@ from tgdpet.networks.dncnn import DnCNN
 from tgdpet.tgd import connectivity, kse
 from zoo import Net, c2, image
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def model() -> DnCNN:
@@ -49,11 +51,12 @@ def test_components_are_those_of_the_reader_that_needs_the_kernel_most():
 
     torch.manual_seed(4)
     net = Net(forward, first=c2(1, 6), left=c2(5, 7), right=c2(4, 6), twice=c2(8, 5))
+    # the kernel of each channel
     readers = {
         "left": range(5),
         "right": range(4),
         "twice": [1, 2, 3, 4, 5, 5, 4, 3],
-    }  # the kernel of each channel
+    }
     for k, alpha in [(5, 1.0), (2, 0.3)]:
         parts = {n: kse.components(net.get_submodule(n).weight, k=k, alpha=alpha) for n in readers}
         found = tgd.score_components(net, image(1, 1, 6, 6), k=k, alpha=alpha)["first"]
@@ -132,15 +135,17 @@ def test_select_is_strict_and_takes_fractions():
     assert not any(m.any() for m in tgd.select(scores, 0.0).values())
     chosen = tgd.select(scores, fraction=0.4)
     assert chosen["a"].tolist() == [True, False, False] and chosen["b"].tolist() == [True, False]
+    # 2.5 kernels are 2
     assert [int(m.sum()) for m in tgd.select(scores, fraction=0.5).values()] == [
         1,
         1,
-    ]  # 2.5 kernels are 2
+    ]
+    # 3.5 are 4: to the even one
     assert tgd.select(scores, fraction=0.7)["a"].tolist() == [
         True,
         True,
         True,
-    ]  # 3.5 are 4: to the even one
+    ]
     assert [int(m.sum()) for m in tgd.select(scores, fraction=0.3).values()] == [1, 1]  # 1.5 are 2
     assert all(m.all() for m in tgd.select(scores, fraction=1.0).values())
     assert not any(m.any() for m in tgd.select(scores, fraction=0.0).values())

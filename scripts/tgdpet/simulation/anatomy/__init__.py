@@ -1,13 +1,13 @@
 """Phantoms from real anatomy: a label map, with or without a CT of the same body."""
 
-from .patient import BLADDER_MARGIN_MM, LIVER_MARGIN_MM, Anatomy, grid_to_mm, make, read, sample
+from .patient import BLADDER_MARGIN_MM, LIVER_MARGIN_MM, grid_to_mm, make_phantom
+from .segmentation import Anatomy, read_anatomy
 
 __all__ = [
     "BLADDER_MARGIN_MM",
     "LIVER_MARGIN_MM",
     "Anatomy",
     "grid_to_mm",
-    "make",
-    "read",
-    "sample",
+    "make_phantom",
+    "read_anatomy",
 ]

@@ -3,7 +3,7 @@
 Names are TotalSegmentator's (Wasserthal et al. 2023), v2 task "total", with those of v1 and of its
 body, tissue and lung tasks. Uptake is SUV (body weight) 60 min after injection: rounded means of
 normal organs within the ranges of Wang et al. 2007 (Mol Imaging Biol 9:83) and Ramos et al. 2001
-(Eur J Nucl Med 28:155), bladder and bowel as in `phantom.SUV`. `spread` is the relative standard
+(Eur J Nucl Med 28:155), bladder and bowel as in `phantom`. `spread` is the relative standard
 deviation between studies.
 """
 
@@ -14,20 +14,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SOFT, LUNG, FAT, BONE = (
-    0.096,
-    0.028,
-    0.090,
-    0.120,
-)  # 1/cm at 511 keV, where there is no CT (NIST XCOM)
+# 1/cm at 511 keV, where there is no CT (NIST XCOM)
+SOFT = 0.096
+LUNG = 0.028
+FAT = 0.090
+BONE = 0.120
 SIDE = re.compile(r"_(left|right)(_\d+)?$|_[CTLS]\d+$")
-GAS_HU, FAT_HU = -500.0, -30.0  # below: gas, which takes up nothing; fat among unlabelled tissue
+GAS_HU = -500.0  # below: gas, which takes up nothing
+FAT_HU = -30.0  # below: fat among unlabelled tissue
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """Label of `phantom.ORGANS`, SUV, its relative spread between studies, attenuation without a CT
-    in 1/cm.
+    """Label of `constants.ORGANS`, SUV, its relative spread between studies, attenuation without a
+    CT.
     """
 
     label: str
@@ -40,9 +40,9 @@ class Tissue:
 _MUSCLE = "body body_trunc body_extremities skeletal_muscle autochthon iliopsoas"
 _GLUTEUS = "gluteus_maximus gluteus_medius gluteus_minimus"
 _BLOOD = (
-    "heart_atrium heart_ventricle atrial_appendage aorta pulmonary_artery pulmonary_vein brachiocephalic_trunk"
-    " subclavian_artery common_carotid_artery brachiocephalic_vein superior_vena_cava inferior_vena_cava"
-    " portal_vein_and_splenic_vein iliac_artery iliac_vena"
+    "heart_atrium heart_ventricle atrial_appendage aorta pulmonary_artery pulmonary_vein"
+    " brachiocephalic_trunk subclavian_artery common_carotid_artery brachiocephalic_vein"
+    " superior_vena_cava inferior_vena_cava portal_vein_and_splenic_vein iliac_artery iliac_vena"
 )
 _ROWS = (
     (f"{_MUSCLE} {_GLUTEUS}", Tissue("body", 0.6, 0.10)),
@@ -71,25 +71,36 @@ _ROWS = (
 TISSUES = {name: tissue for names, tissue in _ROWS for name in names.split()}
 
 
-def _total_v2() -> dict[int, str]:
-    pair = "{0}_left {0}_right".format
-    text = " ".join([
-        "spleen kidney_right kidney_left gallbladder liver stomach pancreas adrenal_gland_right adrenal_gland_left",
-        "lung_upper_lobe_left lung_lower_lobe_left lung_upper_lobe_right lung_middle_lobe_right lung_lower_lobe_right",
-        "esophagus trachea thyroid_gland small_bowel duodenum colon urinary_bladder prostate kidney_cyst_left",
-        "kidney_cyst_right sacrum vertebrae_S1", *(f"vertebrae_L{i}" for i in range(5, 0, -1)),
-        *(f"vertebrae_T{i}" for i in range(12, 0, -1)), *(f"vertebrae_C{i}" for i in range(7, 0, -1)),
-        "heart aorta pulmonary_vein brachiocephalic_trunk subclavian_artery_right subclavian_artery_left",
-        "common_carotid_artery_right common_carotid_artery_left brachiocephalic_vein_left brachiocephalic_vein_right",
-        "atrial_appendage_left superior_vena_cava inferior_vena_cava portal_vein_and_splenic_vein",
-        *map(pair, ("iliac_artery", "iliac_vena", "humerus", "scapula", "clavicula", "femur", "hip")), "spinal_cord",
-        *map(pair, ("gluteus_maximus", "gluteus_medius", "gluteus_minimus", "autochthon", "iliopsoas")), "brain skull",
-        *(f"rib_{side}_{i}" for side in ("left", "right") for i in range(1, 13)), "sternum costal_cartilages",
-    ])  # fmt: skip
-    return dict(enumerate(text.split(), start=1))
-
-
-TOTAL_V2 = _total_v2()  # class number: name
+# TotalSegmentator's classes of v2, task "total", from 1
+_TOTAL_V2_NAMES = (
+    "spleen kidney_right kidney_left gallbladder liver stomach pancreas"
+    " adrenal_gland_right adrenal_gland_left"
+    " lung_upper_lobe_left lung_lower_lobe_left"
+    " lung_upper_lobe_right lung_middle_lobe_right lung_lower_lobe_right"
+    " esophagus trachea thyroid_gland small_bowel duodenum colon urinary_bladder prostate"
+    " kidney_cyst_left kidney_cyst_right sacrum vertebrae_S1"
+    " vertebrae_L5 vertebrae_L4 vertebrae_L3 vertebrae_L2 vertebrae_L1"
+    " vertebrae_T12 vertebrae_T11 vertebrae_T10 vertebrae_T9 vertebrae_T8 vertebrae_T7"
+    " vertebrae_T6 vertebrae_T5 vertebrae_T4 vertebrae_T3 vertebrae_T2 vertebrae_T1"
+    " vertebrae_C7 vertebrae_C6 vertebrae_C5 vertebrae_C4 vertebrae_C3 vertebrae_C2 vertebrae_C1"
+    " heart aorta pulmonary_vein brachiocephalic_trunk"
+    " subclavian_artery_right subclavian_artery_left"
+    " common_carotid_artery_right common_carotid_artery_left"
+    " brachiocephalic_vein_left brachiocephalic_vein_right atrial_appendage_left"
+    " superior_vena_cava inferior_vena_cava portal_vein_and_splenic_vein"
+    " iliac_artery_left iliac_artery_right iliac_vena_left iliac_vena_right"
+    " humerus_left humerus_right scapula_left scapula_right clavicula_left clavicula_right"
+    " femur_left femur_right hip_left hip_right spinal_cord"
+    " gluteus_maximus_left gluteus_maximus_right gluteus_medius_left gluteus_medius_right"
+    " gluteus_minimus_left gluteus_minimus_right autochthon_left autochthon_right"
+    " iliopsoas_left iliopsoas_right brain skull"
+    " rib_left_1 rib_left_2 rib_left_3 rib_left_4 rib_left_5 rib_left_6"
+    " rib_left_7 rib_left_8 rib_left_9 rib_left_10 rib_left_11 rib_left_12"
+    " rib_right_1 rib_right_2 rib_right_3 rib_right_4 rib_right_5 rib_right_6"
+    " rib_right_7 rib_right_8 rib_right_9 rib_right_10 rib_right_11 rib_right_12"
+    " sternum costal_cartilages"
+)
+TOTAL_V2 = dict(enumerate(_TOTAL_V2_NAMES.split(), start=1))  # class number: name
 
 
 def stem(name: str) -> str:
@@ -103,21 +114,24 @@ def draw_suv(rng: np.random.Generator) -> dict[str, float]:
     """SUV of every tissue in one study, by stem; the same numbers are drawn whatever the labels
     hold.
     """
-    out = {}
+    suv_of = {}
+
     for names, tissue in _ROWS:
-        factor = 1 + tissue.spread * float(np.clip(rng.normal(), -2.5, 2.5))
-        out.update(dict.fromkeys(names.split(), tissue.suv * factor))
-    return out
+        deviation = float(np.clip(rng.normal(), -2.5, 2.5))
+        suv = tissue.suv * (1 + tissue.spread * deviation)
+        suv_of.update(dict.fromkeys(names.split(), suv))
+
+    return suv_of
 
 
 def mu_of_hu(hu: np.ndarray) -> np.ndarray:
     """Attenuation at 511 keV, 1/cm, of CT numbers at 120 kVp (any shape), at least 0, float32.
 
     Bilinear scaling of Carney, Townsend, Rappoport and Bendriem 2006 (Med Phys 33:976, table for
-    120 kVp):
-    9.6e-5 (HU + 1000) below 47 HU, 5.10e-5 (HU + 1000) + 4.71e-2 above.
+    120 kVp): 9.6e-5 (HU + 1000) below 47 HU, 5.10e-5 (HU + 1000) + 4.71e-2 above.
     """
     from_air = np.maximum(np.asarray(hu, np.float32) + 1000, 0)
-    return np.where(from_air < 1047, 9.6e-5 * from_air, 5.10e-5 * from_air + 4.71e-2).astype(
-        np.float32
-    )
+    water = 9.6e-5 * from_air
+    bone = 5.10e-5 * from_air + 4.71e-2
+
+    return np.where(from_air < 1047, water, bone).astype(np.float32)

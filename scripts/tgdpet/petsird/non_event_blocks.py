@@ -10,12 +10,20 @@ import numpy as np
 
 from .stream import Stream
 
-SIGNAL, BED, GANTRY, DEAD_TIME, SINGLES = 1, 2, 3, 4, 5  # tags
-SAME_MM = 1e-3  # positions of a bed or gantry that count as the same
+# tags; 0 is that of an event block
+SIGNAL_TAG = 1
+BED_TAG = 2
+GANTRY_TAG = 3
+DEAD_TIME_TAG = 4  # 5, the last, is that of a singles histogram
+
+STILL_MM = 1e-3  # positions of a bed or gantry this near count as the same
+RIGID = 1e-3  # deviation of a rotation's inverse from its transpose
+SAME_FRACTION = 1e-6  # alive-time fractions this near count as the same
+TRANSFORM_BYTES = 48
 
 
 @dataclass
-class Others:
+class NonEvents:
     """What these blocks said: signal blocks by id, the bed's one transform (1, 3, 4), the gantry's
     (module types, 3, 4), (start ms, stop ms, alive fraction of a pair) of each dead-time block, and
     the singles counted in histograms.
@@ -29,7 +37,7 @@ class Others:
     histogram_counts: int = 0
 
 
-def read_block(stream: Stream, tag: int, others: Others, types: int) -> None:
+def read_block(stream: Stream, tag: int, others: NonEvents, types: int) -> None:
     """Read the block whose tag, `tag`, lies just before the stream's position.
 
     `types` is the number of module types. Raises ValueError naming file and byte when the block is
@@ -37,48 +45,60 @@ def read_block(stream: Stream, tag: int, others: Others, types: int) -> None:
     between detectors.
     """
     at = stream.position
-    start, stop = stream.uint32("a time in ms"), stream.uint32("a time in ms")
-    if stop < start:
-        raise stream.error(f"a block that ends at {start} ms or later", f"{stop} ms", at)
-    if tag == SIGNAL:
+    start_ms = stream.uint32("a time in ms")
+    stop_ms = stream.uint32("a time in ms")
+    if stop_ms < start_ms:
+        raise stream.error(f"a block that ends at {start_ms} ms or later", f"{stop_ms} ms", at)
+
+    if tag == SIGNAL_TAG:
         others.signals[stream.uint32("a signal's id")] += 1
         stream.floats(stream.count("signal values", 4))
-    elif tag == BED:
+
+    elif tag == BED_TAG:
         others.bed = _constant(stream, others.bed, _transforms(stream, 1), "bed")
-    elif tag == GANTRY:
-        if (n := stream.count("transforms", 48)) != types:
+
+    elif tag == GANTRY_TAG:
+        n = stream.count("transforms", TRANSFORM_BYTES)
+        if n != types:
             raise stream.error(f"{types} gantry transforms, one a module type", n, at)
         others.gantry = _constant(stream, others.gantry, _transforms(stream, n), "gantry")
-    elif tag == DEAD_TIME:
-        others.alive.append((start, stop, _alive_fraction(stream)))
-    else:
+
+    elif tag == DEAD_TIME_TAG:
+        others.alive.append((start_ms, stop_ms, _alive_fraction(stream)))
+
+    else:  # by detection bin, then by singles unit
         others.histograms += 1
         others.histogram_counts += _histogram(stream) + _histogram(stream)
 
 
 def _transforms(stream: Stream, n: int) -> np.ndarray:
+    """`n` rigid transformations, (n, 3, 4) float64."""
     at = stream.position
-    out = stream.floats(12 * n).reshape(n, 3, 4).astype(np.float64)
-    turn = out[:, :, :3]
+    transforms = stream.floats(12 * n).reshape(n, 3, 4).astype(np.float64)
+    turn = transforms[:, :, :3]
+
     with np.errstate(invalid="ignore", over="ignore"):
-        rigid = (
-            np.abs(turn @ turn.transpose(0, 2, 1) - np.eye(3)).max() < 1e-3
-            and np.isfinite(out).all()
-        )
-    if not rigid:
+        deviation = np.abs(turn @ turn.transpose(0, 2, 1) - np.eye(3)).max()
+    if not (deviation < RIGID and np.isfinite(transforms).all()):
         raise stream.error(
-            "a rigid transformation (a rotation and a shift in mm)", out.tolist(), at
+            "a rigid transformation (a rotation and a shift in mm)", transforms.tolist(), at
         )
-    return out
+
+    return transforms
 
 
-def _constant(stream: Stream, before: np.ndarray | None, now: np.ndarray, what: str) -> np.ndarray:
-    if before is not None and np.abs(now - before).max() > SAME_MM:
+def _constant(stream: Stream, before: np.ndarray | None, now: np.ndarray, name: str) -> np.ndarray:
+    """The transformation of a bed or gantry, which must be the one before."""
+    if before is None:
+        return now
+
+    if np.abs(now - before).max() > STILL_MM:
         raise ValueError(
-            f"{stream.path}: byte {stream.position}: the {what} moves during the scan (from {before.tolist()} to "
-            f"{now.tolist()}); only a {what} that stays in place is read: write a file for each position"
+            f"{stream.path}: byte {stream.position}: the {name} moves during the scan "
+            f"(from {before.tolist()} to {now.tolist()}); only a {name} that stays in place is "
+            "read: write a file for each position"
         )
-    return now if before is None else before
+    return before
 
 
 def _alive_fraction(stream: Stream) -> float:
@@ -86,88 +106,106 @@ def _alive_fraction(stream: Stream) -> float:
     modules.
     """
     at = stream.position
-    singles = [
-        stream.floats(stream.count("numbers", 4)) for _ in range(stream.count("module types"))
-    ]
+    singles = [_numbers(stream) for _ in range(stream.count("module types"))]
+
     pairs: list[np.ndarray] = []
     for _ in range(stream.count("module types")):
         for _ in range(stream.count("module types")):
             for _ in range(_array_size(stream)):
-                pairs += [
-                    stream.floats(stream.count("numbers", 4))
-                    for _ in range(stream.count("modules"))
-                ]
-    return _uniform(stream, at, singles, "detectors") ** 2 * _uniform(
-        stream, at, pairs, "pairs of modules"
-    )
+                n_modules = stream.count("modules")
+                pairs += [_numbers(stream) for _ in range(n_modules)]
+
+    single_fraction = _uniform(stream, at, singles, "detectors")
+    pair_fraction = _uniform(stream, at, pairs, "pairs of modules")
+    return single_fraction**2 * pair_fraction
+
+
+def _numbers(stream: Stream) -> np.ndarray:
+    return stream.floats(stream.count("numbers", 4))
 
 
 def _array_size(stream: Stream) -> int:
     """Number of elements of an array whose dimensions come next."""
-    at, size = stream.position, 1
+    at = stream.position
+    size = 1
+
     for _ in range(stream.count("dimensions")):
         size *= stream.read_unsigned_varint()
+
     if size > stream.end - stream.position:
         raise stream.error("an array that fits in the bytes left", f"{size} elements", at)
     return size
 
 
-def _uniform(stream: Stream, at: int, values: list[np.ndarray], what: str) -> float:
-    every = np.concatenate(values) if values else np.ones(0)
-    if every.size == 0:
+def _uniform(stream: Stream, at: int, values: list[np.ndarray], units: str) -> float:
+    """The one alive-time fraction that all values are; 1 without values."""
+    fractions = np.concatenate(values) if values else np.ones(0)
+    if fractions.size == 0:
         return 1.0
-    low, high = float(every.min()), float(every.max())
-    if not (low > 0 and high <= 1 + 1e-6):
+
+    low = float(fractions.min())
+    high = float(fractions.max())
+    if not (low > 0 and high <= 1 + SAME_FRACTION):
         raise stream.error("alive-time fractions above 0 and at most 1", f"{low:g} to {high:g}", at)
-    if high - low > 1e-6:
+    if high - low > SAME_FRACTION:
         raise ValueError(
-            f"{stream.path}: byte {at}: alive-time fractions differ between {what} ({low:g} to {high:g}); only a dead "
-            "time that is the same everywhere is read: put the differences into the detection efficiencies"
+            f"{stream.path}: byte {at}: alive-time fractions differ between {units} ({low:g} to "
+            f"{high:g}); only a dead time that is the same everywhere is read: put the differences "
+            "into the detection efficiencies"
         )
+
     return low
 
 
 def _histogram(stream: Stream) -> int:
+    """Sum of a histogram's counts."""
     total, position = _sum_nested(np.asarray(stream.data), stream.position, stream.end)
     if total < 0:
         raise stream.error(
             "a singles histogram", "counts that do not fit in the bytes left", position
         )
+
     stream.position = position
     return int(total)
 
 
 @nb.njit(cache=True, nogil=True)
 def _sum_nested(buf, pos, end):  # type: ignore[no-untyped-def]
-    """Sum of a vector of vectors of varints at `pos`: (sum, place behind); (-1, place) when
+    """Sum of a vector of vectors of varints at `pos`: (sum, position behind); (-1, position) when
     damaged.
     """
     total = 0.0
-    rows, pos = _size(buf, pos, end)
+    rows, pos = _long_varint(buf, pos, end)
     if rows < 0 or rows > end - pos:
         return -1.0, pos
+
     for _ in range(rows):
-        n, pos = _size(buf, pos, end)
+        n, pos = _long_varint(buf, pos, end)
         if n < 0 or n > end - pos:
             return -1.0, pos
+
         for _ in range(n):
-            value, pos = _size(buf, pos, end)
+            value, pos = _long_varint(buf, pos, end)
             if value < 0:
                 return -1.0, pos
             total += value
+
     return total, pos
 
 
 @nb.njit(cache=True, nogil=True)
-def _size(buf, pos, end):  # type: ignore[no-untyped-def]
+def _long_varint(buf, pos, end):  # type: ignore[no-untyped-def]
     """A varint below 2^63 at `pos`; -1 when damaged."""
     value = np.int64(0)
+
     for k in range(9):
         if pos >= end:
             return np.int64(-1), pos
+
         byte = np.int64(buf[pos])
         pos += 1
         value |= (byte & 0x7F) << (7 * k)
         if byte < 0x80:
             return value, pos
+
     return np.int64(-1), pos
