@@ -42,7 +42,9 @@ rule report:
         FIGURE_FILES,
         [in_report(f"{R}/figures/{name}.png", name, OF_SEED) for name in drawn(CONFIG)],
         script="scripts/10_report.py",
-        modules=["scripts/tgdpet/report/report.py", "scripts/tgdpet/report/html.py"],
+        modules=expand(
+            "scripts/tgdpet/report/{f}", f=["report.py", "html.py", "report.html.j2"]
+        ),
         studies=CONFIG.studies,
         shown=shown.report_files(FILES.root, [FILES]),
         captions=expand("workflow/report/{name}.rst", name=reported(CONFIG, True)),

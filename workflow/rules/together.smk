@@ -72,7 +72,9 @@ rule study_report:
         TOGETHER_FILES,
         [in_report(f"{ROOT_RESULTS}/figures/{f}.png", f, "all seeds") for f in DRAWN],
         script="scripts/10_report.py",
-        modules=["scripts/tgdpet/report/report.py", "scripts/tgdpet/report/html.py"],
+        modules=expand(
+            "scripts/tgdpet/report/{f}", f=["report.py", "html.py", "report.html.j2"]
+        ),
         shown=shown.report_files(Path(ROOT_RESULTS), SEED_FILES),
         runs=[f"{r}/report.html" for r in RUNS],
         captions=expand("workflow/report/{name}.rst", name=reported(CONFIG, False)),

@@ -186,9 +186,9 @@ class RunFiles:
 
     # Numbers
 
-    def metrics_path(self, study: str = "metrics") -> Path:
-        """The measures of one study, or of all of them."""
-        return self.root / "metrics" / f"{study}.csv"
+    def metrics_path(self, table: str = "metrics") -> Path:
+        """A table of measures: of one study by its name, of all of them, or findings, gain, ..."""
+        return self.root / "metrics" / f"{table}.csv"
 
     def voi_path(self, study: str) -> Path:
         """Values in the volumes of interest of a study, that intervals are computed from."""
