@@ -15,4 +15,6 @@ include: "workflow/rules/folder.smk"
 
 
 # An include restores the includer's default target, which is none.
-workflow.default_target = "study" if config.get("seeds") else "all"
+snakemake_internals.set_default_target(
+    workflow, "study" if config.get("seeds") else "all"
+)

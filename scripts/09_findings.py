@@ -10,8 +10,8 @@ from pathlib import Path
 from tgdpet.cli import arguments
 
 
-def main() -> None:
-    """Parse, read, judge, write."""
+def main() -> list[Path]:
+    """Parse, read, judge, write; the files that were read."""
     parser = arguments.parser(__doc__ or "")
     parser.add_argument(
         "--results", required=True, nargs="+", type=Path, help="results folders, one a seed"
@@ -25,6 +25,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
+    from tgdpet.evaluation import inputs
     from tgdpet.evaluation.estimates import estimates
     from tgdpet.evaluation.findings import HOLDS, findings, task_errors
     from tgdpet.evaluation.seed_runs import load_runs
@@ -32,17 +33,22 @@ def main() -> None:
 
     runs = load_runs(args.results)
     table, gaps = findings(runs)
+
     if args.out_gain:
         errors, more = task_errors(runs)
         write_csv(args.out_gain, errors)
         gaps += more
+
     if args.out_estimates:
         numbers, more = estimates(runs)
         write_csv(args.out_estimates, numbers)
         gaps += more
+
     write_csv(args.out, table)
     counts = ", ".join(f"{(table.holds == word).sum()} {word}" for word in HOLDS)
     print("\n".join([*gaps, f"{len(table)} claims judged, which hold: {counts}"]))
+
+    return [path for run in runs for path in inputs.files_judged_by(run.root, run.config)]
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from pathlib import Path
 from tgdpet.cli import arguments
 
 
-def main() -> None:
-    """Parse, read, choose, write."""
+def main() -> list[Path]:
+    """Parse, read, choose, write; the files that were read."""
     parser = arguments.parser(__doc__ or "")
     parser.add_argument(
         "--results", required=True, nargs="+", type=Path, help="results folders, one a seed"
@@ -20,10 +20,10 @@ def main() -> None:
     from tgdpet.io.files import write_csv
 
     seed = seed_runs.configs(args.results)[0].seed
-    write_csv(
-        args.out,
-        phi.choose([phi.read_sweep(root / "kse" / "sweep.csv") for root in args.results], seed),
-    )
+    tables = [root / "kse" / "sweep.csv" for root in args.results]
+    write_csv(args.out, phi.choose([phi.read_sweep(table) for table in tables], seed))
+
+    return [*(root / "config.yaml" for root in args.results), *tables]
 
 
 if __name__ == "__main__":

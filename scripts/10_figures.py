@@ -6,8 +6,8 @@ from tgdpet.cli import arguments
 from tgdpet.figures import FIGURES
 
 
-def main() -> None:
-    """Parse, read, draw, write."""
+def main() -> list[Path]:
+    """Parse, read, draw, write; the files that were read."""
     parser = arguments.parser(__doc__ or "")
     parser.add_argument("figure", choices=FIGURES, help="figure to draw")
     parser.add_argument("--config", required=True, type=Path, help="resolved configuration, .yaml")
@@ -19,13 +19,13 @@ def main() -> None:
     from tgdpet.config.loading import read_config
     from tgdpet.config.studies import read_studies
     from tgdpet.evaluation.results import Results
+    from tgdpet.figures.inputs import files_drawn_from
     from tgdpet.figures.make import make
 
-    make(
-        args.figure,
-        Results(args.results, read_config(args.config), read_studies(args.studies)),
-        args.out,
-    )
+    results = Results(args.results, read_config(args.config), read_studies(args.studies))
+    make(args.figure, results, args.out)
+
+    return files_drawn_from(args.figure, results)
 
 
 if __name__ == "__main__":

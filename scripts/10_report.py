@@ -9,8 +9,8 @@ from tgdpet.cli import arguments
 CAPTIONS = Path(__file__).resolve().parents[1] / "workflow" / "report"
 
 
-def main() -> None:
-    """Parse, read, build, write."""
+def main() -> list[Path]:
+    """Parse, read, build, write; the files that were read."""
     parser = arguments.parser(__doc__ or "")
     parser.add_argument(
         "--results", required=True, type=Path, help="results folder to read, of a run or a study"
@@ -27,6 +27,7 @@ def main() -> None:
     from tgdpet.config.loading import read_config
     from tgdpet.config.studies import read_studies
     from tgdpet.evaluation.results import Results
+    from tgdpet.figures.inputs import report_files
     from tgdpet.io.files import write_text
     from tgdpet.report.report import build_report, table_pages
 
@@ -35,9 +36,15 @@ def main() -> None:
         Results(run, read_config(run / "config.yaml"), studies)
         for run in args.seeds or [args.results]
     ]
-    for name, text in table_pages(args.results, args.captions).items() if args.tables else ():
-        write_text(args.tables / f"{name}.html", text)
+
+    if args.tables:
+        for name, text in table_pages(args.results, args.captions).items():
+            write_text(args.tables / f"{name}.html", text)
+
     write_text(args.out, build_report(args.results, runs, args.captions))
+
+    shown = report_files(args.results, runs)
+    return [path for path in shown if path.exists()]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ def main() -> None:
     from tgdpet.report.summary import screen
 
     config = read_config(args.results / "config.yaml")
-    print(screen(Results(args.results, config, read_studies(config.studies))))
+    results = Results(args.results, config, read_studies(config.studies))
+    print(screen(results))
 
 
 if __name__ == "__main__":

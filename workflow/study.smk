@@ -1,6 +1,5 @@
 # A study: the whole workflow once for each of `seeds`, each in a folder of its own.
 import copy
-import re
 import sys
 from pathlib import Path
 
@@ -8,14 +7,19 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from tgdpet.config import checks, studies
 from tgdpet.config.loading import load_config
+from tgdpet.config.paths import RunFiles
+from tgdpet.evaluation import inputs as evaluated
 from tgdpet.figures import TOGETHER
+from tgdpet.figures import inputs as shown
+from tgdpet.workflow import snakemake_internals
 
-SOURCE = " + ".join(str(f) for f in workflow.configfiles)
+ONLY_FIGURES = snakemake_internals.only_figures()
+SOURCE = snakemake_internals.config_files(workflow)
 try:
     SEEDS = checks.check_seeds(config["seeds"], SOURCE)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
-ROOT_RESULTS = config["results"]
+ROOT_RESULTS = str(Path(config["results"]))
 
 
 def of_seed(seed):
@@ -32,18 +36,10 @@ def config_of(seed):
 RUNS = [of_seed(s) for s in SEEDS]
 
 
-def of_every_seed(settings):
-    """What a profile says of rules by name, with the names that the rules of each seed have here."""
-    own = {k: v for k, v in settings.items() if re.match(r"seed\d", k) is None}
-    return {**settings, **{f"seed{s}{k}": v for s in SEEDS for k, v in own.items()}}
+snakemake_internals.set_resources_for_seeds(workflow, SEEDS)
 
 
-# Before any rule is made: Snakemake looks each one up by its whole name.
-for _what in ("overwrite_resources", "overwrite_threads"):
-    _settings = of_every_seed(getattr(workflow.resource_settings, _what))
-    setattr(workflow.resource_settings, _what, _settings)
-
-
+# How many seeds there are is known from the configuration only, and a module is one use of the workflow: hence a loop.
 for seed in SEEDS:
 
     module:
@@ -60,14 +56,7 @@ for seed in SEEDS:
     use rule * from _name as _name*
 
 
-def group_of(name):
-    """The group that a profile gives a seed's rule, which is known only after parsing."""
-    own = re.sub(r"^seed\d+", "", name)
-    return lambda wildcards: workflow.group_settings.overwrite_groups.get(own)
-
-
-for _rule in workflow.rules:
-    _rule.group = group_of(_rule.name)
+snakemake_internals.set_groups_for_seeds(workflow)
 
 
 # Used with --sdm apptainer only, as in the workflow itself.
@@ -93,6 +82,11 @@ TOGETHER_FILES = expand(
 # What `rules/folder.smk` makes the bill of.
 CONFIG = load_config(config_of(SEEDS[0]), SOURCE)
 STUDIES = studies.read_studies(CONFIG.studies)
+ROOT_FILES = RunFiles(Path(ROOT_RESULTS), CONFIG, STUDIES)
+SEED_FILES = [
+    RunFiles(Path(of_seed(seed)), load_config(config_of(seed), SOURCE), STUDIES)
+    for seed in SEEDS
+]
 
 
 rule study:

@@ -27,14 +27,20 @@ NETWORKS = (
     "TGD-net",
     "TGD-N2N",
 )  # of config.yaml: every rule has one of them to work on
-ROLES = ("train_v1v2", "adapt", "test_lesion", "test_high_bmi", "test_bladder", "test_catheter")
-RECONSTRUCT = [f"reconstruct_{role}" for role in ROLES]
+RECONSTRUCT = [f"reconstruct_{of}" for of in ("training", "lesion", "high_bmi", "online")]
 # Where a local run gives the same bytes every time; the rest tells hosts, times and speeds.
 SAME = (
-    "recon/**/*.nii.gz", "dataset/**/*.npy", "dataset/**/index.tsv", "models/**/*.safetensors",
-    "adapted/**/*.safetensors", "kse/**/*.csv", "kse/**/*.nii.gz", "denoised/**/*.nii.gz",
-    "metrics/*.csv", "figures/*.csv",
-)  # fmt: skip
+    "recon/**/*.nii.gz",
+    "dataset/**/*.npy",
+    "dataset/**/index.tsv",
+    "models/**/*.safetensors",
+    "adapted/**/*.safetensors",
+    "kse/**/*.csv",
+    "kse/**/*.nii.gz",
+    "denoised/**/*.nii.gz",
+    "metrics/*.csv",
+    "figures/*.csv",
+)
 CLOCK = {"timing.csv", "training.csv"}
 
 
@@ -151,10 +157,17 @@ class Folder:
         """
         profile = () if "--cores" in words else ("--workflow-profile", "profiles/mine")
         with open(self.place / log, "ab") as file:
-            self.runs += [subprocess.Popen(
-                self.command(results, *profile, *words), cwd=self.place, env=self.environment(),
-                stdout=file, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_hear_sigint,
-            )]  # fmt: skip
+            self.runs += [
+                subprocess.Popen(
+                    self.command(results, *profile, *words),
+                    cwd=self.place,
+                    env=self.environment(),
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=_hear_sigint,
+                )
+            ]
         return self.runs[-1]
 
     def stop(self) -> None:

@@ -262,5 +262,5 @@ def test_jobs_asked_for_what_they_need(story):
     ).splitlines()
     assert len(seen) > 20
     for partition, gpus, comment in (line.split(maxsplit=2) for line in seen):
-        uses = re.match(r"rule_(train|adapt|drop|denoise)", comment) is not None
+        uses = re.match(r"rule_(train|adapt|drop|denoise|sweep)", comment) is not None
         assert (partition == "gpu") == uses == (gpus == "gres:gpu:1"), (partition, gpus, comment)

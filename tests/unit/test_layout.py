@@ -124,7 +124,7 @@ def test_trained_networks_have_a_card(root):
         for text in re.findall(r"^ +output:\n(.*?)^ +log:", file, re.M | re.S)
     ]
     networks = [text for text in outputs if ".safetensors" in text]
-    assert len(networks) == 2  # training and adaptation
+    assert len(networks) == 4  # training and adaptation, of a protocol or of a single study
     for text in networks:
         (stem,) = re.findall(r'model=f"(.*)\.safetensors"', text)
         assert f'card=f"{stem}.md"' in text
@@ -169,6 +169,9 @@ def test_rules_name_scripts_that_exist(root):
         "config.studies",
         "workflow.costs",
         "config.sweep",
+        "config.paths",
+        "evaluation.inputs",
+        "figures.inputs",
         "cli.arguments",
         "cli.command",
     ],

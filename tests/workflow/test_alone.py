@@ -44,9 +44,14 @@ def start(work: Path) -> Iterator[Any]:
         command = [sys.executable, "-m", "snakemake", "--cores", "1", f"{results}/{target}", *words]
         run = subprocess.Popen(
             [*command, "--configfile", "config/smoke.yaml", "--config", f"results={results}"],
-            cwd=work, env={**os.environ, "PATH": path}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True, **options,
-        )  # fmt: skip
+            cwd=work,
+            env={**os.environ, "PATH": path},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **options,
+        )
         started.append(run)
         return run
 
@@ -124,9 +129,10 @@ def test_a_full_disk_is_one_line_that_names_rule_study_cause_and_log(start, tmp_
     results = tmp_path / "results"
     limit = 400_000
     run = start(
-        "listmode/adapt01/events.npy", results,
+        "listmode/adapt01/events.npy",
+        results,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )  # fmt: skip
+    )
     out, _ = run.communicate(timeout=240)
     assert run.returncode != 0
     (line,) = [line for line in out.splitlines() if line.startswith("FAILED: ")]

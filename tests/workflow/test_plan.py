@@ -44,9 +44,14 @@ def test_baselines_plan_with_the_old_data_that_they_need(snakemake, tmp_path):
     for network in ("FT-all", "TGD-random", "N2N-FT", "FT-net", "TGD-net"):
         assert "--old" not in jobs[network], network
     for network, words in {
-        "LwF": "--penalty lwf", "EWC": "--penalty ewc", "joint": "--replay 1", "TGD-L1": "--mask l1",
-        "N2N-scratch": "05_train.py", "FT-all-BN": "--batchnorm train", "TGD-layer": "--flow layer",
-    }.items():  # fmt: skip
+        "LwF": "--penalty lwf",
+        "EWC": "--penalty ewc",
+        "joint": "--replay 1",
+        "TGD-L1": "--mask l1",
+        "N2N-scratch": "05_train.py",
+        "FT-all-BN": "--batchnorm train",
+        "TGD-layer": "--flow layer",
+    }.items():
         assert words in jobs[network], network
     assert (
         f"{tmp_path}/dataset/n2n-" in jobs["N2N-scratch"]
@@ -142,9 +147,9 @@ def test_a_study_plans_every_stage_for_every_seed(snakemake, tmp_path):
         assert any(f" --seed {seed} " in line for line in trained)
     assert "localrules" not in done.stdout, "a warning of Snakemake's"
     assert (
-        f"--results {tmp_path}/study/seed-5 {tmp_path}/study/seed-6 --out {tmp_path}/study/metrics/phi.csv"
-        in done.stdout
-    )
+        f"--results {tmp_path}/study/seed-5 {tmp_path}/study/seed-6"
+        f" --out {tmp_path}/study/metrics/phi.csv"
+    ) in done.stdout
     assert f"{tmp_path}/study/figures/phi.png" in done.stdout
 
 

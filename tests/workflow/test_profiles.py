@@ -15,7 +15,7 @@ from tgdpet.figures import TOGETHER
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALES = {"smoke": ["config/smoke.yaml"], "paper": ["config/paper.yaml"]}
-USES_GPU = re.compile(r"(seed\d+)?(train|adapt|drop|denoise)")
+USES_GPU = re.compile(r"(seed\d+)?(train|adapt|drop|denoise|sweep)")
 
 
 @pytest.mark.parametrize("engine", ["slurm", "lsf"])
@@ -126,7 +126,8 @@ def test_gpus_of_a_training_that_a_profile_does_not_ask_for_are_refused(snakemak
 
 
 STAND_INS = {
-    "badmin": "echo header\necho ' LSB_SHAREDIR = {0}'\necho ' LSF_CONFDIR = {0}'\necho ' LSF_UNIT_FOR_LIMITS = MB'",
+    "badmin": "echo header\necho ' LSB_SHAREDIR = {0}'\necho ' LSF_CONFDIR = {0}'\n"
+    "echo ' LSF_UNIT_FOR_LIMITS = MB'",
     "lsclusters": "echo CLUSTER_NAME\necho mine ok",
     "bsub": 'echo "$*" >> {0}/bsub.txt\necho "no such user"\nexit 255',
     "bhist": "echo 'Project <mine>'",

@@ -1,5 +1,5 @@
 # What the rules of single seeds and those of a study's figures share.
-from tgdpet.figures import SHOWN, TABLES, drawn, numbered
+from tgdpet.figures import TABLES, drawn, numbered, reported
 
 
 def in_report(path, name, of):

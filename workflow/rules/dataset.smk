@@ -1,57 +1,87 @@
-# Stage 4: 2.5D training sets. One rule a task, as each has its own studies.
-TASKS = {
-    "v1": ("v1", ROLE_STUDIES.get(roles.TRAINING, [])),
-    "v2": ("v2", ROLE_STUDIES.get(roles.TRAINING, [])),
-    "adapt": ("v2", ROLE_STUDIES.get(roles.ADAPTATION, [])),
-    **{f"n2n-{s}": ("v2", [s]) for s in ONLINE},
-}
+# Stage 4: 2.5D training sets: of the studies of a protocol (v1, v2), of adaptation, and of each study that is learned on itself.
 
 
-def task_pairs(task):
-    """(study, sample, noisy image, target image) of a task."""
-    protocol, studies = TASKS[task]
-    if task.startswith("n2n-"):
-        halves = [recon(studies[0], protocol, f"half{i}") for i in (1, 2)]
-        return [(studies[0], "half1", *halves), (studies[0], "half2", *halves[::-1])]
-    return [
-        (s, x, recon(s, protocol, x), recon(s, protocol, WHOLE))
-        for s in studies
-        for x in samples_names(STUDY[s].role)
-        if x != WHOLE
-    ]
+rule dataset_v1:
+    input:
+        script="scripts/04_dataset.py",
+        images=task_images("v1"),
+    output:
+        index=task_paths("v1")[0],
+        volumes=task_paths("v1")[1:],
+    log:
+        f"{R}/logs/dataset/v1.log",
+    benchmark:
+        FILES.benchmark_path("dataset", "v1")
+    threads: 1
+    resources:
+        mem_mb=mem(300, per_voxel_bytes=12 * LEVELS),
+        runtime=minutes(dataset_s(len(TASKS["v1"][1]))),
+        disk_mb=disk(images=len(TASKS["v1"][1]) * LEVELS),
+    params:
+        pairs=task_words("v1"),
+        validation=CONFIG.train.validation_fraction,
+        seed=CONFIG.seed,
+    shell:
+        "python {input.script} --pairs {params.pairs} --validation-fraction {params.validation}"
+        " --seed {params.seed} --out {output.index} 2>&1 | tee {log}"
 
 
-def task_files(task):
-    """The index table, then the volumes of a task's studies."""
-    return ["index.tsv", *(f"{s}.npy" for s in TASKS[task][1])]
+use rule dataset_v1 as dataset_v2 with:
+    input:
+        script="scripts/04_dataset.py",
+        images=task_images("v2"),
+    output:
+        index=task_paths("v2")[0],
+        volumes=task_paths("v2")[1:],
+    log:
+        f"{R}/logs/dataset/v2.log",
+    benchmark:
+        FILES.benchmark_path("dataset", "v2")
+    params:
+        pairs=task_words("v2"),
+        validation=CONFIG.train.validation_fraction,
+        seed=CONFIG.seed,
 
 
-for _task, (_protocol, _studies) in TASKS.items():
+use rule dataset_v1 as dataset_adapt with:
+    input:
+        script="scripts/04_dataset.py",
+        images=task_images("adapt"),
+    output:
+        index=task_paths("adapt")[0],
+        volumes=task_paths("adapt")[1:],
+    log:
+        f"{R}/logs/dataset/adapt.log",
+    benchmark:
+        FILES.benchmark_path("dataset", "adapt")
+    resources:
+        mem_mb=mem(300, per_voxel_bytes=12 * LEVELS),
+        runtime=minutes(dataset_s(len(TASKS["adapt"][1]))),
+        disk_mb=disk(images=len(TASKS["adapt"][1]) * LEVELS),
+    params:
+        pairs=task_words("adapt"),
+        validation=CONFIG.train.validation_fraction,
+        seed=CONFIG.seed,
 
-    rule:
-        name:
-            f"dataset_{_task}".replace("-", "_")
-        input:
-            script="scripts/04_dataset.py",
-            images=sorted({path for pair in task_pairs(_task) for path in pair[2:]}),
-        output:
-            index=f"{R}/dataset/{_task}/index.tsv",
-            volumes=[f"{R}/dataset/{_task}/{s}.npy" for s in _studies],
-        log:
-            f"{R}/logs/dataset/{_task}.log",
-        benchmark:
-            f"{R}/benchmarks/dataset/{_task}.tsv"
-        threads: 1
-        resources:
-            mem_mb=mem(300, per_voxel_bytes=12 * LEVELS),
-            runtime=minutes(30 + len(_studies) * LEVELS * VOXELS / 1e7),
-            disk_mb=disk(images=len(_studies) * LEVELS),
-        params:
-            pairs=" ".join(":".join(pair) for pair in task_pairs(_task)),
-            validation=(
-                0 if _task.startswith("n2n-") else CONFIG.train.validation_fraction
-            ),
-            seed=CONFIG.seed,
-        shell:
-            "python {input.script} --pairs {params.pairs} --validation-fraction {params.validation}"
-            " --seed {params.seed} --out {output.index} 2>&1 | tee {log}"
+
+use rule dataset_v1 as dataset_n2n with:
+    input:
+        script="scripts/04_dataset.py",
+        images=lambda w: task_images(f"n2n-{w.study}"),
+    output:
+        index=f"{R}/dataset/n2n-{{study}}/index.tsv",
+        volumes=[f"{R}/dataset/n2n-{{study}}/{{study}}.npy"],
+    log:
+        f"{R}/logs/dataset/n2n-{{study}}.log",
+    benchmark:
+        FILES.benchmark_path("dataset", "n2n-{study}")
+    wildcard_constraints:
+        study=names(ONLINE),
+    resources:
+        mem_mb=mem(300, per_voxel_bytes=12 * LEVELS),
+        runtime=minutes(dataset_s(1)),
+        disk_mb=disk(images=LEVELS),
+    params:
+        pairs=lambda w: task_words(f"n2n-{w.study}"),
+        validation=0,
+        seed=CONFIG.seed,

@@ -5,17 +5,10 @@ rule evaluate:
     input:
         script="scripts/09_evaluate.py",
         organs=f"{R}/listmode/{{study}}/organs.nii.gz",
-        recon=lambda w: [
-            x
-            for p in roles.protocols(STUDY[w.study].role, CONFIG)
-            for x in recon_all(w.study, p)
-        ],
-        denoised=lambda w: [
-            denoised(n, w.study, p, x)
-            for n in networks_of(w.study)
-            for p in roles.protocols(STUDY[w.study].role, CONFIG)
-            for x in noisy_names(STUDY[w.study].role)
-        ],
+        recon=lambda w: recon_all(w.study),
+        recon_sidecars=lambda w: sidecars(recon_all(w.study)),
+        denoised=lambda w: denoised_all(w.study),
+        denoised_sidecars=lambda w: sidecars(denoised_all(w.study)),
     output:
         table=f"{R}/metrics/{{study}}.csv",
         voi=f"{R}/metrics/{{study}}_voi.npz",

@@ -14,10 +14,8 @@ rule figure:
         common="scripts/tgdpet/figures/common.py",
         config=f"{R}/config.yaml",
         studies=CONFIG.studies,
-        metrics=f"{R}/metrics/metrics.csv",
-        tables=lambda w: [
-            f"{R}/{t}" for t in expand(list(SHOWN[w.figure].tables), base=BASES)
-        ],
+        shown=lambda w: shown.figure_files(w.figure, FILES),
+        times=lambda w: times_of(w.figure),
     output:
         multiext(f"{R}/figures/{{figure}}", ".png", ".pdf", ".csv"),
     log:
@@ -44,11 +42,12 @@ rule report:
         FIGURE_FILES,
         [in_report(f"{R}/figures/{name}.png", name, OF_SEED) for name in drawn(CONFIG)],
         script="scripts/10_report.py",
-        modules=["scripts/tgdpet/report/report.py", "scripts/tgdpet/report/html.py"],
-        config=f"{R}/config.yaml",
+        modules=expand(
+            "scripts/tgdpet/report/{f}", f=["report.py", "html.py", "report.html.j2"]
+        ),
         studies=CONFIG.studies,
-        tables=[f"{R}/metrics/findings.csv", f"{R}/metrics/estimates.csv"],
-        phi=[f"{R}/metrics/phi.csv"] if SWEEP else [],
+        shown=shown.report_files(FILES.root, [FILES]),
+        captions=expand("workflow/report/{name}.rst", name=reported(CONFIG, True)),
     output:
         [in_report(f"{R}/tables/{name}.html", name, OF_SEED) for name in TABLES],
         page=f"{R}/report.html",

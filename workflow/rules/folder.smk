@@ -1,10 +1,10 @@
 # Before the first job: whether results can be written, whether there is room, and who else is at work in this folder.
-from tgdpet.workflow import costs, failures, lock
+from tgdpet.workflow import costs, failures, lock, snakemake_internals
 
-if workflow.is_main_process:
+if snakemake_internals.is_main_process(workflow):
     BILL = costs.times(costs.estimate(CONFIG, STUDIES), len(RUNS))
     print(costs.bill_text(BILL), file=sys.stderr)
-    for path in RUNS if not workflow.dryrun else []:
+    for path in RUNS:
         try:
             lock.check_writable(path)
         except ValueError as error:
@@ -20,11 +20,7 @@ if workflow.is_main_process:
 # Runs once Snakemake has its lock.
 onstart:
     lock.hold(Path.cwd(), RUNS)
-    # To keep its limit of 100 starts a second, Snakemake 9 asks anew what to start a second after each time it asked,
-    # for good, and each finished job adds one such round: after 100 jobs they take a third of a core from the jobs.
-    LIMIT = workflow.scheduling_settings.max_jobs_per_timespan
-    if LIMIT and (LIMIT.max_jobs, LIMIT.timespan) == (100, 1):
-        workflow.scheduler.job_rate_limiter = None
+    snakemake_internals.ask_only_when_a_job_ends(workflow)
 
 
 onerror:

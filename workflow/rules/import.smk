@@ -18,7 +18,7 @@ rule import_listmode:
     benchmark:
         f"{R}/benchmarks/import/{{study}}.tsv"
     wildcard_constraints:
-        study=names(s.study for s in STUDIES if s.source == "petsird"),
+        study=names(s.study for s in IMPORTED if s.study not in WITH_BACKGROUND),
     threads: 1
     resources:
         mem_mb=mem(1000, per_voxel_bytes=60),
@@ -30,3 +30,16 @@ rule import_listmode:
     shell:
         "python {input.script} --petsird {input.petsird[0]} --study {wildcards.study} --out-dir {params.dir}"
         " {params.options} 2>&1 | tee {log}"
+
+
+use rule import_listmode as import_with_background with:
+    output:
+        events=temp(f"{R}/listmode/{{study}}/events.npy"),
+        background=temp(f"{R}/listmode/{{study}}/background.npy"),
+        scanner=f"{R}/listmode/{{study}}/scanner.json",
+        detectors=f"{R}/listmode/{{study}}/detectors.npz",
+        meta=f"{R}/listmode/{{study}}/listmode.json",
+        mu=f"{R}/listmode/{{study}}/mu.nii.gz",
+        organs=f"{R}/listmode/{{study}}/organs.nii.gz",
+    wildcard_constraints:
+        study=names(WITH_BACKGROUND),

@@ -18,20 +18,14 @@ LAUNCH = (
     else "python"
 )
 # What a profile sets for a rule takes the place of what the rule asks for; what it allows in all caps each job.
-PROFILE_GPUS = workflow.resource_settings.overwrite_resources.get("train", {}).get(
-    "gpu"
-)
-PROFILE_GPUS = getattr(PROFILE_GPUS, "raw", PROFILE_GPUS)
-JOB_GPUS = dict(workflow.resource_settings.resources).get("gpu", PROFILE_GPUS)
-JOB_GPUS = getattr(JOB_GPUS, "value", JOB_GPUS)
-if PROFILE_GPUS is not None and {str(PROFILE_GPUS), str(JOB_GPUS)} != {
-    str(CONFIG.resources.gpus)
-}:
+PROFILE_GPUS, JOB_GPUS = snakemake_internals.gpus_of_profile(workflow, "train")
+PROFILE = {str(PROFILE_GPUS), str(JOB_GPUS)}
+if PROFILE_GPUS is not None and PROFILE != {str(CONFIG.resources.gpus)}:
     raise WorkflowError(
         f"{SOURCE}: resources.gpus: {CONFIG.resources.gpus}, but the profile asks for gpu: {PROFILE_GPUS} for"
         f" train (set-resources) and allows gpu: {JOB_GPUS} (resources); make all three equal"
     )
-VOXELS = CONFIG.grid.shape[0] * CONFIG.grid.shape[1] * CONFIG.grid.shape[2]
+VOXELS = math.prod(CONFIG.grid.shape)
 EVENTS = costs.events_per_study(CONFIG)
 SNAKEMAKE_MB = 400  # a cluster's job holds two Snakemakes around its script
 LEVELS = len(CONFIG.sampling.levels_s) + 1
@@ -65,8 +59,10 @@ def minutes(seconds):
 
 
 def disk(images=0, event_bytes=0.0, more_mb=0.0):
-    """What a job writes: so many images of the grid, so many bytes an event; half as much again at every retry."""
-    return grown(20 + (images * 4 * VOXELS + event_bytes * EVENTS) / 1e6 + more_mb, 0.5)
+    """What a job writes: images of the grid (a number, or a function of wildcards), bytes an event; half as much again at every retry."""
+    n_images = images if callable(images) else lambda wildcards: images
+    fixed_mb = 20 + event_bytes * EVENTS / 1e6 + more_mb
+    return grown(lambda w: fixed_mb + n_images(w) * 4 * VOXELS / 1e6, 0.5)
 
 
 def recon_s(wildcards):
@@ -77,6 +73,21 @@ def recon_s(wildcards):
     return core_s / CONFIG.resources.reconstruct
 
 
+def dataset_s(n_studies):
+    """Seconds of a training set of so many studies."""
+    return 30 + n_studies * LEVELS * VOXELS / 1e7
+
+
+def n_inputs(wildcards):
+    """Noisy images of a test study."""
+    return len(inputs_of(wildcards.study))
+
+
+def denoising_s(wildcards):
+    """Seconds of all noisy images of a study through a network."""
+    return costs.denoising_s(CONFIG, n_inputs(wildcards), CONFIG.resources.denoise, GPU)
+
+
 def training_s(wildcards):
     """Seconds of a training or adaptation on the GPUs or threads that it asks for."""
     parts = CONFIG.resources.train, GPU * CONFIG.resources.gpus
@@ -85,8 +96,5 @@ def training_s(wildcards):
 
 def evaluation_s(wildcards):
     """Seconds of the measures of a study: of its noisy images, and of each network's."""
-    role = STUDY[wildcards.study].role
-    inputs = len(roles.protocols(role, CONFIG)) * len(noisy_names(role))
-    return costs.evaluation_core_s(
-        CONFIG, inputs * (1 + len(networks_of(wildcards.study)))
-    )
+    n_networks = len(networks_of(wildcards.study))
+    return costs.evaluation_core_s(CONFIG, n_inputs(wildcards) * (1 + n_networks))

@@ -12,7 +12,7 @@ rule score:
     benchmark:
         f"{R}/benchmarks/score/{{network}}.tsv"
     wildcard_constraints:
-        network=names(BASES),
+        network=names(FILES.scored()),
     threads: 1
     resources:
         mem_mb=mem(800 + 2000 * CONFIG.network.width**2),
@@ -27,7 +27,11 @@ rule score:
 
 
 DROP_STUDY = ROLE_STUDIES[roles.LESION][0]
-DROP_PROTOCOL = "v2" if NETWORKS[CONFIG.score.network].data != "v1" else "v1"
+DROP_PROTOCOL = FILES.protocol_of(CONFIG.score.network)
+DROP_IMAGES = [
+    recon(DROP_STUDY, DROP_PROTOCOL, sample)
+    for sample in (roles.realisation_name(1), WHOLE)
+]
 
 
 rule drop:
@@ -35,11 +39,13 @@ rule drop:
         script="scripts/06_drop.py",
         model=model(CONFIG.score.network),
         scores=f"{R}/kse/{CONFIG.score.network}.csv",
-        image=recon(DROP_STUDY, DROP_PROTOCOL, "real01"),
-        reference=recon(DROP_STUDY, DROP_PROTOCOL, WHOLE),
+        image=DROP_IMAGES[0],
+        reference=DROP_IMAGES[1],
+        sidecars=sidecars(DROP_IMAGES),
     output:
         table=f"{R}/kse/drop.csv",
-        images=[f"{R}/kse/drop/phi-{p:g}.nii.gz" for p in (0, *CONFIG.score.drop_phi)],
+        images=[str(FILES.dropped_path(p)) for p in (0, *CONFIG.score.drop_phi)],
+        sidecars=sidecars(FILES.dropped_path(p) for p in (0, *CONFIG.score.drop_phi)),
     log:
         f"{R}/logs/score/drop.log",
     benchmark:

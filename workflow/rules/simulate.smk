@@ -70,6 +70,7 @@ rule subsample:
         events=rules.simulate.output.events,
         meta=rules.simulate.output.meta,
         scanner=rules.simulate.output.scanner,
+        tables=scanner_tables,
         mu=rules.simulate.output.mu,
     output:
         f"{R}/listmode/{{study}}/samples.json",

@@ -1,7 +1,11 @@
 # Stage 7: a network made again at each phi of the sweep (adapt.smk), compared on studies held out of training.
 SWEPT = NETWORKS[CONFIG.sweep.network]
 SWEEP_OLD = sections.old_task(CONFIG.sweep.network, NETWORKS)
-SWEEP_PROTOCOL = "v2" if NETWORKS[SWEPT.base].data != "v1" else "v1"
+SWEEP_PROTOCOL = FILES.protocol_of(SWEPT.base)
+SWEEP_IMAGES = [
+    recon(DROP_STUDY, SWEEP_PROTOCOL, sample)
+    for sample in (roles.realisation_name(1), WHOLE)
+]
 
 
 rule sweep:
@@ -10,14 +14,13 @@ rule sweep:
         base=model(SWEPT.base),
         scores=f"{R}/kse/{SWEPT.base}.csv",
         networks=[model(n) for n in SWEEP.values()],
-        old=f"{R}/dataset/{SWEEP_OLD}/index.tsv",
-        old_volumes=[f"{R}/dataset/{SWEEP_OLD}/{f}" for f in task_files(SWEEP_OLD)[1:]],
-        new=f"{R}/dataset/{SWEPT.data}/index.tsv",
-        new_volumes=[
-            f"{R}/dataset/{SWEPT.data}/{f}" for f in task_files(SWEPT.data)[1:]
-        ],
-        image=recon(DROP_STUDY, SWEEP_PROTOCOL, "real01"),
-        reference=recon(DROP_STUDY, SWEEP_PROTOCOL, WHOLE),
+        old=task_paths(SWEEP_OLD)[0],
+        old_volumes=task_paths(SWEEP_OLD)[1:],
+        new=task_paths(SWEPT.data)[0],
+        new_volumes=task_paths(SWEPT.data)[1:],
+        image=SWEEP_IMAGES[0],
+        reference=SWEEP_IMAGES[1],
+        sidecars=sidecars(SWEEP_IMAGES),
     output:
         f"{R}/kse/sweep.csv",
     log:

@@ -8,7 +8,17 @@ rule study_findings:
             "scripts/tgdpet/evaluation/{m}.py",
             m=["findings", "paper_claims", "estimates"],
         ),
+        inputs="scripts/tgdpet/evaluation/inputs.py",
         runs=[f"{r}/metrics/findings.csv" for r in RUNS],
+        values=[
+            path for files in SEED_FILES for path in evaluated.findings_files(files)
+        ],
+        times=lambda w: [
+            path
+            for files in SEED_FILES
+            for path in evaluated.timed_files(files, ONLY_FIGURES)
+        ],
+        studies=config["studies"],
     output:
         table=f"{ROOT_RESULTS}/metrics/findings.csv",
         gain=f"{ROOT_RESULTS}/metrics/gain.csv",
@@ -33,7 +43,7 @@ rule study_figure:
     input:
         script="scripts/10_figures.py",
         module="scripts/tgdpet/figures/{figure}.py",
-        tables=lambda w: [f"{ROOT_RESULTS}/{t}" for t in SHOWN[w.figure].tables],
+        shown=lambda w: shown.figure_files(w.figure, ROOT_FILES),
         config=f"{RUNS[0]}/config.yaml",
         studies=config["studies"],
     output:
@@ -62,9 +72,12 @@ rule study_report:
         TOGETHER_FILES,
         [in_report(f"{ROOT_RESULTS}/figures/{f}.png", f, "all seeds") for f in DRAWN],
         script="scripts/10_report.py",
-        modules=["scripts/tgdpet/report/report.py", "scripts/tgdpet/report/html.py"],
-        tables=rules.study_findings.output,
+        modules=expand(
+            "scripts/tgdpet/report/{f}", f=["report.py", "html.py", "report.html.j2"]
+        ),
+        shown=shown.report_files(Path(ROOT_RESULTS), SEED_FILES),
         runs=[f"{r}/report.html" for r in RUNS],
+        captions=expand("workflow/report/{name}.rst", name=reported(CONFIG, False)),
         studies=config["studies"],
     output:
         [in_report(f"{ROOT_RESULTS}/tables/{t}.html", t, "all seeds") for t in TABLES],

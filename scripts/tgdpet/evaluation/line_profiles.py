@@ -87,7 +87,7 @@ def _line(results: Results, study: str, organ: str) -> ProfileLine:
 
 def _true_activity(results: Results, study: str, line: ProfileLine) -> m.Array | float:
     """Along the line, Bq/mL; nan where it is not known."""
-    path = results.root / "listmode" / study / "truth.nii.gz"
+    path = results.truth_path(study)
 
     if not path.exists():
         return float("nan")

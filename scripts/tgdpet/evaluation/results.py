@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,19 +13,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..config import roles
+from ..config.paths import INPUT as INPUT
+from ..config.paths import ONLINE_BASES as ONLINE_BASES
+from ..config.paths import PAPER_NETWORKS as PAPER_NETWORKS
+from ..config.paths import PAPER_ONLINE as PAPER_ONLINE
+from ..config.paths import RunFiles
+from ..config.paths import image_path as image_path
 from ..config.roles import REALISATION
-from ..config.sections import Config, NetworkEntry
-from ..config.studies import Study
 from ..io.nifti import Image, image_name, read_image, read_labels, suv_factor
 from . import measures as m
 from .measures import Window
 
-INPUT = "input"
 
-
-def image_path(root: Path, study: str, protocol: str, sample: str) -> Path:
-    """Where an image lies under a recon or denoised/{network} folder."""
-    return root / f"sub-{study}" / "pet" / image_name(study, protocol, sample)
+def natural(name: str) -> list[int | str]:
+    """Key that sorts 30s before 120s."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def reconstructed_samples(root: Path, study: str, protocol: str) -> list[str]:
@@ -33,22 +36,13 @@ def reconstructed_samples(root: Path, study: str, protocol: str) -> list[str]:
     120s).
     """
     start, end = image_name(study, protocol, "\0").split("\0")
-    found = [
-        p.name[len(start) : -len(end)]
-        for p in (root / f"sub-{study}" / "pet").glob(f"{start}*{end}")
-    ]
-    return sorted(
-        found, key=lambda name: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", name)]
-    )
+    folder = root / f"sub-{study}" / "pet"
+
+    names = [path.name[len(start) : -len(end)] for path in folder.glob(f"{start}*{end}")]
+    return sorted(names, key=natural)
 
 
 Volume = npt.NDArray[np.floating]
-
-PAPER_NETWORKS = ("v1-net", "v2-net", "FT-net", "TGD-net")
-
-PAPER_ONLINE = ("TGD-N2N", "TGD2-N2N")
-
-ONLINE_BASES = ("v2-net", "TGD-net")
 
 PAPER_TABLE1 = {
     "v1-net": (-6.30, 6.02),
@@ -61,59 +55,23 @@ KEPT = 4  # images held in memory, each some 40 MB at the paper's scale
 
 
 @dataclass(frozen=True)
-class Results:
-    """One results folder with the configuration and studies that it was made from."""
+class Results(RunFiles):
+    """What the files of a run hold; the last few images are kept."""
 
-    root: Path
-    config: Config
-    studies: Sequence[Study]
     _images: dict[Path, Image] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def scan(self) -> str:
-        """Sample name of the whole scan, the reference."""
-        return f"{self.config.simulation.scan_s:g}s"
-
-    def of_role(self, role: str) -> list[str]:
-        """Names of the studies of a role; raises ValueError when there is none."""
-        names = [s.study for s in self.studies if s.role == role]
-        if not names:
-            raise ValueError(f"studies: none has the role {role!r}, which this figure shows")
-        return names
-
-    def ordered(self) -> dict[str, NetworkEntry]:
-        """The configured networks, the paper's first and in its order (a YAML file may have been
-        sorted).
-        """
-        networks = self.config.networks
-        first = [n for n in (*PAPER_NETWORKS, *PAPER_ONLINE) if n in networks]
-        return {n: networks[n] for n in (*first, *(n for n in networks if n not in first))}
-
-    def population(self, order: Sequence[str] = PAPER_NETWORKS) -> list[str]:
-        """Networks for any study: those in `order`; all if it names none, or none of the
-        configuration.
-        """
-        names = [n for n, e in self.ordered().items() if e.data != "n2n"]
-        return [n for n in order if n in names] or names
-
-    def online(self, order: Sequence[str] = PAPER_ONLINE) -> list[str]:
-        """Networks that online learning makes for one study each: those in `order`, or all if it
-        names none.
-        """
-        names = [n for n, e in self.ordered().items() if e.data == "n2n"]
-        return [n for n in order if n in names] or names
 
     def image(self, study: str, protocol: str, sample: str, network: str = INPUT) -> Image:
         """A reconstructed or, with `network`, a denoised image."""
-        folder = self.root / ("recon" if network == INPUT else f"denoised/{network}")
-        return self.read(image_path(folder, study, protocol, sample))
+        return self.read(self.image_path(study, protocol, sample, network))
 
     def read(self, path: Path) -> Image:
         """An image; the last few are kept."""
         if path not in self._images:
             while len(self._images) >= KEPT:
-                del self._images[next(iter(self._images))]
+                oldest = next(iter(self._images))
+                del self._images[oldest]
             self._images[path] = read_image(path)
+
         return self._images[path]
 
     def ensemble(self, study: str, protocol: str, window: Window, network: str = INPUT) -> Volume:
@@ -121,37 +79,51 @@ class Results:
 
         Raises FileNotFoundError when there are fewer than two.
         """
-        samples = [s for s in self.samples(study, protocol) if REALISATION.fullmatch(s)]
-        if len(samples) < 2:
-            raise FileNotFoundError(
-                f"{self.root}/recon: no realisations (real01, ...) of {protocol} of study {study!r}"
-            )
-        return np.stack([self.image(study, protocol, s, network).data[window] for s in samples])
+        names = self.samples(study, protocol, network)
+        realisations = [name for name in names if REALISATION.fullmatch(name)]
+        if len(realisations) < 2:
+            missing = f"no realisations (real01, ...) of {protocol} of study {study!r}"
+            raise FileNotFoundError(f"{self.image_folder(network)}: {missing}")
+
+        return np.stack(
+            [self.image(study, protocol, name, network).data[window] for name in realisations]
+        )
 
     def suv(self, study: str, protocol: str, sample: str, network: str = INPUT) -> Volume:
         """The same image in SUV (body weight)."""
         return in_suv(self.image(study, protocol, sample, network))
 
-    def samples(self, study: str, protocol: str) -> list[str]:
-        """Reconstructed samples of a study."""
-        return reconstructed_samples(self.root / "recon", study, protocol)
+    def samples(self, study: str, protocol: str, network: str = INPUT) -> list[str]:
+        """The configured samples of a study that were reconstructed or, with `network`, denoised.
+
+        In natural order (30s before 120s).
+        """
+        role = next(s.role for s in self.studies if s.study == study)
+
+        made = []
+        for name in self.sample_names(role):
+            if self.image_path(study, protocol, name, network).exists():
+                made.append(name)
+
+        return sorted(made, key=natural)
 
     def noisy(self, study: str, protocol: str = "v2") -> str:
         """The sample that networks are shown on: the first that is not the whole scan nor a
         half.
         """
-        found = [
-            s for s in self.samples(study, protocol) if s != self.scan and not s.startswith("half")
-        ]
-        if not found:
+        scan_s = self.config.simulation.scan_s
+        names = self.samples(study, protocol)
+        noisy = [name for name in names if roles.is_noisy_input(name, scan_s)]
+        if not noisy:
             raise FileNotFoundError(
                 f"{self.root}/recon: no noisy {protocol} image of study {study!r}"
             )
-        return sorted(found, key=lambda s: not s.startswith("real"))[0]
+
+        return sorted(noisy, key=lambda name: not name.startswith("real"))[0]
 
     def labels(self, study: str) -> m.Labels:
         """Organ labels of a study, (X, Y, Z)."""
-        return read_labels(self.root / "listmode" / study / "organs.nii.gz")[0]
+        return read_labels(self.organs_path(study))[0]
 
     def voxel_mm(self, study: str) -> npt.NDArray[np.floating]:
         """Voxel size of a study's images, mm."""
@@ -160,7 +132,7 @@ class Results:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """All studies' measures, tidy."""
-        return pd.read_csv(self.root / "metrics" / "metrics.csv")
+        return pd.read_csv(self.metrics_path())
 
     def measured(
         self, measure: str, role: str, network: str, protocol: str = "v2", study: str | None = None
@@ -168,15 +140,16 @@ class Results:
         """Mean of a measure over samples and studies of a role (or one study); nan where it was not
         measured.
         """
-        t = self.metrics
-        chosen = t[
-            (t.measure == measure)
-            & (t.role == role)
-            & (t.network == network)
-            & (t.protocol == protocol)
+        table = self.metrics
+        chosen = table[
+            (table.measure == measure)
+            & (table.role == role)
+            & (table.network == network)
+            & (table.protocol == protocol)
         ]
         if study is not None:
             chosen = chosen[chosen.study == study]
+
         return float(chosen.value.mean()) if len(chosen) else float("nan")
 
 

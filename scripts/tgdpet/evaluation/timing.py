@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from ..config import roles
 from ..io.files import read_csv
+from .inputs import TimedJob, timed_jobs
 from .results import Results
 
 STEPS = ("reconstruction", "dataset", "training")
@@ -17,6 +16,8 @@ STEPS = ("reconstruction", "dataset", "training")
 PAPER_HOURS = {"from scratch": 20.8 * 7 * 24, "TGD": 7.4 * 7 * 24}
 
 PAPER_TRAINING_HOURS = {"from scratch": 5.5 * 24, "TGD": 2.5 * 24}
+
+COLUMNS = ["source", "way", "step", "files", "expected", "wall_s"]
 
 
 def times(results: Results) -> pd.DataFrame:
@@ -26,99 +27,57 @@ def times(results: Results) -> pd.DataFrame:
     Wall time, as the processor time that Snakemake samples misses most of a short job. Of an
     interrupted training the benchmark file knows the last part alone, its log all of them.
     """
-    rows = []
-    for way, parts in _parts(results).items():
-        for step, paths in parts.items():
-            found = [p for p in paths if p.exists()]
-            rows.append(
-                (
-                    "measured",
-                    way,
-                    step,
-                    len(found),
-                    len(paths),
-                    sum(_seconds(p, results) for p in found),
-                )
-            )
+    rows: list[tuple[str, str, str, int, int, float]] = []
+
+    for way, steps in timed_jobs(results).items():
+        for step, jobs in steps.items():
+            measured = [job for job in jobs if job.benchmark.exists()]
+            wall_s = sum(_seconds(job) for job in measured)
+            rows.append(("measured", way, step, len(measured), len(jobs), wall_s))
+
     for way, hours in PAPER_HOURS.items():
         training = PAPER_TRAINING_HOURS[way]
         rows.append(("paper", way, "reconstruction", 0, 0, (hours - training) * 3600))
         rows.append(("paper", way, "training", 0, 0, training * 3600))
-    return pd.DataFrame(rows, columns=["source", "way", "step", "files", "expected", "wall_s"])
+
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def saved(table: pd.DataFrame, source: str, step: str | None = None) -> float:
     """Share of the time that TGD saves, in %; nan when something was not measured."""
-    chosen = table[(table.source == source) & ((table.step == step) if step else True)]
+    chosen = table[table.source == source]
+    if step:
+        chosen = chosen[chosen.step == step]
     if (chosen.files < chosen.expected).any():
         return math.nan
-    total = chosen.groupby("way")["wall_s"].sum()
-    return (
-        float(100 * (1 - total["TGD"] / total["from scratch"]))
-        if total.get("from scratch", 0) > 0
-        else math.nan
-    )
+
+    total_s = chosen.groupby("way")["wall_s"].sum()
+    if not total_s.get("from scratch", 0) > 0:
+        return math.nan
+
+    return float(100 * (1 - total_s["TGD"] / total_s["from scratch"]))
 
 
-def _parts(results: Results) -> dict[str, dict[str, Sequence[Path]]]:
-    folder, entries = results.root / "benchmarks", results.config.networks
-
-    def reconstructions(role: str) -> list[Path]:
-        return [
-            p for s in results.studies if s.role == role for p in _reconstruction(folder, s.study)
-        ]
-
-    trained = [n for n, e in entries.items() if e.from_scratch and e.data == "v2"]
-    own = [
-        n for n, e in entries.items() if e.method == "tgd" and e.data == "adapt" and e.mask == "kse"
-    ]
-    tgd = next(iter(own), "TGD-net")
-    return {
-        "from scratch": {
-            "reconstruction": reconstructions(roles.TRAINING),
-            "dataset": [folder / "dataset" / "v2.tsv"],
-            "training": [folder / "train" / f"{next(iter(trained), 'no network')}.tsv"],
-        },
-        "TGD": {
-            "reconstruction": reconstructions(roles.ADAPTATION),
-            "dataset": [folder / "dataset" / "adapt.tsv"],
-            "training": [folder / "adapt" / f"{tgd}.tsv"],
-        },
-    }
-
-
-def _reconstruction(folder: Path, study: str) -> list[Path]:
-    """One file per study and protocol, or one per image when the config makes each image a job."""
-    whole = folder / "reconstruct" / f"{study}_v2.tsv"
-    return (
-        [whole]
-        if whole.exists()
-        else sorted((folder / "reconstruct").glob(f"{study}_v2_*.tsv")) or [whole]
-    )
-
-
-def _seconds(path: Path, results: Results) -> float:
+def _seconds(job: TimedJob) -> float:
     """Wall seconds of a job, all its parts if it is a training."""
-    return max(_benchmark(path), _trained(path, results))
+    wall_s = _benchmark(job.benchmark)
+    if job.log is None or not job.log.exists():
+        return wall_s
+
+    return max(wall_s, _trained(job.log, job.step_pixels))
 
 
-def _trained(benchmark: Path, results: Results) -> float:
+def _trained(log: Path, step_pixels: int) -> float:
     """Seconds of training over all its parts, from its log's speed (a mean since the first step); 0
-    without a log.
+    without one.
     """
-    jobs = {"train": ("models", results.config.train), "adapt": ("adapted", results.config.adapt)}
-    if benchmark.parent.name not in jobs:
+    table = read_csv(log, ["step", "pixels_per_s"])
+    if not len(table) or not table["pixels_per_s"].iloc[-1] > 0:
         return 0.0
-    folder, settings = jobs[benchmark.parent.name]
-    path = results.root / folder / f"{benchmark.stem}_log.csv"
-    if not path.exists():
-        return 0.0
-    log = read_csv(path, ["step", "pixels_per_s"])
-    if not len(log) or not log["pixels_per_s"].iloc[-1] > 0:
-        return 0.0
-    return float(
-        log["step"].iloc[-1] * settings.batch * settings.patch**2 / log["pixels_per_s"].iloc[-1]
-    )
+
+    steps = table["step"].iloc[-1]
+    pixels_per_s = table["pixels_per_s"].iloc[-1]
+    return float(steps * step_pixels / pixels_per_s)
 
 
 def _benchmark(path: Path) -> float:
@@ -128,4 +87,5 @@ def _benchmark(path: Path) -> float:
     seconds = pd.to_numeric(read_csv(path, ["s"])["s"], errors="coerce")
     if not len(seconds) or seconds.isna().any():
         raise ValueError(f"{path}: column 's': expected seconds, got no number")
+
     return float(seconds.mean())

@@ -15,9 +15,8 @@ class Shown:
     """A figure or table of the reports: where it stands, its title, and which tables it is drawn
     from.
 
-    `tables` lie under the results folder, besides metrics/metrics.csv; "{base}" stands for every
-    scored network. `together`: it needs these tables only, so that it is also made of all seeds of
-    a study at once.
+    `tables` lie under the results folder; other files are named in inputs.py. `together`: it needs
+    these tables only, so that it is also made of all seeds of a study at once.
     """
 
     category: str
@@ -41,7 +40,7 @@ SHOWN = {
     ),
     "fig3": Shown("Reconstruction", "Fig. 3: the two reconstructions"),
     "training": Shown("Training", "Training"),
-    "kse": Shown("Kernels", "Kernel scores", (DROPPED, "kse/{base}.csv")),
+    "kse": Shown("Kernels", "Kernel scores", (DROPPED,)),
     "fig4": Shown("Kernels", "Fig. 4: kernels dropped", (DROPPED,)),
     "phi": Shown("Adaptation", "Choice of phi", ("metrics/phi.csv",), together=True),
     "gain": Shown("Adaptation", "Gain against forgetting", ("metrics/gain.csv",), together=True),
@@ -66,8 +65,20 @@ def numbered(name: str) -> tuple[str, str]:
     """
     category = SHOWN[name].category
     number = CATEGORIES.index(category) + 1
-    within = [other for other, shown in SHOWN.items() if shown.category == category].index(name) + 1
+
+    siblings = [other for other, shown in SHOWN.items() if shown.category == category]
+    within = siblings.index(name) + 1
+
     return f"{number} {category}", f"{number}.{within} {SHOWN[name].title}"
+
+
+def reported(config: Config, alone: bool) -> list[str]:
+    """Figures and tables of a report: all of a run's, or (not `alone`) those of all seeds of a
+    study together.
+    """
+    figures = drawn(config)
+    shown = [name for name in SHOWN if name in figures or name in TABLES]
+    return [name for name in shown if alone or SHOWN[name].together]
 
 
 def drawn(config: Config) -> list[str]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ..config import roles
 from ..constants import ORGANS
 from ..evaluation import measures as m
-from ..evaluation.results import Results, image_path, in_suv
+from ..evaluation.results import Results, in_suv
 from ..io.files import read_json
 from ..io.nifti import sidecar_path
 from .common import box_mm, display_limit
@@ -25,12 +25,11 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 
     Below: minus the original network.
     """
-    folder = results.root / "kse" / "drop"
-    table = pd.read_csv(results.root / "kse" / "drop.csv").set_index("phi")
+    table = pd.read_csv(results.drop_table).set_index("phi")
 
-    noisy_path = _noisy_path(results, folder)
+    noisy_path = _noisy_path(results)
     noisy = results.read(noisy_path)
-    original = in_suv(results.read(folder / "phi-0.nii.gz"))
+    original = in_suv(results.read(results.dropped_path(0)))
 
     volumes = {
         "input\n\n": in_suv(noisy),
@@ -38,7 +37,7 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     }
 
     for phi in sorted(phi for phi in table.index if phi > 0):
-        dropped = results.read(folder / f"phi-{phi:g}.nii.gz")
+        dropped = results.read(results.dropped_path(phi))
         volumes[_title(phi, table.loc[phi])] = in_suv(dropped)
 
     # The plane through the lesion, or the middle of the liver.
@@ -76,12 +75,12 @@ def _title(phi: float, row: pd.Series) -> str:
     return f"φ = {phi:g}\n{kernels:.1f} % kernels\n{parameters:.1f} % param."
 
 
-def _noisy_path(results: Results, folder: Path) -> Path:
+def _noisy_path(results: Results) -> Path:
     """The image that was denoised.
 
     The first input that the dropped image's sidecar names, else the lesion study's.
     """
-    sidecar = read_json(sidecar_path(folder / "phi-0.nii.gz"))
+    sidecar = read_json(sidecar_path(results.dropped_path(0)))
     whole_scan = f"desc-{results.scan}_"
 
     for path in map(Path, sidecar.get("inputs", {})):
@@ -89,16 +88,15 @@ def _noisy_path(results: Results, folder: Path) -> Path:
             continue
 
         study_folder = path.parents[1].name
-        in_results = results.root / "recon" / study_folder / "pet" / path.name
+        in_results = results.image_folder() / study_folder / "pet" / path.name
 
         if in_results.exists():
             return in_results
 
     study = results.of_role(roles.LESION)[0]
-    trained_on = results.config.networks[results.config.score.network].data
-    protocol = trained_on if trained_on in ("v1", "v2") else "v2"
+    protocol = results.protocol_of(results.config.score.network)
     sample = results.noisy(study, protocol)
-    return image_path(results.root / "recon", study, protocol, sample)
+    return results.image_path(study, protocol, sample)
 
 
 def _study_of(path: Path) -> str:

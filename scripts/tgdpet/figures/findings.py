@@ -50,7 +50,7 @@ FAR = 8
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """One panel a finding with its own scale, as effects of findings are not to be compared."""
-    table = read_findings(results.root / "metrics" / "findings.csv")
+    table = read_findings(results.metrics_path("findings"))
     return forest(table), table
 
 

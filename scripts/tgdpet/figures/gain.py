@@ -36,7 +36,7 @@ FAR_TIMES_OF_PAPER = 1.5  # times the farthest of the paper's networks
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Left and down is better: less error on v1 images (kept) and on v2 images (gained)."""
-    table = read_table(results.root / "metrics" / "gain.csv", TASK_ERROR_COLUMNS)
+    table = read_table(results.metrics_path("gain"), TASK_ERROR_COLUMNS)
     return scatter(table), table
 
 

@@ -21,7 +21,7 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """KSE over all kernels, KSE layer by layer, and error and share dropped against phi."""
     network = results.config.score.network
     scores = _read_scores(results, network)
-    drop = pd.read_csv(results.root / "kse" / "drop.csv").sort_values("phi")
+    drop = pd.read_csv(results.drop_table).sort_values("phi")
 
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH_IN, 2.5), layout="constrained")
     _draw_histogram(axes[0], results.config, scores)
@@ -35,14 +35,14 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 
 
 def _read_scores(results: Results, network: str) -> dict[str, pd.DataFrame]:
-    """The scores of `network`, which must be there, and of the others that are."""
-    scores = {}
+    """The scores of `network`, which must be there, and of the other scored ones that are."""
+    scores = {network: pd.read_csv(results.scores_path(network))}
 
-    for name in dict.fromkeys((network, *results.ordered())):
-        path = results.root / "kse" / f"{name}.csv"
+    for name in results.ordered():
+        path = results.scores_path(name)
 
-        if path.exists() or name == network:
-            scores[name] = pd.read_csv(path)
+        if name in results.scored() and path.exists():
+            scores.setdefault(name, pd.read_csv(path))
 
     return scores
 

@@ -17,7 +17,10 @@ def make(name: str, results: Results, stem: Path) -> None:
     """
     if name not in FIGURES:
         raise ValueError(f"figure {name!r} is unknown; known are {', '.join(FIGURES)}")
+
+    module = import_module(f".{name}", __package__)
+
     with styled():
-        figure, table = import_module(f".{name}", __package__).draw(results)
+        figure, table = module.draw(results)
         write_csv(stem.with_name(stem.name + ".csv"), table)
         save_figure(figure, stem)

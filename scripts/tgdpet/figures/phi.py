@@ -20,7 +20,7 @@ CROWDED = 0.12  # of the axis: ticks as near to the last would run into it
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Three panels against phi, plain fine-tuning at the right end, the recommended phi marked."""
-    table = read_choice(results.root / "metrics" / "phi.csv")
+    table = read_choice(results.metrics_path("phi"))
     x = _positions(table)
     best = int(table.index[table.recommended == "yes"][0])
     recommended = f"recommended: {phi_name(table.phi[best])}"

@@ -30,7 +30,7 @@ HEAD_LINES = 1.6  # in heights of a row
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """The table, and the same numbers as points: right and up is less bias and more noise."""
-    rows = read_table1(results.root / "metrics" / "estimates.csv")
+    rows = read_table1(results.metrics_path("estimates"))
 
     figure, (left, right) = plt.subplots(
         1,

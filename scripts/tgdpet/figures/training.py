@@ -33,14 +33,11 @@ def logs(results: Results) -> list[Log]:
     """The log of every network that has one, in the configuration's order."""
     existing = []
 
-    for network, entry in results.ordered().items():
-        folder = results.root / ("models" if entry.method == "train" else "adapted")
+    for network, study in results.trainings():
+        path = results.training_log(network, study)
 
-        if entry.data == "n2n":
-            for path in sorted((folder / network).glob("*_log.csv")):
-                existing.append(Log(network, path.name.removesuffix("_log.csv"), path))
-        elif (folder / f"{network}_log.csv").exists():
-            existing.append(Log(network, "", folder / f"{network}_log.csv"))
+        if path.exists():
+            existing.append(Log(network, study, path))
 
     return existing
 

@@ -290,20 +290,13 @@ def _config(results: Results) -> Section:
 
 def _sidecars(results: Results) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and sidecar of every network that was made; with the study for online learning."""
-    for name, entry in results.ordered().items():
-        folder = results.root / ("models" if entry.method == "train" else "adapted")
+    for network, study in results.trainings():
+        path = results.training_sidecar(network, study)
 
-        if entry.data == "n2n":
-            paths = {
-                f"{name}, {path.stem}": path for path in sorted((folder / name).glob("*.json"))
-            }
-        else:
-            paths = {name: folder / f"{name}.json"}
-
-        for shown_name, path in paths.items():
-            if path.exists():
-                sidecar = read_json(path)
-                yield shown_name, sidecar | sidecar.get("provenance", {})
+        if path.exists():
+            sidecar = read_json(path)
+            name = f"{network}, {study}" if study else network
+            yield name, sidecar | sidecar.get("provenance", {})
 
 
 def _times(values: Sequence[float]) -> str:

@@ -17,7 +17,7 @@ WIDTH = 100
 
 def screen(results: Results) -> str:
     """The text: at most 40 lines of 100 columns with the paper's networks."""
-    path = results.root / "metrics" / "estimates.csv"
+    path = results.metrics_path("estimates")
     estimates = read_estimates(path)
     bases = {name: entry.base for name, entry in results.config.networks.items()}
 

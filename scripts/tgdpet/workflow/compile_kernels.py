@@ -18,18 +18,26 @@ def compile_all() -> list[str]:
     settings = Simulation(oversampling=1)
     device = cylinder.from_choice(ScannerChoice(rings=8))
     grid = Grid([16, 16, 8], [24.0, 24.0, 8.0])
+    shape = tuple(grid.shape)
+    voxel_mm = tuple(grid.voxel_mm)
+
+    # A body and a few events of it
     rng = np.random.default_rng(0)
-    organs, weight = phantom.make_organs(roles.TRAINING, 22, rng, settings)
-    body = phantom.paint(organs, weight, tuple(grid.shape), tuple(grid.voxel_mm), rng)
-    scan = monte_carlo.scan_of(body, body, tuple(grid.voxel_mm), device, settings)
+    organs, weight_kg = phantom.make_organs(roles.TRAINING, 22, rng, settings)
+    body = phantom.paint(organs, weight_kg, shape, voxel_mm, rng)
+    scan = monte_carlo.scan_of(body, body, voxel_mm, device, settings)
     noise = monte_carlo.background(scan, 0)
     events = next(iter(monte_carlo.simulate(scan, noise, 0, slices=4096)))
+
+    # One sample of them
     sample = Sample("all", 0.9, 0, 2)
     subsample.keep(sample, 0, len(events), 0, "none")
+
+    # Corrections and an image
     pair = projector_cpu.Projector(device, grid)
     image = sensitivity.sensitivity(pair, body.mu_per_cm)
     additive = additive_term.additive(pair, events, body.mu_per_cm, noise)
-    osem.reconstruct(
-        pair, events, additive, image, scan.effective_s, ReconProtocol([8.0] * 3, 1, 1)
-    )
+    protocol = ReconProtocol([8.0] * 3, 1, 1)
+    osem.reconstruct(pair, events, additive, image, scan.effective_s, protocol)
+
     return ["simulate", "subsample", "corrections", "reconstruct"]

@@ -20,6 +20,9 @@ from ..scanner.cylinder import from_choice
 from ..training.tradeoff import JUDGED_PATCHES
 from . import rates
 
+# What is counted in a bill.
+AMOUNTS = ("jobs", "core_h", "gpu_h", "kept_gb", "temporary_gb")
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -35,59 +38,41 @@ class Cost:
 
 def estimate(config: Config, studies: Sequence[Study]) -> list[Cost]:
     """The bill, one row a stage in the pipeline's order."""
-    voxels = math.prod(config.grid.shape)
-    image_gb = voxels * 4 * rates.GZIP_SHARE / 1e9
-    events = events_per_study(config)
     studies = [s for s in studies if roles.protocols(s.role, config)]
-    images = sum(
-        len(roles.fractions(s.role, config)) * len(roles.protocols(s.role, config)) for s in studies
-    )
     tests = [s for s in studies if s.role in roles.TESTS]
-    n, kept_gb = len(studies), len(studies) * 2 * image_gb  # kept: true activity and attenuation
-    core_h = n * (events / rates.SIMULATE_EVENTS_PER_CORE_S + rates.START_S) / 3600
-    measured_h = (
-        len(tests) * rates.START_S + _denoised(config, tests) * voxels * rates.EVALUATE_S_PER_VOXEL
-    ) / 3600
+
     return [
-        Cost(
-            "simulate", n, core_h, kept_gb=kept_gb, temporary_gb=n * events * EVENT.itemsize / 1e9
-        ),
-        Cost(
-            "subsample", n, n * (events / rates.SUBSAMPLE_EVENTS_PER_CORE_S + rates.START_S) / 3600
-        ),
-        _reconstruct(config, studies, images * image_gb),
+        _simulate(config, studies),
+        _subsample(config, studies),
+        _reconstruct(config, studies),
         _dataset(config, studies),
         *_networks(config, studies),
-        _denoise(config, tests, image_gb),
-        Cost("evaluate", len(tests) + 2 + bool(config.sweep.phi), measured_h),
-        Cost("figures", len(drawn(config)) + 1, (len(drawn(config)) + 1) * rates.FIGURE_S / 3600),
+        _denoise(config, tests),
+        _evaluate(config, tests),
+        _figures(config),
     ]
 
 
 def times(rows: Sequence[Cost], runs: int) -> list[Cost]:
     """The bill of so many runs of the same size."""
-    names = ("jobs", "core_h", "gpu_h", "kept_gb", "temporary_gb")
-    return [replace(row, **{name: runs * getattr(row, name) for name in names}) for row in rows]
+    return [replace(row, **{name: runs * getattr(row, name) for name in AMOUNTS}) for row in rows]
 
 
 def events_per_study(config: Config) -> float:
     """Expected events of a whole scan: with the detection efficiency squared and the accepted ring
     pairs' area.
     """
-    scanner, demo = from_choice(config.scanner), from_choice(type(config.scanner)())
-    area = (
-        scanner.n_ring_pairs
-        * scanner.ring_pitch_mm**2
-        / (demo.n_ring_pairs * demo.ring_pitch_mm**2)
-    )
-    dose = config.simulation.dose_mbq_per_kg / type(config.simulation)().dose_mbq_per_kg
-    return (
-        rates.EVENTS_PER_S
-        * area
-        * (scanner.efficiency / demo.efficiency) ** 2
-        * dose
-        * config.simulation.scan_s
-    )
+    scanner = from_choice(config.scanner)
+    demo = from_choice(type(config.scanner)())
+    area_mm2 = scanner.n_ring_pairs * scanner.ring_pitch_mm**2
+    demo_area_mm2 = demo.n_ring_pairs * demo.ring_pitch_mm**2
+    area = area_mm2 / demo_area_mm2
+
+    default = type(config.simulation)()
+    dose = config.simulation.dose_mbq_per_kg / default.dose_mbq_per_kg
+    efficiency = (scanner.efficiency / demo.efficiency) ** 2
+
+    return rates.EVENTS_PER_S * area * efficiency * dose * config.simulation.scan_s
 
 
 def sensitivity_core_s(config: Config) -> float:
@@ -105,18 +90,14 @@ def recon_core_s(config: Config, protocol: str, shares: Sequence[float]) -> floa
     """Core seconds of the images of one study and protocol that are made from these shares of its
     events.
     """
-    p, voxels = config.protocols[protocol], math.prod(config.grid.shape)
-    projections = (
-        sum(shares)
-        * events_per_study(config)
-        * p.iterations
-        * _detail(config)
-        / rates.RECON_EVENTS_PER_CORE_S
-    )
-    return (
-        projections
-        + len(shares) * p.iterations * p.subsets * voxels / rates.RECON_VOXELS_PER_CORE_S
-    )
+    p = config.protocols[protocol]
+    voxels = math.prod(config.grid.shape)
+
+    projected = sum(shares) * events_per_study(config) * p.iterations * _detail(config)
+    projecting_s = projected / rates.RECON_EVENTS_PER_CORE_S
+
+    updated = len(shares) * p.iterations * p.subsets * voxels
+    return projecting_s + updated / rates.RECON_VOXELS_PER_CORE_S
 
 
 def training_s(
@@ -125,18 +106,15 @@ def training_s(
     """Seconds of one training of the network `name` on so many GPUs, or (0) threads."""
     if gpus:
         return rates.START_S + _training_gpu_s(config, studies, name, gpus)
-    return rates.START_S + training_flop(config, studies, name) / (
-        threads * rates.TRAIN_FLOP_PER_CORE_S
-    )
+
+    flop_per_s = threads * rates.TRAIN_FLOP_PER_CORE_S
+    return rates.START_S + training_flop(config, studies, name) / flop_per_s
 
 
 def denoising_s(config: Config, images: int, threads: int, gpus: int) -> float:
     """Seconds of so many images through a network on so many GPUs, or (0) threads."""
-    rate = gpus * rates.DENOISE_FLOP_PER_GPU_S if gpus else threads * rates.TRAIN_FLOP_PER_CORE_S
-    return (
-        rates.START_S
-        + images * math.prod(config.grid.shape) * 2 * _macs_per_pixel(config.network.width) / rate
-    )
+    flop = images * _image_flop(config)
+    return rates.START_S + flop / _forward_flop_per_s(threads, gpus)
 
 
 def scoring_core_s(config: Config) -> float:
@@ -150,10 +128,12 @@ def sweep_s(config: Config, threads: int, gpus: int) -> float:
     """Seconds of the measures of a sweep: its networks on patches of both tasks, and one image for
     each phi.
     """
-    pixels = 2 * (len(sweep.networks(config)) + 1) * JUDGED_PATCHES * config.adapt.patch**2
-    rate = gpus * rates.DENOISE_FLOP_PER_GPU_S if gpus else threads * rates.TRAIN_FLOP_PER_CORE_S
-    judged = pixels * 2 * _macs_per_pixel(config.network.width) / rate
-    return judged + denoising_s(config, len(config.sweep.phi) + 1, threads, gpus)
+    networks = len(sweep.networks(config)) + 1
+    pixels = 2 * networks * JUDGED_PATCHES * config.adapt.patch**2
+    flop = pixels * 2 * _macs_per_pixel(config.network.width)
+    judging_s = flop / _forward_flop_per_s(threads, gpus)
+
+    return judging_s + denoising_s(config, len(config.sweep.phi) + 1, threads, gpus)
 
 
 def evaluation_core_s(config: Config, images: int) -> float:
@@ -170,7 +150,8 @@ def activations_mb(config: Config, training: Training) -> float:
     """What a training step keeps of a batch, MB: each layer's output, normalised, rectified, and
     its gradient.
     """
-    return 16 * training.batch * training.patch**2 * sum(CHANNELS) * config.network.width / 1e6
+    pixels = training.batch * training.patch**2
+    return 16 * pixels * sum(CHANNELS) * config.network.width / 1e6
 
 
 def training_slices(config: Config, studies: Sequence[Study], data: str) -> int:
@@ -179,27 +160,25 @@ def training_slices(config: Config, studies: Sequence[Study], data: str) -> int:
     """
     if data == "n2n":
         return 2 * config.grid.shape[2]
+
     role = roles.role_of_dataset(data)
-    return len(with_role(studies, role)) * len(config.sampling.levels_s) * config.grid.shape[2]
+    n_studies = len(with_role(studies, role))
+    return n_studies * len(config.sampling.levels_s) * config.grid.shape[2]
 
 
 def bill_text(rows: Sequence[Cost]) -> str:
     """The bill as a table of one screen."""
+    total = Cost("total", *(sum(getattr(row, name) for row in rows) for name in AMOUNTS))
+
     lines = ["stage        jobs   core h    GPU h   kept GB   temporary GB"]
-    total = Cost(
-        "total",
-        *(
-            sum(getattr(r, n) for r in rows)
-            for n in ("jobs", "core_h", "gpu_h", "kept_gb", "temporary_gb")
-        ),
-    )
     for row in [*rows, total]:
-        lines.append(
-            f"{row.stage:<11}{row.jobs:>6}{_short(row.core_h):>9}{_short(row.gpu_h):>9}"
-            f"{_short(row.kept_gb):>10}{_short(row.temporary_gb):>15}"
-        )
+        hours = f"{_short(row.core_h):>9}{_short(row.gpu_h):>9}"
+        disk = f"{_short(row.kept_gb):>10}{_short(row.temporary_gb):>15}"
+        lines.append(f"{row.stage:<11}{row.jobs:>6}{hours}{disk}")
+
     lines.append(
-        f"At most {_short(peak_gb(rows))} GB on disk at once. With a GPU, its hours replace the core hours of that row."
+        f"At most {_short(peak_gb(rows))} GB on disk at once."
+        " With a GPU, its hours replace the core hours of that row."
     )
     return "\n".join(lines)
 
@@ -212,6 +191,7 @@ def peak_gb(rows: Sequence[Cost]) -> float:
 def _short(value: float) -> str:
     if value == 0:
         return "-"
+
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
@@ -220,23 +200,57 @@ def _detail(config: Config) -> float:
     return float(4.0 / math.prod(config.grid.voxel_mm) ** (1 / 3))
 
 
-def _reconstruct(config: Config, studies: Sequence[Study], kept_gb: float) -> Cost:
-    jobs, seconds = 0, 0.0
+def _image_gb(config: Config) -> float:
+    """A compressed float32 image on disk."""
+    return math.prod(config.grid.shape) * 4 * rates.GZIP_SHARE / 1e9
+
+
+def _simulate(config: Config, studies: Sequence[Study]) -> Cost:
+    """List mode, and what is kept of it: true activity and attenuation."""
+    n = len(studies)
+    events = events_per_study(config)
+    core_h = n * (events / rates.SIMULATE_EVENTS_PER_CORE_S + rates.START_S) / 3600
+    kept_gb = n * 2 * _image_gb(config)
+
+    events_gb = n * events * EVENT.itemsize / 1e9
+    return Cost("simulate", n, core_h, kept_gb=kept_gb, temporary_gb=events_gb)
+
+
+def _subsample(config: Config, studies: Sequence[Study]) -> Cost:
+    n = len(studies)
+    each_s = events_per_study(config) / rates.SUBSAMPLE_EVENTS_PER_CORE_S + rates.START_S
+    return Cost("subsample", n, n * each_s / 3600)
+
+
+def _reconstruct(config: Config, studies: Sequence[Study]) -> Cost:
+    jobs = 0
+    seconds = 0.0
+    images = 0
+
     for study in studies:
         shares = roles.fractions(study.role, config)
-        jobs += 1  # sensitivity image and additive term
+        protocols = roles.protocols(study.role, config)
+        images += len(shares) * len(protocols)
+
+        # Sensitivity image and additive term
+        jobs += 1
         seconds += rates.START_S + sensitivity_core_s(config) + additive_core_s(config)
-        for name in roles.protocols(study.role, config):
-            one_job = config.resources.recon_jobs == "study"
-            jobs += 1 if one_job else len(shares)
-            seconds += rates.START_S * (1 if one_job else len(shares))
+
+        for name in protocols:
+            starts = 1 if config.resources.recon_jobs == "study" else len(shares)
+            jobs += starts
+            seconds += rates.START_S * starts
             seconds += recon_core_s(config, name, shares)
-    return Cost("reconstruct", jobs, seconds / 3600, kept_gb=kept_gb)
+
+    return Cost("reconstruct", jobs, seconds / 3600, kept_gb=images * _image_gb(config))
 
 
 def _dataset(config: Config, studies: Sequence[Study]) -> Cost:
-    volume_gb, levels = math.prod(config.grid.shape) * 4 / 1e9, len(config.sampling.levels_s) + 1
-    jobs, volumes = 0, 0
+    volume_gb = math.prod(config.grid.shape) * 4 / 1e9
+    levels = len(config.sampling.levels_s) + 1
+    jobs = 0
+    volumes = 0
+
     for data in sorted(sweep.datasets(config)):
         if data == "n2n":
             jobs += len(_online(studies))
@@ -244,6 +258,7 @@ def _dataset(config: Config, studies: Sequence[Study]) -> Cost:
         else:
             jobs += 1
             volumes += levels * len(with_role(studies, roles.role_of_dataset(data)))
+
     return Cost("dataset", jobs, jobs * rates.START_S / 3600, kept_gb=volumes * volume_gb)
 
 
@@ -251,43 +266,83 @@ def _networks(config: Config, studies: Sequence[Study]) -> list[Cost]:
     entries = sweep.entries(config)
     trained = [n for n, e in entries.items() if e.from_scratch]
     adapted = [n for n, e in entries.items() if e.method != "train"]
-    scored = {e.base for e in entries.values() if e.method == "tgd"} | {config.score.network}
-    weights_gb = weights_mb(config) / 1e3
-    online = len(_online(studies))
-    rows = []
-    for stage, group in (("train", trained), ("adapt", adapted)):
-        runs = [(n, online if entries[n].data == "n2n" else 1) for n in group]
-        jobs = sum(n for _, n in runs)
-        flop = sum(n * training_flop(config, studies, name) for name, n in runs)
-        core_h = (flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S) / 3600
-        gpu_h = sum(n * _training_gpu_s(config, studies, name) for name, n in runs) / 3600
-        rows.append(Cost(stage, jobs, core_h, gpu_h, jobs * weights_gb))
-    jobs = len(scored) + 1 + bool(config.sweep.phi)
-    sweep_h = sweep_s(config, 1, 0) / 3600 if config.sweep.phi else 0
-    score = Cost("score", jobs, jobs * rates.START_S / 3600 + sweep_h)
-    return [rows[0], score, rows[1]]
+
+    return [
+        _trainings("train", trained, config, studies),
+        _score(config),
+        _trainings("adapt", adapted, config, studies),
+    ]
 
 
-def _denoise(config: Config, tests: Sequence[Study], image_gb: float) -> Cost:
-    population = sum(e.data != "n2n" for e in config.networks.values())
-    jobs = population * len(tests) + (len(config.networks) - population) * len(_online(tests))
-    images = _denoised(config, tests)
-    flop = images * math.prod(config.grid.shape) * 2 * _macs_per_pixel(config.network.width)
+def _trainings(
+    stage: str, networks: Sequence[str], config: Config, studies: Sequence[Study]
+) -> Cost:
+    entries = sweep.entries(config)
+    n_online = len(_online(studies))
+    runs = [(n, n_online if entries[n].data == "n2n" else 1) for n in networks]
+    jobs = sum(n for _, n in runs)
+
+    flop = sum(n * training_flop(config, studies, name) for name, n in runs)
     core_h = (flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S) / 3600
-    return Cost(
-        "denoise", jobs, core_h, flop / rates.DENOISE_FLOP_PER_GPU_S / 3600, images * image_gb
-    )
+    gpu_h = sum(n * _training_gpu_s(config, studies, name) for name, n in runs) / 3600
+
+    weights_gb = weights_mb(config) / 1e3
+    return Cost(stage, jobs, core_h, gpu_h, jobs * weights_gb)
+
+
+def _score(config: Config) -> Cost:
+    """KSE of the networks that TGD starts from, the drop experiment and the sweep's measures."""
+    entries = sweep.entries(config)
+    scored = {e.base for e in entries.values() if e.method == "tgd"} | {config.score.network}
+    jobs = len(scored) + 1 + bool(config.sweep.phi)
+
+    sweep_h = sweep_s(config, 1, 0) / 3600 if config.sweep.phi else 0
+    return Cost("score", jobs, jobs * rates.START_S / 3600 + sweep_h)
+
+
+def _denoise(config: Config, tests: Sequence[Study]) -> Cost:
+    population = _n_population(config)
+    online = len(config.networks) - population
+    jobs = population * len(tests) + online * len(_online(tests))
+
+    images = _denoised(config, tests)
+    flop = images * _image_flop(config)
+    core_h = (flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S) / 3600
+    gpu_h = flop / rates.DENOISE_FLOP_PER_GPU_S / 3600
+
+    return Cost("denoise", jobs, core_h, gpu_h, images * _image_gb(config))
+
+
+def _evaluate(config: Config, tests: Sequence[Study]) -> Cost:
+    """Measures of each test study, their table, the findings, and the choice of phi."""
+    voxels = math.prod(config.grid.shape)
+    measuring_s = _denoised(config, tests) * voxels * rates.EVALUATE_S_PER_VOXEL
+    core_h = (len(tests) * rates.START_S + measuring_s) / 3600
+
+    return Cost("evaluate", len(tests) + 2 + bool(config.sweep.phi), core_h)
+
+
+def _figures(config: Config) -> Cost:
+    jobs = len(drawn(config)) + 1  # and the report
+    return Cost("figures", jobs, jobs * rates.FIGURE_S / 3600)
+
+
+def _n_population(config: Config) -> int:
+    """Networks that denoise every test study."""
+    return sum(e.data != "n2n" for e in config.networks.values())
 
 
 def _denoised(config: Config, tests: Sequence[Study]) -> int:
     """Number of denoised images: the noisy image, or every realisation, of each protocol."""
-    population = sum(e.data != "n2n" for e in config.networks.values())
     inputs = {
         s.study: roles.n_noisy_images(s.role, config) * len(roles.protocols(s.role, config))
         for s in tests
     }
-    own = sum(inputs[s.study] for s in _online(tests))
-    return population * sum(inputs.values()) + (len(config.networks) - population) * own
+    of_online_studies = sum(inputs[s.study] for s in _online(tests))
+
+    population = _n_population(config)
+    online = len(config.networks) - population
+    return population * sum(inputs.values()) + online * of_online_studies
 
 
 def _online(studies: Sequence[Study]) -> list[Study]:
@@ -298,17 +353,21 @@ def training_flop(config: Config, studies: Sequence[Study], name: str) -> float:
     """Floating-point operations of one training of the network `name`: forward 2 a weight, backward
     4.
     """
-    each = (
-        8 if sweep.entries(config)[name].penalty == "lwf" else 6
-    )  # the base's own forward for its outputs
+    penalty = sweep.entries(config)[name].penalty
+    per_weight = 8 if penalty == "lwf" else 6  # the base's own forward for its outputs
+
     training, patches = _patches(config, studies, name)
-    return patches * training.patch**2 * each * _macs_per_pixel(config.network.width)
+    pixels = patches * training.patch**2
+    return pixels * per_weight * _macs_per_pixel(config.network.width)
 
 
 def _training_gpu_s(config: Config, studies: Sequence[Study], name: str, gpus: int = 1) -> float:
     training, patches = _patches(config, studies, name)
-    arithmetic = training_flop(config, studies, name) / (gpus * rates.TRAIN_FLOP_PER_GPU_S)
-    return max(arithmetic, patches / training.batch * rates.TRAIN_STEP_GPU_S)
+    flop = training_flop(config, studies, name)
+    arithmetic_s = flop / (gpus * rates.TRAIN_FLOP_PER_GPU_S)
+
+    steps = patches / training.batch
+    return max(arithmetic_s, steps * rates.TRAIN_STEP_GPU_S)
 
 
 def _patches(config: Config, studies: Sequence[Study], name: str) -> tuple[Training, float]:
@@ -317,18 +376,29 @@ def _patches(config: Config, studies: Sequence[Study], name: str) -> tuple[Train
     """
     networks = sweep.entries(config)
     entry = networks[name]
-    training = (
-        config.online
-        if entry.data == "n2n"
-        else config.adapt
-        if entry.data == "adapt"
-        else config.train
-    )
+    settings = {"n2n": config.online, "adapt": config.adapt}
+    training = settings.get(entry.data, config.train)
+
     slices = float(training_slices(config, studies, entry.data))
     if entry.replay > 0:
-        slices += entry.replay * training_slices(config, studies, old_task(name, networks))
-    times = len(PENALTIES[entry.penalty]) if chooses_strength(entry) else 1
-    return training, times * slices * training.patches_per_slice * training.epochs
+        old = old_task(name, networks)
+        slices += entry.replay * training_slices(config, studies, old)
+
+    tried = len(PENALTIES[entry.penalty]) if chooses_strength(entry) else 1
+    return training, tried * slices * training.patches_per_slice * training.epochs
+
+
+def _image_flop(config: Config) -> float:
+    """Floating-point operations of one image through a network."""
+    return math.prod(config.grid.shape) * 2 * _macs_per_pixel(config.network.width)
+
+
+def _forward_flop_per_s(threads: int, gpus: int) -> float:
+    """What so many GPUs do without gradients, or (0) threads."""
+    if gpus:
+        return gpus * rates.DENOISE_FLOP_PER_GPU_S
+
+    return threads * rates.TRAIN_FLOP_PER_CORE_S
 
 
 def _macs_per_pixel(width: float) -> int:

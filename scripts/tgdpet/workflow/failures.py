@@ -9,7 +9,8 @@ from pathlib import Path
 
 # The first line of a log that tells the cause: ours, Python's, SLURM's, the shell's.
 CAUSE = re.compile(
-    r"^(error: |[\w.]*(Error|Exception|Interrupt)\b|slurmstepd: error: |.*\b(Killed|No such file|bad_alloc)\b)"
+    r"^(error: |[\w.]*(Error|Exception|Interrupt)\b|slurmstepd: error: "
+    r"|.*\b(Killed|No such file|bad_alloc)\b)"
 )
 HEADER = re.compile(r"^(\s*)(?:Error in rule|Error in group|rule) ([\w-]+)(?:, jobid: \d+)?:")
 
@@ -19,36 +20,47 @@ def summary(text: str) -> list[str]:
     on, cause, log.
     """
     lines: dict[Path, str] = {}  # of a job that was tried again, the last
+
     for block in re.split(r"^(?=Error in (?:rule|group) )", text, flags=re.M)[1:]:
-        rule, status = "", ""
+        rule = ""
+        status = ""
+
         for line in block.splitlines()[1:]:
             if line and not line.startswith(" "):
                 break
+
             status = _after(line, "message: ") or status
-            if (nested := HEADER.match(line)) is not None:
+            nested = HEADER.match(line)  # a job of a group
+            if nested is not None:
                 rule = nested[2]
+
             if logs := _after(line, "log: "):
-                paths = [Path(p.strip()) for p in logs.split(" (check log file")[0].split(",")]
+                names = logs.split(" (check log file")[0].split(",")
+                paths = [Path(name.strip()) for name in names]
                 lines[paths[0]] = _line(rule or _name(block), paths, status)
+
     return list(lines.values())
 
 
 def _line(rule: str, logs: list[Path], status: str) -> str:
-    cause = (
-        next((c for c in map(_cause, logs) if c), "")
-        or (status if status != "None" else "")
-        or "killed, or no error in its log"
-    )
-    return f"FAILED: rule {rule}, {logs[0].stem.replace('_', ' ')}: {cause} (log: {logs[0]})"
+    causes = [cause for cause in map(_cause, logs) if cause]
+    if not causes and status != "None":
+        causes = [status]
+    cause = next(filter(None, causes), "killed, or no error in its log")
+
+    work = logs[0].stem.replace("_", " ")
+    return f"FAILED: rule {rule}, {work}: {cause} (log: {logs[0]})"
 
 
 def _name(block: str) -> str:
-    found = HEADER.match(block)
-    return found[2] if found else "?"
+    header = HEADER.match(block)
+    return header[2] if header else "?"
 
 
 def _after(line: str, word: str) -> str:
-    return line.strip().removeprefix(word) if line.strip().startswith(word) else ""
+    """The rest of a line that begins with this word; empty for another line."""
+    line = line.strip()
+    return line.removeprefix(word) if line.startswith(word) else ""
 
 
 def _cause(log: Path) -> str:
@@ -56,6 +68,6 @@ def _cause(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    return next(
-        (line.strip().removeprefix("error: ") for line in lines if CAUSE.match(line.strip())), ""
-    )
+
+    causes = (line.strip() for line in lines if CAUSE.match(line.strip()))
+    return next(causes, "").removeprefix("error: ")

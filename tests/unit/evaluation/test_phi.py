@@ -20,9 +20,7 @@ from tgdpet.config.schema import NAME
 from tgdpet.config.sections import Sweep
 from tgdpet.config.sweep import MEASURED, PLAIN
 from tgdpet.evaluation import phi
-from tgdpet.evaluation.results import Results
 from tgdpet.figures import FIGURES, drawn
-from tgdpet.figures import phi as figure
 from tgdpet.io.files import write_csv
 from tgdpet.networks import drop_kernels
 from tgdpet.runtime.seeds import derive
@@ -181,10 +179,10 @@ def test_several_seeds_are_judged_by_their_means_with_intervals():
 def test_a_damaged_table_is_refused_with_its_name(tmp_path, change, words):
     whole = table([0.1, 0.2, 2.0], [1, 2, 3])
     write_csv(tmp_path / "sweep.csv", whole.iloc[::-1])
-    pd.testing.assert_frame_equal(phi.read(tmp_path / "sweep.csv"), whole)
+    pd.testing.assert_frame_equal(phi.read_sweep(tmp_path / "sweep.csv"), whole)
     write_csv(tmp_path / "sweep.csv", change(whole))
     with pytest.raises(ValueError, match=rf"sweep\.csv: {words}"):
-        phi.read(tmp_path / "sweep.csv")
+        phi.read_sweep(tmp_path / "sweep.csv")
 
 
 def test_measured_are_held_out_losses_and_what_tgd_would_retrain(tmp_path, monkeypatch):
@@ -227,16 +225,11 @@ def test_without_studies_held_out_the_training_patches_judge(tmp_path):
     assert data.table.study.unique() == ["a"] and held_out is False
 
 
-def results(tmp_path, raw_config, choice):
-    write_csv(tmp_path / "metrics" / "phi.csv", choice)
-    return Results(tmp_path, load_config(raw_config()), [])
-
-
-def test_the_recommendation_is_in_words(tmp_path, raw_config):
+def test_the_recommendation_is_in_words():
     seeds = [fabricate.sweep(luck) for luck in (-0.2, 0.0, 0.2)]
     choice = phi.choose(seeds, 1)
     wanted = choice[choice.recommended == "yes"].iloc[0]
-    text = figure.recommendation(results(tmp_path, raw_config, choice).root)
+    text = phi.recommendation(choice)
     assert text.startswith(
         f"Recommended: φ = {wanted.phi:g}. It retrains {wanted.kernels:.0f} % of the kernels, gains"
     )
@@ -246,14 +239,12 @@ def test_the_recommendation_is_in_words(tmp_path, raw_config):
     )
     assert "training patches" not in text and "forgets least" not in text
     least = phi.choose([table([1.3, 1.2, 2.0], [1, 2, 3]).assign(new_held_out=False)], 1)
-    text = figure.recommendation(results(tmp_path, raw_config, least).root)
+    text = phi.recommendation(least)
     assert (
         "this one forgets least" in text and "no study is held out" in text and "seeds" not in text
     )
     nothing = phi.choose([table([0.1, 0.2, -1.0], [1, 2, 3])], 1)
-    assert "Recommended: plain fine-tuning." in figure.recommendation(
-        results(tmp_path, raw_config, nothing).root
-    )
+    assert "Recommended: plain fine-tuning." in phi.recommendation(nothing)
 
 
 def test_a_choice_without_one_recommendation_is_refused(tmp_path):
@@ -268,7 +259,7 @@ def test_a_choice_without_one_recommendation_is_refused(tmp_path):
     ):
         write_csv(tmp_path / "phi.csv", change)
         with pytest.raises(ValueError, match=rf"phi\.csv: {words}"):
-            figure.read(tmp_path / "phi.csv")
+            phi.read_choice(tmp_path / "phi.csv")
 
 
 def test_the_scripts_refuse_what_does_not_belong_together(root, tmp_path):
@@ -311,4 +302,4 @@ def test_the_scripts_refuse_what_does_not_belong_together(root, tmp_path):
     )
     (folders[1] / "config.yaml").write_text("seed: 4\n")
     subprocess.run(command, cwd=root, check=True)
-    assert set(figure.read(tmp_path / "phi.csv").seeds) == {2}
+    assert set(phi.read_choice(tmp_path / "phi.csv").seeds) == {2}

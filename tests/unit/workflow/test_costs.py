@@ -112,9 +112,13 @@ def test_baselines_cost_what_they_train(root, raw_config):
     plain = costs.training_flop(config, studies, "FT-all")
     new, old = (costs.training_slices(config, studies, data) for data in ("adapt", "v1"))
     share = {
-        "L2-SP": 4, "LwF": 4 * 8 / 6, "EWC": 4, "TGD-L1": 1,
-        "joint": (new + old) / new, "replay": (new + 0.1 * old) / new,
-    }  # fmt: skip
+        "L2-SP": 4,
+        "LwF": 4 * 8 / 6,
+        "EWC": 4,
+        "TGD-L1": 1,
+        "joint": (new + old) / new,
+        "replay": (new + 0.1 * old) / new,
+    }
     for name, times in share.items():
         assert costs.training_flop(config, studies, name) == pytest.approx(times * plain), name
 

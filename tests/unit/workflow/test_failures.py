@@ -34,10 +34,13 @@ Error in rule train:
 def test_the_first_line_of_the_real_error_is_told(tmp_path):
     log = tmp_path / "lesion.log"
     log.write_text(
-        "simulate lesion: 10 %\nerror: events.npy: cannot be written: No space left on device\nlater words\n"
+        "simulate lesion: 10 %\n"
+        "error: events.npy: cannot be written: No space left on device\n"
+        "later words\n"
     )
     assert summary(LOCAL.format(log=log)) == [
-        f"FAILED: rule simulate, lesion: events.npy: cannot be written: No space left on device (log: {log})"
+        "FAILED: rule simulate, lesion: events.npy: cannot be written: No space left on device"
+        f" (log: {log})"
     ]
 
 

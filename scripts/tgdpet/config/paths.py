@@ -1,0 +1,215 @@
+"""Where the files of a run lie under its results folder, and which of them its configuration makes.
+
+The only module that knows: Snakemake's rules, the evaluation, the figures and the report ask here.
+Nothing in it is heavy, as Snakemake imports it before any job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..io.nifti import image_name, sidecar_path
+from . import roles, sweep
+from .sections import Config, NetworkEntry
+from .studies import Study
+
+INPUT = "input"  # stands for the noisy image itself, in place of a network's name
+
+PAPER_NETWORKS = ("v1-net", "v2-net", "FT-net", "TGD-net")
+PAPER_ONLINE = ("TGD-N2N", "TGD2-N2N")
+ONLINE_BASES = ("v2-net", "TGD-net")
+
+
+def image_path(root: Path, study: str, protocol: str, sample: str) -> Path:
+    """Where an image lies under a recon or denoised/{network} folder."""
+    return root / f"sub-{study}" / "pet" / image_name(study, protocol, sample)
+
+
+def with_sidecars(images: Iterable[Path]) -> list[Path]:
+    """Each image and its sidecar, which is read with it."""
+    return [path for image in images for path in (image, sidecar_path(image))]
+
+
+def training_folder(entry: NetworkEntry) -> str:
+    """The folder of a network's files: models/ if it was trained from scratch, else adapted/."""
+    return "models" if entry.method == "train" else "adapted"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """One results folder with the configuration and studies that it is made from."""
+
+    root: Path
+    config: Config
+    studies: Sequence[Study]
+
+    # Studies and their images
+
+    @property
+    def scan(self) -> str:
+        """Sample name of the whole scan, the reference."""
+        return roles.level_name(self.config.simulation.scan_s)
+
+    def studies_of(self, *wanted: str) -> list[str]:
+        """Names of the studies of these roles; none where there is no such study."""
+        return [s.study for s in self.studies if s.role in wanted]
+
+    def of_role(self, role: str) -> list[str]:
+        """Names of the studies of a role; raises ValueError when there is none."""
+        names = self.studies_of(role)
+        if not names:
+            raise ValueError(f"studies: none has the role {role!r}, which this figure shows")
+
+        return names
+
+    def is_simulated(self, study: str) -> bool:
+        """Whether a study's true activity is known."""
+        return next(s.source != "petsird" for s in self.studies if s.study == study)
+
+    def sample_names(self, role: str) -> list[str]:
+        """Samples that a study of this role is split into."""
+        samples = roles.samples_of(role, self.config.sampling, self.config.simulation.scan_s)
+        return [sample.name for sample in samples]
+
+    def noisy_names(self, role: str) -> list[str]:
+        """Samples of a test study that networks denoise."""
+        scan_s = self.config.simulation.scan_s
+        return [name for name in self.sample_names(role) if roles.is_noisy_input(name, scan_s)]
+
+    def image_path(self, study: str, protocol: str, sample: str, network: str = INPUT) -> Path:
+        """A reconstructed or, with `network`, a denoised image."""
+        return image_path(self.image_folder(network), study, protocol, sample)
+
+    def image_folder(self, network: str = INPUT) -> Path:
+        """The folder of all reconstructed or, with `network`, of its denoised images."""
+        if network == INPUT:
+            return self.root / "recon"
+
+        return self.root / "denoised" / network
+
+    def listmode_path(self, study: str, name: str) -> Path:
+        """A file of a study's list mode, such as organs.nii.gz."""
+        return self.root / "listmode" / study / name
+
+    def organs_path(self, study: str) -> Path:
+        """The label image of a study's organs."""
+        return self.listmode_path(study, "organs.nii.gz")
+
+    def truth_path(self, study: str) -> Path:
+        """The true activity of a simulated study."""
+        return self.listmode_path(study, "truth.nii.gz")
+
+    def dataset_path(self, task: str, name: str) -> Path:
+        """A file of a training set: index.tsv, or the volumes of a study."""
+        return self.root / "dataset" / task / name
+
+    # Networks
+
+    def ordered(self) -> dict[str, NetworkEntry]:
+        """The configured networks, the paper's first and in its order (a YAML file may have been
+        sorted).
+        """
+        networks = self.config.networks
+        first = [n for n in (*PAPER_NETWORKS, *PAPER_ONLINE) if n in networks]
+        rest = [n for n in networks if n not in first]
+        return {n: networks[n] for n in (*first, *rest)}
+
+    def population(self, order: Sequence[str] = PAPER_NETWORKS) -> list[str]:
+        """Networks for any study: those in `order`; all if it names none, or none of the
+        configuration.
+        """
+        names = [n for n, e in self.ordered().items() if e.data != "n2n"]
+        return [n for n in order if n in names] or names
+
+    def online(self, order: Sequence[str] = PAPER_ONLINE) -> list[str]:
+        """Networks that online learning makes for one study each: those in `order`, or all if it
+        names none.
+        """
+        names = [n for n, e in self.ordered().items() if e.data == "n2n"]
+        return [n for n in order if n in names] or names
+
+    def trainings(self) -> list[tuple[str, str]]:
+        """(network, study or "") of every configured network that a run trains; a study in online
+        learning.
+        """
+        made = []
+        for network, entry in self.ordered().items():
+            if entry.data == "n2n":
+                made += [(network, study) for study in sorted(self.studies_of(*roles.ONLINE))]
+            elif entry.weights is None:
+                made.append((network, ""))
+
+        return made
+
+    def protocol_of(self, network: str) -> str:
+        """The protocol of the images that a network was made for; v2 unless trained on v1."""
+        return "v1" if self._entry(network).data == "v1" else "v2"
+
+    def weights_path(self, network: str, study: str = "") -> Path:
+        """Weights of a network, of online learning for a study: its own file if one is
+        configured.
+        """
+        entry = self._entry(network)
+        if entry.weights is not None:
+            return Path(entry.weights)
+
+        return self._trained(network, study, ".safetensors")
+
+    def training_log(self, network: str, study: str = "") -> Path:
+        """The log of a network's training: loss and speed by step."""
+        return self._trained(network, study, "_log.csv")
+
+    def training_sidecar(self, network: str, study: str = "") -> Path:
+        """What a network was made from and how, beside its weights."""
+        return self._trained(network, study, ".json")
+
+    def scored(self) -> list[str]:
+        """Networks whose kernels are scored: those that TGD starts from, and that of Fig. 4."""
+        entries = sweep.entries(self.config).values()
+        bases = {str(e.base) for e in entries if e.method == "tgd"}
+        return sorted(bases | {self.config.score.network})
+
+    def scores_path(self, network: str) -> Path:
+        """The table of a network's kernel scores."""
+        return self.root / "kse" / f"{network}.csv"
+
+    @property
+    def drop_table(self) -> Path:
+        """What dropping the kernels below each phi changes."""
+        return self.root / "kse" / "drop.csv"
+
+    def dropped_path(self, phi: float) -> Path:
+        """The drop experiment's image at a threshold; 0: nothing dropped."""
+        return self.root / "kse" / "drop" / f"phi-{phi:g}.nii.gz"
+
+    # Numbers
+
+    def metrics_path(self, table: str = "metrics") -> Path:
+        """A table of measures: of one study by its name, of all of them, or findings, gain, ..."""
+        return self.root / "metrics" / f"{table}.csv"
+
+    def voi_path(self, study: str) -> Path:
+        """Values in the volumes of interest of a study, that intervals are computed from."""
+        return self.root / "metrics" / f"{study}_voi.npz"
+
+    def benchmark_path(self, stage: str, job: str) -> Path:
+        """Snakemake's record of the time that a job took."""
+        return self.root / "benchmarks" / stage / f"{job}.tsv"
+
+    def recon_benchmarks(self, study: str, role: str, protocol: str) -> list[Path]:
+        """The records of a study's reconstructions: one, or one an image where each is a job."""
+        jobs = [f"{study}_{protocol}"]
+        if self.config.resources.recon_jobs == "image":
+            jobs = sorted(f"{study}_{protocol}_{sample}" for sample in self.sample_names(role))
+
+        return [self.benchmark_path("reconstruct", job) for job in jobs]
+
+    def _entry(self, network: str) -> NetworkEntry:
+        return sweep.entries(self.config)[network]
+
+    def _trained(self, network: str, study: str, ending: str) -> Path:
+        folder = self.root / training_folder(self._entry(network))
+        stem = folder / network / study if study else folder / network
+        return stem.with_name(stem.name + ending)
