@@ -48,3 +48,10 @@ def unseen(results: Results) -> pd.DataFrame:
         rows.append((network, bladder, catheter))
 
     return pd.DataFrame(rows, columns=["network", "bladder_error", "catheter_error"])
+
+
+def row(table: pd.DataFrame, measure: str) -> pd.Series:
+    """The one row of a table of findings with this measure."""
+    found = table[table.measure == measure]
+    assert len(found) == 1, (measure, list(table.measure))
+    return found.iloc[0]
