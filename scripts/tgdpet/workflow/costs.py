@@ -77,13 +77,15 @@ def events_per_study(config: Config) -> float:
 
 def sensitivity_core_s(config: Config) -> float:
     """Core seconds of one study's sensitivity image."""
+    scanner = from_choice(config.scanner)
     planes = max(config.grid.shape[:2]) / 104
-    return from_choice(config.scanner).n_lors * planes / rates.SENSITIVITY_LORS_PER_CORE_S
+    return scanner.n_lors * planes / rates.SENSITIVITY_LORS_PER_CORE_S
 
 
 def additive_core_s(config: Config) -> float:
     """Core seconds of one study's attenuation and background, event by event."""
-    return events_per_study(config) / rates.ADDITIVE_EVENTS_PER_CORE_S * _detail(config)
+    events = events_per_study(config)
+    return events / rates.ADDITIVE_EVENTS_PER_CORE_S * _detail(config)
 
 
 def recon_core_s(config: Config, protocol: str, shares: Sequence[float]) -> float:
@@ -93,7 +95,8 @@ def recon_core_s(config: Config, protocol: str, shares: Sequence[float]) -> floa
     p = config.protocols[protocol]
     voxels = math.prod(config.grid.shape)
 
-    projected = sum(shares) * events_per_study(config) * p.iterations * _detail(config)
+    events = sum(shares) * events_per_study(config)
+    projected = events * p.iterations * _detail(config)
     projecting_s = projected / rates.RECON_EVENTS_PER_CORE_S
 
     updated = len(shares) * p.iterations * p.subsets * voxels
@@ -138,7 +141,8 @@ def sweep_s(config: Config, threads: int, gpus: int) -> float:
 
 def evaluation_core_s(config: Config, images: int) -> float:
     """Core seconds of all measures of so many images."""
-    return rates.START_S + images * math.prod(config.grid.shape) * rates.EVALUATE_S_PER_VOXEL
+    voxels = images * math.prod(config.grid.shape)
+    return rates.START_S + voxels * rates.EVALUATE_S_PER_VOXEL
 
 
 def weights_mb(config: Config) -> float:
@@ -209,16 +213,21 @@ def _simulate(config: Config, studies: Sequence[Study]) -> Cost:
     """List mode, and what is kept of it: true activity and attenuation."""
     n = len(studies)
     events = events_per_study(config)
-    core_h = n * (events / rates.SIMULATE_EVENTS_PER_CORE_S + rates.START_S) / 3600
-    kept_gb = n * 2 * _image_gb(config)
+    each_s = events / rates.SIMULATE_EVENTS_PER_CORE_S + rates.START_S
 
-    events_gb = n * events * EVENT.itemsize / 1e9
-    return Cost("simulate", n, core_h, kept_gb=kept_gb, temporary_gb=events_gb)
+    return Cost(
+        "simulate",
+        n,
+        core_h=n * each_s / 3600,
+        kept_gb=n * 2 * _image_gb(config),
+        temporary_gb=n * events * EVENT.itemsize / 1e9,
+    )
 
 
 def _subsample(config: Config, studies: Sequence[Study]) -> Cost:
     n = len(studies)
-    each_s = events_per_study(config) / rates.SUBSAMPLE_EVENTS_PER_CORE_S + rates.START_S
+    events = events_per_study(config)
+    each_s = events / rates.SUBSAMPLE_EVENTS_PER_CORE_S + rates.START_S
     return Cost("subsample", n, n * each_s / 3600)
 
 
@@ -242,7 +251,8 @@ def _reconstruct(config: Config, studies: Sequence[Study]) -> Cost:
             seconds += rates.START_S * starts
             seconds += recon_core_s(config, name, shares)
 
-    return Cost("reconstruct", jobs, seconds / 3600, kept_gb=images * _image_gb(config))
+    kept_gb = images * _image_gb(config)
+    return Cost("reconstruct", jobs, seconds / 3600, kept_gb=kept_gb)
 
 
 def _dataset(config: Config, studies: Sequence[Study]) -> Cost:
@@ -253,13 +263,16 @@ def _dataset(config: Config, studies: Sequence[Study]) -> Cost:
 
     for data in sorted(sweep.datasets(config)):
         if data == "n2n":
-            jobs += len(_online(studies))
-            volumes += 2 * len(_online(studies))
+            n_online = len(_online(studies))
+            jobs += n_online
+            volumes += 2 * n_online
         else:
+            role = roles.role_of_dataset(data)
             jobs += 1
-            volumes += levels * len(with_role(studies, roles.role_of_dataset(data)))
+            volumes += levels * len(with_role(studies, role))
 
-    return Cost("dataset", jobs, jobs * rates.START_S / 3600, kept_gb=volumes * volume_gb)
+    core_h = jobs * rates.START_S / 3600
+    return Cost("dataset", jobs, core_h, kept_gb=volumes * volume_gb)
 
 
 def _networks(config: Config, studies: Sequence[Study]) -> list[Cost]:
@@ -278,25 +291,33 @@ def _trainings(
     stage: str, networks: Sequence[str], config: Config, studies: Sequence[Study]
 ) -> Cost:
     entries = sweep.entries(config)
-    n_online = len(_online(studies))
-    runs = [(n, n_online if entries[n].data == "n2n" else 1) for n in networks]
-    jobs = sum(n for _, n in runs)
+    jobs = 0
+    flop = 0.0
+    gpu_s = 0.0
 
-    flop = sum(n * training_flop(config, studies, name) for name, n in runs)
-    core_h = (flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S) / 3600
-    gpu_h = sum(n * _training_gpu_s(config, studies, name) for name, n in runs) / 3600
+    for name in networks:
+        runs = len(_online(studies)) if entries[name].data == "n2n" else 1
+        jobs += runs
+        flop += runs * training_flop(config, studies, name)
+        gpu_s += runs * _training_gpu_s(config, studies, name)
 
+    core_s = flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S
     weights_gb = weights_mb(config) / 1e3
-    return Cost(stage, jobs, core_h, gpu_h, jobs * weights_gb)
+    return Cost(stage, jobs, core_s / 3600, gpu_s / 3600, jobs * weights_gb)
 
 
 def _score(config: Config) -> Cost:
     """KSE of the networks that TGD starts from, the drop experiment and the sweep's measures."""
-    entries = sweep.entries(config)
-    scored = {e.base for e in entries.values() if e.method == "tgd"} | {config.score.network}
-    jobs = len(scored) + 1 + bool(config.sweep.phi)
+    entries = sweep.entries(config).values()
+    scored = {entry.base for entry in entries if entry.method == "tgd"}
+    scored.add(config.score.network)
 
-    sweep_h = sweep_s(config, 1, 0) / 3600 if config.sweep.phi else 0
+    jobs = len(scored) + 1
+    sweep_h = 0.0
+    if config.sweep.phi:
+        jobs += 1
+        sweep_h = sweep_s(config, 1, 0) / 3600
+
     return Cost("score", jobs, jobs * rates.START_S / 3600 + sweep_h)
 
 
@@ -307,19 +328,21 @@ def _denoise(config: Config, tests: Sequence[Study]) -> Cost:
 
     images = _denoised(config, tests)
     flop = images * _image_flop(config)
-    core_h = (flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S) / 3600
-    gpu_h = flop / rates.DENOISE_FLOP_PER_GPU_S / 3600
+    core_s = flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S
+    gpu_s = flop / rates.DENOISE_FLOP_PER_GPU_S
 
-    return Cost("denoise", jobs, core_h, gpu_h, images * _image_gb(config))
+    kept_gb = images * _image_gb(config)
+    return Cost("denoise", jobs, core_s / 3600, gpu_s / 3600, kept_gb)
 
 
 def _evaluate(config: Config, tests: Sequence[Study]) -> Cost:
     """Measures of each test study, their table, the findings, and the choice of phi."""
-    voxels = math.prod(config.grid.shape)
-    measuring_s = _denoised(config, tests) * voxels * rates.EVALUATE_S_PER_VOXEL
-    core_h = (len(tests) * rates.START_S + measuring_s) / 3600
+    voxels = _denoised(config, tests) * math.prod(config.grid.shape)
+    measuring_s = voxels * rates.EVALUATE_S_PER_VOXEL
+    core_s = len(tests) * rates.START_S + measuring_s
 
-    return Cost("evaluate", len(tests) + 2 + bool(config.sweep.phi), core_h)
+    jobs = len(tests) + 2 + bool(config.sweep.phi)
+    return Cost("evaluate", jobs, core_s / 3600)
 
 
 def _figures(config: Config) -> Cost:
@@ -334,15 +357,19 @@ def _n_population(config: Config) -> int:
 
 def _denoised(config: Config, tests: Sequence[Study]) -> int:
     """Number of denoised images: the noisy image, or every realisation, of each protocol."""
-    inputs = {
-        s.study: roles.n_noisy_images(s.role, config) * len(roles.protocols(s.role, config))
-        for s in tests
-    }
-    of_online_studies = sum(inputs[s.study] for s in _online(tests))
-
     population = _n_population(config)
     online = len(config.networks) - population
-    return population * sum(inputs.values()) + online * of_online_studies
+    images = 0
+
+    for study in tests:
+        networks = population
+        if study.role in roles.ONLINE:
+            networks += online
+
+        protocols = len(roles.protocols(study.role, config))
+        images += networks * protocols * roles.n_noisy_images(study.role, config)
+
+    return images
 
 
 def _online(studies: Sequence[Study]) -> list[Study]:
