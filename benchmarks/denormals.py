@@ -23,7 +23,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from tgdpet.networks.dncnn import DnCNN
 
-STEPS, BATCH, PATCH = 4, 16, 32
+STEPS = 4
+BATCH = 16
+PATCH = 32
+SILENCED = 1e-20  # the scale of half of the kernels
+REFERENCE = "all kernels at work"
+WAYS = {  # scale, whether denormal numbers are flushed to zero
+    REFERENCE: (None, False),
+    "half silenced": (SILENCED, False),
+    "half silenced, flushed": (SILENCED, True),
+}
 
 
 def silenced(width: float, scale: float | None) -> DnCNN:
@@ -33,6 +42,7 @@ def silenced(width: float, scale: float | None) -> DnCNN:
         if isinstance(module, torch.nn.BatchNorm2d) and scale is not None:
             with torch.no_grad():
                 module.weight[::2] = scale
+
     return model.train()
 
 
@@ -41,12 +51,14 @@ def seconds(model: DnCNN, flush: bool) -> float:
     torch.set_flush_denormal(flush)
     noisy = torch.rand(BATCH, 3, PATCH, PATCH, generator=torch.Generator().manual_seed(2))
     noisy = noisy.contiguous(memory_format=torch.channels_last)
+
     started = 0.0
     for step in range(STEPS + 1):
         if step == 1:
             started = time.perf_counter()
         model.zero_grad()
         functional.mse_loss(model(noisy), 0.9 * noisy).backward()
+
     return (time.perf_counter() - started) / STEPS
 
 
@@ -59,21 +71,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    ways = {
-        "all kernels at work": (None, False),
-        "half silenced": (1e-20, False),
-        "half silenced, flushed": (1e-20, True),
-    }
-    models = {scale: silenced(args.width, scale) for scale in (None, 1e-20)}
-    times = [
-        {name: seconds(models[scale], flush) for name, (scale, flush) in ways.items()}
-        for _ in range(args.rounds)
-    ]
-    for name in ways:
-        ratios = [t[name] / t["all kernels at work"] for t in times]
+
+    models = {scale: silenced(args.width, scale) for scale in (None, SILENCED)}
+    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _ in range(args.rounds):
+        for way, (scale, flush) in WAYS.items():
+            times[way].append(seconds(models[scale], flush))
+
+    for way, values in times.items():
+        ratios = [t / t0 for t, t0 in zip(values, times[REFERENCE], strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
-        milliseconds = 1e3 * statistics.median(t[name] for t in times)
-        print(f"{name:<24}{milliseconds:8.0f} ms a step, {middle:.2f} ({low:.2f} to {high:.2f}) x")
+        milliseconds = 1e3 * statistics.median(values)
+        print(f"{way:<24}{milliseconds:8.0f} ms a step, {middle:.2f} ({low:.2f} to {high:.2f}) x")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def fabricate(folder: Path, millions: int) -> None:
             yield events
 
     n = write_events(folder / "events.npy", parts())
-    cylinder.write(folder / "scanner.json", device)
+    cylinder.write_scanner(folder / "scanner.json", device)
 
     affine = nifti.grid_affine(tuple(GRID.shape), tuple(GRID.voxel_mm))
     nifti.write_plain(folder / "mu.nii.gz", np.zeros(GRID.shape, np.float32), affine)
@@ -113,7 +113,7 @@ def measure(operation: str, folder: Path, file: Path) -> None:
         read_by_package(file)
         return
 
-    n_events = len(study_folder.read(folder).events)
+    n_events = len(study_folder.read_study(folder).events)
     for repeat in range(REPEATS):
         start = time.perf_counter()
         if operation == "write":

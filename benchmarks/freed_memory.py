@@ -1,11 +1,10 @@
-"""A training step on a CPU, with freed memory given back to the system, as glibc does, and kept
-(`device.keep_freed`).
+"""A training step on a CPU, with freed memory given back to the system or kept.
 
-Run by hand: python benchmarks/freed_memory.py [--width 0.25] [--batch 16] [--rounds 5] [--threads
-1]
+Run by hand: python benchmarks/freed_memory.py [--width 0.25] [--batch 16] [--rounds 5]
+    [--threads 1]
 
-Each way runs in a process of its own, in turn; the ratio is the median over the rounds, with
-quartiles.
+glibc gives it back; `device.keep_freed` keeps it. Each way runs in a process of its own, in turn;
+the ratio is the median over the rounds, with quartiles.
 """
 
 from __future__ import annotations
@@ -27,7 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 from tgdpet.networks.dncnn import DnCNN
 from tgdpet.runtime import device
 
-STEPS, PATCH = 30, 32
+STEPS = 30
+WARM_STEPS = 3
+PATCH = 32
+WAYS = ("given back", "kept")
 
 
 def measured(args: argparse.Namespace) -> dict[str, float]:
@@ -37,24 +39,25 @@ def measured(args: argparse.Namespace) -> dict[str, float]:
         raise SystemExit(
             "freed memory cannot be kept here: not glibc, or MALLOC_... variables are set"
         )
-    model = (
-        DnCNN(args.width, torch.Generator().manual_seed(1))
-        .to(memory_format=torch.channels_last)
-        .train()
-    )
+
+    model = DnCNN(args.width, torch.Generator().manual_seed(1))
+    model = model.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(model.parameters())
     noisy = torch.rand(args.batch, 3, PATCH, PATCH).contiguous(memory_format=torch.channels_last)
-    for step in range(STEPS + 3):
-        if step == 3:
-            started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+
+    for step in range(WARM_STEPS + STEPS):
+        if step == WARM_STEPS:
+            started = time.perf_counter()
+            before = resource.getrusage(resource.RUSAGE_SELF)
         optimizer.zero_grad()
         functional.mse_loss(model(noisy), 0.9 * noisy).backward()
         optimizer.step()
+
     after = resource.getrusage(resource.RUSAGE_SELF)
-    a_step = 1e3 / STEPS
+    ms_per_step = 1e3 / STEPS
     return {
-        "ms": a_step * (time.perf_counter() - started),
-        "of the system": a_step * (after.ru_stime - before.ru_stime),
+        "ms": ms_per_step * (time.perf_counter() - started),
+        "of the system": ms_per_step * (after.ru_stime - before.ru_stime),
         "MB": after.ru_maxrss / 1024,
     }
 
@@ -67,27 +70,27 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16, help="patches a step")
     parser.add_argument("--rounds", type=int, default=5, help="of both ways")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--way", choices=("given back", "kept"), help=argparse.SUPPRESS)
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     args = parser.parse_args()
+
     if args.way:
         print(json.dumps(measured(args)))
         return
+
     rounds = []
     for _ in range(args.rounds):
-        commands = {
-            way: [sys.executable, *sys.argv, "--way", way] for way in ("given back", "kept")
-        }
-        rounds.append(
-            {way: json.loads(subprocess.check_output(command)) for way, command in commands.items()}
-        )
-    for way in rounds[0]:
-        numbers = (
-            f"{k} {statistics.median(r[way][k] for r in rounds):.0f}" for k in rounds[0][way]
-        )
-        print(f"{way:<12}" + ", ".join(numbers))
-    low, middle, high = statistics.quantiles(
-        [r["kept"]["ms"] / r["given back"]["ms"] for r in rounds], n=4
-    )
+        numbers = {}
+        for way in WAYS:
+            command = [sys.executable, *sys.argv, "--way", way]
+            numbers[way] = json.loads(subprocess.check_output(command))
+        rounds.append(numbers)
+
+    for way in WAYS:
+        medians = {k: statistics.median(r[way][k] for r in rounds) for k in rounds[0][way]}
+        print(f"{way:<12}" + ", ".join(f"{k} {value:.0f}" for k, value in medians.items()))
+
+    ratios = [r["kept"]["ms"] / r["given back"]["ms"] for r in rounds]
+    low, middle, high = statistics.quantiles(ratios, n=4)
     print(f"kept / given back: {middle:.2f} ({low:.2f} to {high:.2f})")
 
 

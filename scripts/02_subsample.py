@@ -27,7 +27,7 @@ def main() -> list[Path]:
     arguments.add_options(parser, Sampling)
     args = parser.parse_args()
 
-    study = study_folder.read(args.listmode)
+    study = study_folder.read_study(args.listmode)
     name = study.meta["study"]
     n_events = len(study.events)
 

@@ -32,7 +32,7 @@ def main() -> list[Path]:
     option("--out-additive", type=Path, required=True, help=ADDITIVE)
     args = parser.parse_args()
 
-    study = study_folder.read(args.listmode)
+    study = study_folder.read_study(args.listmode)
     name = study.meta["study"]
     projector = Projector(study.scanner, study.grid, args.threads)
 

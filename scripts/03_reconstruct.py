@@ -31,7 +31,7 @@ def main() -> None:
     args = parser.parse_args()
     protocol = arguments.from_options(args, ReconProtocol)
 
-    study = study_folder.read(args.listmode)
+    study = study_folder.read_study(args.listmode)
     additive = study_folder.read_additive(study)
     sensitivity, _ = nifti.read_plain(args.sensitivity)
     name, seed, samples = study_folder.read_samples(args.samples)

@@ -10,7 +10,7 @@ WIDTH = "multiplies the paper's channel numbers"
 def main() -> None:
     """Parse the command line, train, write weights, log and sidecar."""
     parser = arguments.parser(__doc__ or "")
-    training_options.add_options(parser)
+    training_options.add_job_options(parser)
     parser.add_argument("--width", type=float, default=1.0, help=WIDTH)
     arguments.add_options(parser, Training)
     args = parser.parse_args()
@@ -19,7 +19,7 @@ def main() -> None:
 
     from tgdpet.training import jobs
 
-    jobs.train(training_options.from_options(args), settings, args.width)
+    jobs.train(training_options.job_from_options(args), settings, args.width)
 
 
 if __name__ == "__main__":

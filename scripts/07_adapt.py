@@ -17,7 +17,7 @@ def main() -> None:
     """Parse the command line, adapt, write weights, log and sidecar."""
     parser = arguments.parser(__doc__ or "")
     option = parser.add_argument
-    training_options.add_options(parser)
+    training_options.add_job_options(parser)
     option("--base", type=Path, required=True, help="network to start from (.safetensors)")
     option("--scores", type=Path, help="KSE table of the base network (tgd)")
     option("--old", type=Path, help="index.tsv of what the base was trained on")
@@ -29,7 +29,7 @@ def main() -> None:
     entry = arguments.from_options(args, NetworkEntry, skip=NOT_OPTIONS)
     check_entry("command line: ", entry)
     settings = arguments.from_options(args, Training)
-    job = training_options.from_options(args)
+    job = training_options.job_from_options(args)
 
     from tgdpet.training import jobs
 

@@ -225,7 +225,7 @@ def lost_s(process: psutil.Process | None, checkpoint: Path) -> float:
 
 def resumed(log: Path, before: int = 0) -> int:
     """The step after `before` that a training went on at; 0 if it did not yet, or began again."""
-    found = re.findall(r" at step (\d+) of", log.read_text()) if log.exists() else []
+    found = re.findall(r"resumes at step (\d+) of", log.read_text()) if log.exists() else []
     return int(found[-1]) if found and int(found[-1]) > before else 0
 
 

@@ -54,7 +54,7 @@ def study(
     events = np.empty(n_events, EVENT)
     emit_randoms(events, acceptance_of(device), np.array([1], np.uint64))
     write_events(folder / "events.npy", [events])
-    cylinder.write(folder / "scanner.json", device)
+    cylinder.write_scanner(folder / "scanner.json", device)
     rng = np.random.default_rng(0)
     affine = nifti.grid_affine(tuple(GRID.shape), tuple(GRID.voxel_mm))
     nifti.write_plain(

@@ -10,17 +10,22 @@ import pandas as pd
 import torch
 from torch import nn
 
-from tgdpet.config.sections import Training
+from tgdpet.config.sections import Compute, Training
+from tgdpet.dataset.index import INDEX_COLUMNS
 from tgdpet.dataset.patches import PatchData
 from tgdpet.networks.dncnn import DnCNN
+from tgdpet.training.loop import fit
+from tgdpet.training.run import TrainingRun
 
 CPU = torch.device("cpu")
 SETTINGS = Training(epochs=6, batch=4, patch=16, learning_rate=3e-3, l2=1e-4)
 
 
-def write_index(folder, seed=0, grain=8, samples=("60s",)):
-    """Two studies of noisy and one clean volume, one for training and one held out; returns the
-    index table's path.
+def write_index(folder, seed=0, gamma_shape=8, samples=("60s",)):
+    """Two studies of noisy and one clean volume, one for training and one held out.
+
+    The noise is multiplied, of mean 1 and variance 1 / `gamma_shape`. Returns the index table's
+    path.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -28,17 +33,20 @@ def write_index(folder, seed=0, grain=8, samples=("60s",)):
         rng = np.random.default_rng(seed + number)
         clean = np.zeros((8, 24, 24), np.float32)
         clean[:, 3:21, 3:21] = 1000 + 300 * np.sin(np.arange(18) / 2 + seed)
-        noisy = [
-            clean * rng.gamma(grain, 1 / grain, clean.shape).astype(np.float32) for _ in samples
-        ]
+
+        noisy = []
+        for _ in samples:
+            noise = rng.gamma(gamma_shape, 1 / gamma_shape, clean.shape)
+            noisy.append(clean * noise.astype(np.float32))
         np.save(folder / f"{study}.npy", np.stack([*noisy, clean]))
-        for at, sample in enumerate(samples):
-            rows += [
-                (study, split, f"{study}.npy", sample, at, len(samples), z, 0.5) for z in range(8)
-            ]
+
+        target = len(samples)
+        for volume, sample in enumerate(samples):
+            for z in range(8):
+                rows.append((study, split, f"{study}.npy", sample, volume, target, z, 0.5))
+
     path = folder / "index.tsv"
-    columns = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
-    pd.DataFrame(rows, columns=columns).to_csv(path, sep="\t", index=False)
+    pd.DataFrame(rows, columns=INDEX_COLUMNS).to_csv(path, sep="\t", index=False)
     return path
 
 
@@ -61,6 +69,14 @@ def parts(index, settings=SETTINGS, seed=1):
 def network(seed=0):
     """A DnCNN of 4 to 16 channels."""
     return DnCNN(0.0625, torch.Generator().manual_seed(seed))
+
+
+def trained(index, folder, name="net", settings=SETTINGS, **compute):
+    """A network trained on the data set, and the log's rows."""
+    model = network()
+    run = TrainingRun("net", folder / f"{name}.csv", compute=Compute(**compute))
+
+    return model, fit(model, *parts(index), settings, run)
 
 
 def state(model: nn.Module) -> dict[str, torch.Tensor]:

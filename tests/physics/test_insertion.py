@@ -56,7 +56,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     affine = nifti.grid_affine(tuple(GRID.shape), tuple(GRID.voxel_mm))
     write_json(folder / "listmode.json", {**meta, "provenance": {}})
-    scanners.write(folder / "scanner.json", SCANNER)
+    scanners.write_scanner(folder / "scanner.json", SCANNER)
     nifti.write_plain(folder / "mu.nii.gz", MU, affine)
     nifti.write_labels(folder / "organs.nii.gz", (MU > 0.05).astype(np.int16), affine)
     nifti.write_image(
@@ -76,7 +76,7 @@ def test_the_image_shows_the_lesion_at_its_place_with_its_activity(study, tmp_pa
     sens = sensitivity.sensitivity(projector, MU)
 
     def image_of(folder: Path) -> np.ndarray:
-        read = study_folder.read(folder)
+        read = study_folder.read_study(folder)
         noise = Background(**read.meta["background"])
         events = np.asarray(read.events)
         additive = additive_term.additive(projector, events, MU, noise)
@@ -104,7 +104,7 @@ def test_nothing_else_changes_and_a_seed_repeats_it(study, tmp_path):
     for name in ("scanner.json", "mu.nii.gz"):
         assert (first / name).read_bytes() == (study / name).read_bytes()
     assert not (first / "additive.npy").exists()
-    old, new = study_folder.read(study), study_folder.read(first)
+    old, new = study_folder.read_study(study), study_folder.read_study(first)
     (entry,) = new.meta["lesions"]
     assert new.meta["events"] - old.meta["events"] == entry["events"] > 1000
     assert entry["expected_events"] == pytest.approx(
@@ -127,7 +127,7 @@ def test_a_second_lesion_however_small_is_recorded_too(study, tmp_path):
     first = put_in(study, tmp_path / "1")
     small = Sphere((-40.0, 4.0, 4.0), 1.0, 1e7, 6.0)
     second = put_in(first, tmp_path / "2", small)
-    assert len(study_folder.read(second).meta["lesions"]) == 2
+    assert len(study_folder.read_study(second).meta["lesions"]) == 2
     added = (
         nifti.read_image(second / "truth.nii.gz").data
         - nifti.read_image(first / "truth.nii.gz").data
@@ -144,7 +144,7 @@ def test_the_script_takes_suv(study, tmp_path, monkeypatch, root):
     sphere = "--centre-mm -8 16 0 --diameter-mm 24 --suv 2 --seed 4"
     monkeypatch.setattr(sys, "argv", ["x", *folders.split(), *sphere.split()])
     runpy.run_path(str(root / "scripts/02_insert_lesion.py"))["main"]()
-    (entry,) = study_folder.read(tmp_path / "c").meta["lesions"]
+    (entry,) = study_folder.read_study(tmp_path / "c").meta["lesions"]
     assert entry["bqml"] == pytest.approx(2 * 300e6 / 75e3 * 0.5 ** (3600 / 6586.2))
     assert entry["psf_fwhm_mm"] == pytest.approx(lesion.default_psf_mm(SCANNER))
 
@@ -172,7 +172,7 @@ def test_a_sphere_that_no_lor_crosses_or_that_reaches_the_detectors_is_refused(s
     with pytest.raises(ValueError, match="reaches the scanner's detectors"):
         put_in(study, tmp_path / "d", Sphere((0.0, 0.0, 0.0), 80.0, 1.0, 120.0))
     flat = put_in(study, tmp_path / "flat")
-    scanners.write(flat / "scanner.json", replace(SCANNER, max_ring_difference=0))
+    scanners.write_scanner(flat / "scanner.json", replace(SCANNER, max_ring_difference=0))
     with pytest.raises(ValueError, match="no LOR"):
         put_in(flat, tmp_path / "d", Sphere((0.0, 0.0, 0.0), 2.0, 1e4, 0.5))  # between two rings
 

@@ -1,4 +1,4 @@
-"""What every training script is told: names, files, seed, device; no torch in here."""
+"""The command-line options that every training script takes; no torch in here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..training.job import Job
 from . import arguments
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_job_options(parser: argparse.ArgumentParser) -> None:
     """The command-line options of a job."""
     parser.add_argument("--dataset", type=Path, required=True, help="index.tsv of the training set")
     parser.add_argument("--name", required=True, help="the new network's name")
@@ -23,12 +23,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", type=Path, help="where to keep the state of an unfinished run"
     )
     parser.add_argument("--out", type=Path, required=True, help="weights to write (.safetensors)")
+
     arguments.add_options(parser, Compute)
 
 
-def from_options(args: argparse.Namespace) -> Job:
+def job_from_options(args: argparse.Namespace) -> Job:
     """The job that the parsed options describe."""
     return Job(
-        args.name, args.dataset, args.out, args.seed, args.device, args.threads, args.checkpoint,
-        arguments.from_options(args, Compute), arguments.as_settings(args),
-    )  # fmt: skip
+        name=args.name,
+        dataset=args.dataset,
+        weights=args.out,
+        seed=args.seed,
+        device=args.device,
+        threads=args.threads,
+        checkpoint=args.checkpoint,
+        compute=arguments.from_options(args, Compute),
+        options=arguments.as_settings(args),
+    )

@@ -1,3 +1,1 @@
-"""2.5D data sets: the index of slices, volumes in memory or mapped, patches, replay of an old
-task.
-"""
+"""2.5D data sets: the index of slices, volumes in memory or mapped, patches, replay."""

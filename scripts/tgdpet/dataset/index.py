@@ -1,10 +1,11 @@
-"""2.5D training sets: volumes stored once a study, and a table that says which slice is trained on
-which.
+"""2.5D training sets: volumes stored once a study, and a table of pairs of slices.
+
+The table says which slice is trained towards which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from ..io.files import atomic, read_csv, write_csv
 from ..io.nifti import Image, read_image
 from ..runtime.seeds import numpy_generator
 
-COLUMNS = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
+INDEX_COLUMNS = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
 BODY_SHARE = 0.05  # of the target's 99th percentile: below is air
+SAME_AFFINE_MM = 1e-3
 
 
 @dataclass(frozen=True)
@@ -30,49 +32,55 @@ class Pair:
 
 
 def build(pairs: Sequence[Pair], validation: Sequence[str], out: str | Path) -> pd.DataFrame:
-    """Write `{study}.npy` ((V, Z, Y, X) float32, Bq/mL) for every study and the index table `out`;
-    return the table.
+    """Write `{study}.npy` for every study and the index table `out`; return the table.
 
-    Slices that the reconstruction marks as outside its valid range (sidecar `ValidSlices`) are left
-    out. Raises ValueError when the images of a pair differ in grid.
+    The arrays are (V, Z, Y, X) float32, Bq/mL. Slices that the reconstruction marks as outside its
+    valid range (sidecar `ValidSlices`) are left out. Raises ValueError when the images of a pair
+    differ in grid.
     """
     folder = Path(out).parent
     rows: list[dict[str, object]] = []
+
     for study in dict.fromkeys(p.study for p in pairs):
-        rows += _build_study(
-            [p for p in pairs if p.study == study],
-            "val" if study in validation else "train",
-            folder,
-        )
-    table = pd.DataFrame(rows, columns=COLUMNS)
+        pairs_of_study = [p for p in pairs if p.study == study]
+        split = "val" if study in validation else "train"
+        rows += _build_study(pairs_of_study, split, folder)
+
+    table = pd.DataFrame(rows, columns=INDEX_COLUMNS)
     write_csv(out, table)
     return table
 
 
 def validation_studies(studies: Sequence[str], fraction: float, seed: int) -> list[str]:
-    """The studies held out: at least one where `fraction` > 0 and there are three studies, never
-    more than half.
+    """The studies held out of training: whole studies, never slices.
+
+    At least one where `fraction` > 0 and there are three studies, never more than half.
     """
-    count = min(round(fraction * len(studies)) or int(fraction > 0), len(studies) // 2)
     if len(studies) < 3:
         return []
-    return sorted(numpy_generator(seed, "validation").permutation(sorted(studies))[:count].tolist())
+
+    wanted = round(fraction * len(studies)) or int(fraction > 0)
+    count = min(wanted, len(studies) // 2)
+    shuffled = numpy_generator(seed, "validation").permutation(sorted(studies))
+
+    return sorted(shuffled[:count].tolist())
 
 
 def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[str, object]]:
-    paths = list(dict.fromkeys(path for p in pairs for path in (p.noisy, p.target)))
-    images = {path: read_image(path) for path in paths}
-    first = images[paths[0]]
-    for path, image in images.items():
-        if image.data.shape != first.data.shape or not np.allclose(
-            image.affine, first.affine, atol=1e-3
-        ):
-            raise ValueError(
-                f"{path}: grid {image.data.shape} differs from that of {paths[0]}: {first.data.shape}"
-            )
+    # Every image is stored once, whatever pairs it is in.
+    images: dict[Path, Image] = {}
+    for pair in pairs:
+        for path in (pair.noisy, pair.target):
+            if path not in images:
+                images[path] = read_image(path)
+    _check_grids(images)
+
     name = f"{pairs[0].study}.npy"
+    volumes = [image.data.transpose(2, 1, 0) for image in images.values()]
     with atomic(folder / name) as temporary, open(temporary, "wb") as file:
-        np.save(file, np.stack([images[path].data.transpose(2, 1, 0) for path in paths]))
+        np.save(file, np.stack(volumes))
+
+    paths = list(images)
     rows: list[dict[str, object]] = []
     for pair in pairs:
         common: dict[str, object] = {
@@ -80,40 +88,73 @@ def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[s
             "split": split,
             "file": name,
             "sample": pair.sample,
+            "input": paths.index(pair.noisy),
+            "target": paths.index(pair.target),
         }
-        common |= {"input": paths.index(pair.noisy), "target": paths.index(pair.target)}
         target = images[pair.target]
         body = body_share(target.data)
-        low, high = valid_range(target)
-        rows += [
-            {**common, "slice": z, "body": round(float(body[z]), 4)} for z in range(low, high + 1)
-        ]
+        first, last = valid_range(target)
+
+        for z in range(first, last + 1):
+            share = round(float(body[z]), 4)
+            rows.append({**common, "slice": z, "body": share})
+
     return rows
+
+
+def _check_grids(images: Mapping[Path, Image]) -> None:
+    """Raise ValueError where the images of a study differ in shape or affine from the first."""
+    first_path = next(iter(images))
+    first = images[first_path]
+
+    for path, image in images.items():
+        same_shape = image.data.shape == first.data.shape
+        same_affine = np.allclose(image.affine, first.affine, atol=SAME_AFFINE_MM)
+        if not (same_shape and same_affine):
+            raise ValueError(
+                f"{path}: grid {image.data.shape} differs from that of {first_path}: "
+                f"{first.data.shape}"
+            )
+
+
+def body_mask(data: np.ndarray) -> np.ndarray:
+    """The voxels of a volume that are of the body: above 5 % of its 99th percentile; bool."""
+    return np.asarray(data > BODY_SHARE * np.percentile(data, 99))
 
 
 def body_share(data: np.ndarray) -> np.ndarray:
     """Share of voxels inside the body for every slice of (X, Y, Z): (Z,)."""
-    return np.asarray((data > BODY_SHARE * np.percentile(data, 99)).mean(axis=(0, 1)))
+    return np.asarray(body_mask(data).mean(axis=(0, 1)))
 
 
 def valid_range(image: Image) -> tuple[int, int]:
     """First and last slice that may be trained on or measured (sidecar `ValidSlices`, else all)."""
-    low, high = image.sidecar.get("ValidSlices", (0, image.data.shape[2] - 1))
-    return int(low), int(high)
+    n_slices = image.data.shape[2]
+    first, last = image.sidecar.get("ValidSlices", (0, n_slices - 1))
+
+    return int(first), int(last)
 
 
 def read_index(path: str | Path) -> pd.DataFrame:
-    """Read an index table; ValueError naming file and column when one is missing or holds what
-    cannot be.
+    """Read an index table.
+
+    Raises ValueError naming file and column when one is missing or holds what cannot be.
     """
-    table = read_csv(path, COLUMNS)
-    if not (table["split"] == "train").any() and table["split"].isin(("train", "val")).all():
+    table = read_csv(path, INDEX_COLUMNS)
+    splits_known = table["split"].isin(("train", "val")).all()
+
+    if splits_known and not (table["split"] == "train").any():
         raise ValueError(f"{path}: no training slices")
+
     for column in ("input", "target", "slice"):
-        if not pd.api.types.is_integer_dtype(table[column]) or (table[column] < 0).any():
+        values = table[column]
+        if not pd.api.types.is_integer_dtype(values) or (values < 0).any():
             raise ValueError(f"{path}: column {column!r}: expected whole numbers >= 0")
-    if not table["split"].isin(("train", "val")).all():
+
+    if not splits_known:
         raise ValueError(f"{path}: column 'split': expected train or val")
+
     if table["file"].isna().any():
         raise ValueError(f"{path}: column 'file': a row names no file")
+
     return table

@@ -1,10 +1,10 @@
-"""Training patches cut on the device that trains: volumes go there once (or stay mapped), a batch
-is one gather.
+"""Training patches cut on the device that trains.
+
+Volumes go there once (or stay mapped); a batch is one gather.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,17 +15,21 @@ from torch import Tensor
 
 from ..io.arrays import map_array
 from ..runtime.seeds import torch_generator
-from .index import BODY_SHARE, read_index
-from .volumes import place
+from .index import BODY_SHARE, body_mask, read_index
+from .volumes import load_volumes
 
 # patch centres drawn to find one in the body; a slice with a tenth of body misses one in a thousand
 TRIES = 64
+ORIENTATIONS = 8  # four rotations, of the patch and of its mirror image
+LIMIT_STRIDE = 7  # every such voxel of a volume counts for its body threshold
+DESCRIBED_SLICES = 6
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`noisy` and `target` (B, 3, P, P) divided by the scale, and the rows of the index table they
-    come from.
+    """`noisy` and `target` (B, 3, P, P) divided by the scale.
+
+    `rows` are the rows of the index table that the patches come from.
     """
 
     noisy: Tensor
@@ -41,11 +45,19 @@ class Patches(Protocol):
     """What is trained on: PatchData, or a mixture of two."""
 
     device: torch.device
+    shape: tuple[int, int, int] | None  # of every volume (Z, Y, X)
 
-    def __len__(self) -> int: ...
-    def epoch_order(self, epoch: int, count: int) -> Tensor: ...  # noqa: D102
-    def batch(self, rows: Tensor, step: int, augment: bool = True) -> Batch: ...  # noqa: D102
-    def describe(self, rows: Tensor) -> str: ...  # noqa: D102
+    def __len__(self) -> int:
+        """The number of slices."""
+
+    def epoch_order(self, epoch: int, count: int) -> Tensor:
+        """Rows of the slices that the `count` patches of an epoch are cut from."""
+
+    def batch(self, rows: Tensor, step: int, augment: bool = True) -> Batch:
+        """Cut one patch for each of `rows` (B,); `step` numbers the draw."""
+
+    def describe(self, rows: Tensor) -> str:
+        """The slices of a batch, for an error message."""
 
 
 class PatchData:
@@ -71,151 +83,232 @@ class PatchData:
     ) -> None:
         table = read_index(index)
         self.table = table[table["split"] == split].reset_index(drop=True)
-        self.patch, self.air_fraction, self.seed, self.device = patch, air_fraction, seed, device
+        self.patch = patch
+        self.air_fraction = air_fraction
+        self.seed = seed
+        self.device = device
+
+        # One array (V, Z, Y, X) a study; the volumes of all studies have one shape (Z, Y, X).
         folder = Path(index).parent
-        self._base: dict[str, int] = {}
-        arrays: list[np.ndarray] = []
-        offset = 0
         self.shape: tuple[int, int, int] | None = None
+        arrays: dict[str, np.ndarray] = {}
         for name in self.table["file"].unique():
-            array = _volumes(folder / name)
+            array = _map_volumes(folder / name)
             self._check(array, folder / name)
-            self._base[name] = offset
-            offset += array.size
-            arrays.append(array)
-        self._volumes = place(
-            arrays, scale, device, where=volumes, name=f"{Path(index).parent.name} ({split})"
+            arrays[name] = array
+
+        self._volumes = load_volumes(
+            list(arrays.values()),
+            scale,
+            device,
+            where=volumes,
+            name=f"{folder.name} ({split})",
         )
         if arrays:
-            self._prepare(_body_limits(arrays, scale))
+            self._index_voxels(arrays, scale)
 
     def __len__(self) -> int:
         return len(self.table)
 
     def epoch_order(self, epoch: int, count: int) -> Tensor:
-        """Rows of the index table for the `count` patches of an epoch: permutations one after the
-        other.
-        """
-        generator = torch_generator(self.seed, "epoch", epoch)
-        rounds = -(-count // len(self))
-        return torch.cat([torch.randperm(len(self), generator=generator) for _ in range(rounds)])[
-            :count
-        ]
+        """Rows of the index table for the `count` patches of an epoch."""
+        return repeated_permutations(len(self), count, self.seed, epoch)
 
     def batch(self, rows: Tensor, step: int, augment: bool = True) -> Batch:
         """Cut one patch for each of `rows` (B,); `step` numbers the draw."""
         generator = torch_generator(self.seed, "step", step)
-        rows_on = rows.to(self.device)
-        corner = self._corners(rows_on, generator)
-        turn = torch.randint(8 if augment else 1, (len(rows),), generator=generator).to(self.device)
-        at = corner[:, None, None, None] + self._turned[turn][:, None]
-        noisy, target = (
-            self._volumes.take(s[rows_on][:, :, None, None] + at)
-            for s in (self._input, self._target)
-        )
+        rows_here = rows.to(self.device)
+
+        # Where the patch lies in its slice, and which way it is turned: voxel offsets (B, 1, P, P).
+        corner = self._corners(rows_here, generator)
+        turns = ORIENTATIONS if augment else 1
+        turn = torch.randint(turns, (len(rows),), generator=generator)
+        turned = self._turned[turn.to(self.device)]
+        offset = corner[:, None, None, None] + turned[:, None]
+
+        # The same voxels of the three neighbouring slices of input and target, (B, 3, P, P).
+        input_slices = self._input[rows_here]
+        target_slices = self._target[rows_here]
+        noisy = self._volumes.take(input_slices[:, :, None, None] + offset)
+        target = self._volumes.take(target_slices[:, :, None, None] + offset)
+
         return Batch(noisy, target, rows)
 
     def describe(self, rows: Tensor) -> str:
         """The slices of a batch, for an error message."""
-        part = self.table.iloc[rows.tolist()]
-        return ", ".join(f"{r.study} {r.sample} z={r.slice}" for r in part.head(6).itertuples()) + (
-            f" and {len(part) - 6} more" if len(part) > 6 else ""
-        )
+        slices = self.table.iloc[rows.tolist()]
+        shown = slices.head(DESCRIBED_SLICES)
+        names = ", ".join(f"{r.study} {r.sample} z={r.slice}" for r in shown.itertuples())
+
+        more = len(slices) - len(shown)
+        return f"{names} and {more} more" if more else names
 
     def _check(self, array: np.ndarray, path: Path) -> None:
+        """Raise ValueError where `array` lacks what the table names, or does not fit the others."""
         rows = self.table[self.table["file"] == path.name]
-        for column, count in (
-            ("input", array.shape[0]),
-            ("target", array.shape[0]),
-            ("slice", array.shape[1]),
-        ):
-            if (largest := int(rows[column].max())) >= count:
+        n_volumes, n_slices = array.shape[:2]
+        counts = {"input": n_volumes, "target": n_volumes, "slice": n_slices}
+        for column, count in counts.items():
+            largest = int(rows[column].max())
+            if largest >= count:
                 raise ValueError(
-                    f"{path}: the index table's column {column!r} names {largest}, there are {count}"
+                    f"{path}: the index table's column {column!r} names {largest}, "
+                    f"there are {count}"
                 )
+
         if self.shape is None:
             self.shape = array.shape[1:]
         if array.shape[1:] != self.shape:
             raise ValueError(
-                f"{path}: expected volumes of shape {self.shape} as in the other studies, got {array.shape[1:]}"
+                f"{path}: expected volumes of shape {self.shape} as in the other studies, "
+                f"got {array.shape[1:]}"
             )
+
         if min(array.shape[2:]) < self.patch:
             raise ValueError(
                 f"{path}: slices of {array.shape[2:]} are smaller than a patch of {self.patch}"
             )
 
-    def _prepare(self, limits: Tensor) -> None:
+    def _index_voxels(self, arrays: dict[str, np.ndarray], scale: float) -> None:
+        """Where the slices of each row begin among all voxels, and what is body there.
+
+        `_input` and `_target` (N, 3) are the first voxels of the three slices, `_limit` (N,) is
+        what a voxel of the target has to exceed, `_turned` (8, P, P) are voxel offsets in a slice.
+        """
         nz, ny, nx = self.shape  # type: ignore[misc]
-        slices = np.clip(self.table["slice"].to_numpy()[:, None] + np.array([-1, 0, 1]), 0, nz - 1)
-        base = self.table["file"].map(self._base).to_numpy()
-        volume = {c: base + self.table[c].to_numpy() * nz * ny * nx for c in ("input", "target")}
-        self._input, self._target = (
-            torch.from_numpy(volume[c][:, None] + slices * ny * nx).to(self.device)
-            for c in ("input", "target")
-        )
-        self._limit = limits[torch.from_numpy(volume["target"] // (nz * ny * nx))].to(self.device)
-        p = self.patch
-        grid = torch.arange(p)[:, None] * nx + torch.arange(p)
-        flips = [torch.rot90(g, k) for g in (grid, grid.flip(1)) for k in range(4)]
-        self._turned = torch.stack(flips).to(self.device)
+
+        # Volumes are numbered through the arrays of all studies.
+        first = {}
+        n_volumes = 0
+        for name, array in arrays.items():
+            first[name] = n_volumes
+            n_volumes += len(array)
+
+        first_volume = self.table["file"].map(first).to_numpy()
+        input_volume = first_volume + self.table["input"].to_numpy()
+        target_volume = first_volume + self.table["target"].to_numpy()
+
+        # The slice itself and its neighbours, clamped at the ends of the volume.
+        middle = self.table["slice"].to_numpy()[:, None]
+        neighbours = middle + np.array([-1, 0, 1])
+        slices = np.clip(neighbours, 0, nz - 1)
+
+        input_start = (input_volume[:, None] * nz + slices) * ny * nx
+        target_start = (target_volume[:, None] * nz + slices) * ny * nx
+        self._input = torch.from_numpy(input_start).to(self.device)
+        self._target = torch.from_numpy(target_start).to(self.device)
+
+        limits = [_body_limits(array, scale) for array in arrays.values()]
+        limit = torch.cat(limits)[torch.from_numpy(target_volume)]
+        self._limit = limit.to(self.device)
+
+        self._turned = _turned_grids(self.patch, nx).to(self.device)
 
     def _corners(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Top-left corners (B,) as offsets in a slice: of `TRIES` draws the first centred in the
-        body, or the first.
+        """Top-left corners (B,) as offsets in a slice.
 
-        Everything after the draws happens on the device, which never has to wait for an answer.
+        Of `TRIES` draws the first that is centred in the body, or the first of all. Everything
+        after the draws happens on the device, which never has to wait for an answer.
         """
         _, ny, nx = self.shape  # type: ignore[misc]
-        n, half = len(rows), self.patch // 2
-        y = torch.randint(ny - self.patch + 1, (n, TRIES), generator=generator)
-        x = torch.randint(nx - self.patch + 1, (n, TRIES), generator=generator)
-        free = torch.rand(n, generator=generator) < self.air_fraction
+        n = len(rows)
+
+        y_end = ny - self.patch + 1
+        x_end = nx - self.patch + 1
+        y = torch.randint(y_end, (n, TRIES), generator=generator)
+        x = torch.randint(x_end, (n, TRIES), generator=generator)
         corner = (y * nx + x).to(self.device)
-        values = self._volumes.take(self._target[rows, 1][:, None] + corner + (half * nx + half))
-        inside = values > self._limit[rows][:, None]
-        pick = torch.where(free.to(self.device), 0, inside.to(torch.uint8).argmax(dim=1))
+
+        # A share of the patches may lie anywhere, in air too.
+        anywhere = torch.rand(n, generator=generator) < self.air_fraction
+
+        # The target's value at the centre of each patch drawn, (B, TRIES).
+        half = self.patch // 2
+        centre = corner + (half * nx + half)
+        slice_start = self._target[rows, 1]
+        values = self._volumes.take(slice_start[:, None] + centre)
+
+        limit = self._limit[rows]
+        in_body = values > limit[:, None]
+        first_in_body = in_body.to(torch.uint8).argmax(dim=1)
+        pick = torch.where(anywhere.to(self.device), 0, first_in_body)
+
         return corner.gather(1, pick[:, None])[:, 0]
 
 
-def _body_limits(arrays: Sequence[np.ndarray], scale: float) -> Tensor:
-    """What a voxel of each volume has to exceed to be of the body, in units of the scale."""
+def repeated_permutations(n: int, count: int, seed: int, epoch: int) -> Tensor:
+    """`count` of `n` rows for an epoch: permutations one after the other, the last one cut."""
+    generator = torch_generator(seed, "epoch", epoch)
+    rounds = -(-count // n)
+    permutations = [torch.randperm(n, generator=generator) for _ in range(rounds)]
+
+    return torch.cat(permutations)[:count]
+
+
+def _turned_grids(patch: int, nx: int) -> Tensor:
+    """Voxel offsets in a slice of the rows of `nx` voxels, of a patch turned 8 ways: (8, P, P)."""
+    along = torch.arange(patch)
+    grid = along[:, None] * nx + along
+    mirrored = grid.flip(1)
+
+    turned = [torch.rot90(grid, k) for k in range(4)]
+    turned += [torch.rot90(mirrored, k) for k in range(4)]
+
+    return torch.stack(turned)
+
+
+def _body_limits(array: np.ndarray, scale: float) -> Tensor:
+    """What a voxel of each volume has to exceed to be of the body, in units of the scale: (V,)."""
     limits = []
-    for volume in (v for array in arrays for v in array):
-        some = torch.from_numpy(np.array(volume.reshape(-1)[::7], np.float32)) / scale
-        limits.append(BODY_SHARE * torch.quantile(some, 0.99))
+    for volume in array:
+        sample = volume.reshape(-1)[::LIMIT_STRIDE]
+        scaled = torch.from_numpy(np.array(sample, np.float32)) / scale
+        limits.append(BODY_SHARE * torch.quantile(scaled, 0.99))
+
     return torch.stack(limits)
 
 
-def _volumes(path: Path) -> np.ndarray:
+def _map_volumes(path: Path) -> np.ndarray:
     array = map_array(path, "array of volumes")
     if array.ndim != 4 or array.dtype.kind != "f":
         raise ValueError(
             f"{path}: expected volumes (V, Z, Y, X) of floats, got {array.dtype} {array.shape}"
         )
+
     return array
 
 
 def intensity_scale(index: str | Path) -> float:
-    """Bq/mL that counts as 1: the 99th percentile of the training targets' body voxels, to two
-    digits.
+    """Bq/mL that counts as 1.
+
+    It is the 99th percentile of the training targets' body voxels, averaged over the targets and
+    rounded to two digits.
     """
     table = read_index(index)
-    values = []
+    percentiles = []
+
     for name, rows in table[table["split"] == "train"].groupby("file"):
         path = Path(index).parent / str(name)
-        array = _volumes(path)
+        array = _map_volumes(path)
         for volume in rows["target"].unique():
             if volume >= len(array):
                 raise ValueError(
                     f"{path}: target {volume} of {index}: there are {len(array)} volumes"
                 )
-            data = np.asarray(array[volume])
-            if not np.isfinite(data).all():
-                raise ValueError(f"{path}: target volume {volume}: holds NaN or infinite values")
-            body = data[data > BODY_SHARE * np.percentile(data, 99)]
-            if not body.size or body.max() <= 0:
-                raise ValueError(
-                    f"{path}: target volume {volume}: nothing in it, its largest value is {data.max():g}"
-                )
-            values.append(np.percentile(body, 99))
-    return float(f"{float(np.mean(values)):.2g}")
+            body = _body_values(np.asarray(array[volume]), f"{path}: target volume {volume}")
+            percentiles.append(np.percentile(body, 99))
+
+    mean = float(np.mean(percentiles))
+    return float(f"{mean:.2g}")
+
+
+def _body_values(data: np.ndarray, name: str) -> np.ndarray:
+    """The voxels of the body; ValueError where the volume `name` is not finite or empty."""
+    if not np.isfinite(data).all():
+        raise ValueError(f"{name}: holds NaN or infinite values")
+
+    body: np.ndarray = data[body_mask(data)]
+    if not body.size or body.max() <= 0:
+        raise ValueError(f"{name}: nothing in it, its largest value is {data.max():g}")
+
+    return body

@@ -48,7 +48,7 @@ class Acquisition:
     affine: np.ndarray  # (4, 4), voxels to mm
 
 
-def read(folder: str | Path) -> Acquisition:
+def read_study(folder: str | Path) -> Acquisition:
     """Read a study's folder; errors name the file and what is wrong with it."""
     folder = Path(folder)
 
@@ -59,7 +59,7 @@ def read(folder: str | Path) -> Acquisition:
             f"{folder}/listmode.json: {missing[0]!r} is missing; expected {', '.join(NEEDED)}"
         )
 
-    scanner = cylinder.read(folder / "scanner.json")
+    scanner = cylinder.read_scanner(folder / "scanner.json")
     events = open_events(folder / "events.npy", scanner)
     if len(events) != meta["events"]:
         raise ValueError(
@@ -197,7 +197,7 @@ def recon_sidecar(
 
 
 def files_read(folder: Path, *more: str) -> list[Path]:
-    """The files that `read` reads, and those of `more` (such as background.npy) that are there."""
+    """The files that `read_study` reads, and those of `more` that are there."""
     needed = ("listmode.json", "scanner.json", "events.npy", "mu.nii.gz")
     beside = [name for name in more if (folder / name).exists()]
 

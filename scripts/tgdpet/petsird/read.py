@@ -87,7 +87,7 @@ def import_study(
     noise, device = _noise(given.background, seen, described.device, effective_s)
     _copy_background(path, folder, count, dropped)
     _write_images(folder, grid, described)
-    tabulated.write(folder, device)
+    tabulated.write_tables(folder, device)
 
     return {
         "study": study,

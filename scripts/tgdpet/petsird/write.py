@@ -60,7 +60,7 @@ def export_study(
     kind of scanner, for times that do not fit in PETSIRD's milliseconds, and what reading the study
     raises.
     """
-    study = study_folder.read(folder)
+    study = study_folder.read_study(folder)
     path = Path(path)
     if path.suffix != ".petsird":
         raise ValueError(

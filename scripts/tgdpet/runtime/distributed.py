@@ -1,5 +1,6 @@
-"""One training job in several processes (torchrun), each with a share of every batch; same curve as
-in one process.
+"""One training job in several processes (torchrun), each with a share of every batch.
+
+The curve is that of one process.
 """
 
 from __future__ import annotations
@@ -29,40 +30,48 @@ def local_rank() -> int:
 
 @dataclass(frozen=True)
 class World:
-    """This process's number among those of the job; the first writes files and speaks."""
+    """This process's number among those of the job; the first writes files and messages."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this process writes and speaks for all."""
+        """Whether this process writes files and messages for all."""
         return self.rank == 0
 
     def part(self, count: int) -> tuple[slice, float]:
-        """This process's part of a batch of `count`, and the weight of its mean in the mean of all
-        processes' means.
+        """This process's part of a batch of `count`, and that part's weight.
+
+        The weight is that of its mean in the mean of all processes' means.
         """
-        edges = [count * r // self.size for r in (self.rank, self.rank + 1)]
-        return slice(*edges), (edges[1] - edges[0]) * self.size / count
+        start = count * self.rank // self.size
+        stop = count * (self.rank + 1) // self.size
+
+        return slice(start, stop), (stop - start) * self.size / count
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of `values` over the processes."""
         if self.size > 1:
-            distributed.all_reduce(values := values.clone())
+            values = values.clone()
+            distributed.all_reduce(values)
+
         return values / self.size
 
     @contextlib.contextmanager
     def spread(self, model: nn.Module, device: torch.device) -> Iterator[nn.Module]:
-        """What to call instead of `model`: gradients are averaged over processes, batch statistics
-        are of all.
+        """What to call instead of `model` in a training of several processes.
+
+        Gradients are averaged over processes, batch statistics are of all.
         """
         if self.size == 1:
             yield model
             return
+
         norms = {m: type(m) for m in model.modules() if type(m) in SYNCHRONISED}
-        for norm in norms:
-            norm.__class__ = _synced(type(norm))
+        for norm, kind in norms.items():
+            norm.__class__ = _synced(kind)
+
         try:
             # The networks' buffers are statistics that all processes compute alike.
             ids = [device] if device.type == "cuda" else None
@@ -78,8 +87,10 @@ def joined(device: torch.device) -> Iterator[World]:
     if processes() == 1:
         yield World()
         return
+
     if device.type == "cuda":
         torch.cuda.set_device(device)
+
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield World(distributed.get_rank(), distributed.get_world_size())
@@ -92,50 +103,66 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        out = values.clone()
-        distributed.all_reduce(out)
-        return out
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        out = gradients[0].contiguous().clone()
-        distributed.all_reduce(out)
-        return out
+        total = gradients[0].contiguous().clone()
+        distributed.all_reduce(total)
+        return total
 
 
 class _Synced:
-    """Batch normalisation with the statistics of all processes' batches (torch's SyncBatchNorm
-    knows GPUs only).
+    """Batch normalisation with the statistics of all processes' batches.
+
+    torch's own SyncBatchNorm knows GPUs only.
     """
 
     def forward(self: Any, x: Tensor) -> Tensor:
         """(B, C, ...), B of this process, 0 allowed."""
         if not self.training:
             return nn.BatchNorm2d.forward(self, x)
-        dims, shape = [d for d in range(x.ndim) if d != 1], (1, -1, *[1] * (x.ndim - 2))
+
         values = x.float()
+        dims = [d for d in range(x.ndim) if d != 1]
+        shape = (1, -1, *[1] * (x.ndim - 2))
+
+        # Mean and variance over the batches of all processes, (C,).
         count = values.new_tensor([values.numel() / values.shape[1]])
         sums = _Sum.apply(torch.cat([values.sum(dims), count]))
-        n, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
+        n = sums[-1].detach()
+        mean = sums[:-1] / n
         centred = values - mean.view(shape)
         var = _Sum.apply((centred * centred).sum(dims)) / n
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            share = (
-                1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-            )
-            self.running_mean.lerp_(mean, share)
-            self.running_var.lerp_(var * n / (n - 1), share)
+
+        self._update_running(mean, var, n)
+
         scale = (self.weight if self.affine else 1.0) / torch.sqrt(var + self.eps)
-        out = centred * scale.view(shape)
-        return (out + self.bias.view(shape) if self.affine else out).to(x.dtype)
+        normalised = centred * scale.view(shape)
+        if self.affine:
+            normalised = normalised + self.bias.view(shape)
+
+        return normalised.to(x.dtype)
+
+    @torch.no_grad()
+    def _update_running(self: Any, mean: Tensor, var: Tensor, n: Tensor) -> None:
+        self.num_batches_tracked += 1
+        share = self.momentum
+        if share is None:  # the mean over all batches so far
+            share = 1.0 / float(self.num_batches_tracked)
+
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(var * n / (n - 1), share)
 
 
 _CLASSES: dict[type, type] = {}
 
 
 def _synced(kind: type) -> type:
-    """The batch norm class with statistics of all processes; the module keeps its parameters,
-    buffers and hooks.
+    """The batch norm class with statistics of all processes.
+
+    The module keeps its parameters, buffers and hooks.
     """
     return _CLASSES.setdefault(kind, type(f"Synced{kind.__name__}", (_Synced, kind), {}))

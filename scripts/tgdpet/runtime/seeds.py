@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 def derive(seed: int, *keys: str | int) -> int:
     """A 63-bit seed that depends on `seed` and every key, the same on every machine."""
-    text = "\x1f".join(map(str, (seed, *keys)))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+    joined = "\x1f".join(map(str, (seed, *keys)))
+    digest = hashlib.blake2b(joined.encode(), digest_size=8).digest()
+
+    return int.from_bytes(digest, "little") >> 1
 
 
 def numpy_generator(seed: int, *keys: str | int) -> np.random.Generator:

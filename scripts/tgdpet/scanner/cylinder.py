@@ -251,12 +251,12 @@ def from_choice(choice: ScannerChoice) -> Scanner:
     return dataclasses.replace(preset, **changed)
 
 
-def write(path: str | Path, scanner: Scanner) -> None:
+def write_scanner(path: str | Path, scanner: Scanner) -> None:
     """Write `scanner.json`."""
     write_json(path, {"kind": CYLINDER, **dataclasses.asdict(scanner)})
 
 
-def read(path: str | Path) -> AnyScanner:
+def read_scanner(path: str | Path) -> AnyScanner:
     """Read `scanner.json` of either kind.
 
     ValueError with the file when a figure is missing or unknown.
@@ -266,7 +266,7 @@ def read(path: str | Path) -> AnyScanner:
     if values.get("kind") == TABLE:
         from . import tabulated  # compiles kernels, which a cylinder needs none of
 
-        return tabulated.read(Path(path).parent)
+        return tabulated.read_tables(Path(path).parent)
 
     figures = [field.name for field in dataclasses.fields(Scanner)]
     names = {"kind", *figures}

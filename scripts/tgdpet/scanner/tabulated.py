@@ -235,7 +235,7 @@ def _sum_of_products(rate, by_module, starts, tables):  # type: ignore[no-untype
     return total
 
 
-def write(folder: str | Path, scanner: TableScanner) -> None:
+def write_tables(folder: str | Path, scanner: TableScanner) -> None:
     """Write `detectors.npz` and, last, `scanner.json`."""
     folder = Path(folder)
 
@@ -250,8 +250,8 @@ def write(folder: str | Path, scanner: TableScanner) -> None:
     write_json(folder / "scanner.json", {"kind": KIND, **figures})
 
 
-def read(folder: str | Path) -> TableScanner:
-    """Read what `write` wrote.
+def read_tables(folder: str | Path) -> TableScanner:
+    """Read what `write_tables` wrote.
 
     FileNotFoundError or ValueError naming the file and what is wrong with it.
     """

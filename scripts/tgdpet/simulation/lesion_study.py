@@ -27,7 +27,7 @@ def bqml_of_suv(folder: Path, suv: float) -> float:
     """Activity concentration of an SUV at a study's scan start, Bq/mL; ValueError if dose, weight
     or times lack.
     """
-    meta = study_folder.read(folder).meta
+    meta = study_folder.read_study(folder).meta
 
     try:
         sidecar = study_folder.image_sidecar(meta, meta["scan_s"], {})
@@ -60,7 +60,7 @@ def insert(
             "that of the lesion's events is unknown"
         )
 
-    study = study_folder.read(folder)
+    study = study_folder.read_study(folder)
     _check_inside(study, sphere)
 
     new, mean = events_of(

@@ -69,7 +69,7 @@ def simulate_study(
         "scan_start_s": settings.uptake_min * 60,
         "half_life_s": FDG_HALF_LIFE_S,
     }
-    cylinder.write(folder / "scanner.json", device)
+    cylinder.write_scanner(folder / "scanner.json", device)
     _write_images(folder, meta, grid, coarse, settings)
 
     return meta

@@ -1,11 +1,14 @@
-"""Adapting a trained network: fine-tuning its last blocks, held to its base or not, or TGD on its
-redundant kernels.
+"""Adapting a trained network to new data.
+
+Fine-tuning of its last blocks, regularised towards its base or not, or TGD on its redundant
+kernels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,127 +16,218 @@ import torch
 from torch import Tensor, nn
 
 from ..config.sections import NetworkEntry, Training
-from ..dataset.patches import PatchData
 from ..dataset.replay import Mixed
 from ..networks.architecture import SLICES
 from ..tgd.layer import TGD
 from ..tgd.masks import accumulate, bits_equal
-from .baselines import Old, choose_kernels, fit_held
-from .loop import Patches, TrainingRun, fit
+from .baselines import choose_kernels, fit_regularised
+from .loop import fit
+from .run import TrainingResult, TrainingRun
+from .tasks import Task
+
+EXAMPLE_PIXELS = 16  # of a side of the input that shows TGD how the layers are connected
 
 
 @dataclass(frozen=True)
-class Adapted:
-    """The log's rows, the mask (module -> channels that could move) and the numbers for the
-    sidecar.
+class KernelScores:
+    """What is known of the base's kernels: module -> a value for each output kernel.
+
+    `kse` chooses the redundant ones. `sparsity`, KSE's first term, is for masks by L1 norm;
+    `previous`, the mask that the base itself was retrained with, for masks that accumulate.
     """
 
-    rows: list[dict[str, Any]]
-    mask: dict[str, list[int]]
-    numbers: dict[str, Any]
+    kse: Mapping[str, np.ndarray]
+    sparsity: Mapping[str, np.ndarray] | None = None
+    previous: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def adapt(
+def adapt_network(
     model: nn.Module,
     entry: NetworkEntry,
-    scores: Mapping[str, np.ndarray] | None,
-    data: PatchData,
-    validation: PatchData | None,
+    new: Task,
     settings: Training,
     run: TrainingRun,
     *,
-    sparsity: Mapping[str, np.ndarray] | None = None,
-    old: Old | None = None,
+    scores: KernelScores | None = None,
+    old: Task | None = None,
     seed: int = 0,
-    previous: Mapping[str, Tensor] | None = None,
-) -> Adapted:
-    """Adapt `model` in place as `entry` says.
+) -> TrainingResult:
+    """Adapt `model` in place to the `new` task as `entry` says.
 
-    `scores` (KSE) are for tgd, with `sparsity` for its mask l1 and `previous`, the base's own mask,
-    for accumulate; `old` for replay and penalties; `seed` decides random masks and which old slices
-    are replayed. Raises ValueError where one is needed and missing, or does not fit.
+    `scores` are for tgd; `old`, the task that the base was trained for, is for replay and
+    penalties; `seed` decides random masks and which old slices are replayed. Raises ValueError
+    where one is needed and missing, or does not fit.
     """
     if entry.method == "finetune":
-        return finetune(model, entry, data, validation, settings, run, old, seed)
-    if entry.method != "tgd":
-        raise ValueError(
-            f"{run.name}: method: {entry.method!r} adapts nothing; allowed is finetune or tgd"
-        )
+        return finetune(model, entry, new, settings, run, old=old, seed=seed)
+
+    if entry.method == "tgd":
+        return retrain_redundant(model, entry, new, settings, run, scores=scores, seed=seed)
+
+    raise ValueError(
+        f"{run.name}: method: {entry.method!r} adapts nothing; allowed is finetune or tgd"
+    )
+
+
+def retrain_redundant(
+    model: nn.Module,
+    entry: NetworkEntry,
+    new: Task,
+    settings: Training,
+    run: TrainingRun,
+    *,
+    scores: KernelScores | None,
+    seed: int = 0,
+) -> TrainingResult:
+    """Targeted Gradient Descent (Chen et al. 2021): retrain redundant kernels, and no other bit."""
     if scores is None:
         raise ValueError(f"{run.name}: method tgd needs the kernels' scores (--scores)")
-    masks = choose_kernels(scores, sparsity, entry, seed)
+
+    masks = choose_kernels(scores.kse, scores.sparsity, entry, seed)
     if entry.accumulate:
-        masks = accumulate(previous or {}, masks)
-    model.to(data.device)
-    example = torch.zeros(1, SLICES, 16, 16, device=data.device)
+        masks = accumulate(scores.previous, masks)
+
+    device = new.train.device
+    model.to(device)
+    example = torch.zeros(1, SLICES, EXAMPLE_PIXELS, EXAMPLE_PIXELS, device=device)
     with TGD(
         model, masks, flow=entry.flow, batchnorm=entry.batchnorm, example_input=example
     ) as tgd:
-        rows = fit(model, data, validation, settings, run, tgd=tgd)
+        rows = fit(model, new.train, new.held_out, settings, run, tgd=tgd)
         numbers = {
-            **tgd.counts(), "useful_unchanged": tgd.unchanged(), "mask": entry.mask,
-            "phi": entry.phi, "fraction": entry.fraction, "flow": entry.flow, "batchnorm": entry.batchnorm,
+            **tgd.counts(),
+            "useful_unchanged": tgd.unchanged(),
+            "mask": entry.mask,
+            "phi": entry.phi,
+            "fraction": entry.fraction,
+            "flow": entry.flow,
+            "batchnorm": entry.batchnorm,
             "accumulate": entry.accumulate,
-        }  # fmt: skip
+        }
+
     if not numbers["useful_unchanged"]:
         raise RuntimeError(
             f"{run.name}: useful kernels changed during training; this is a defect of TGD"
         )
-    return Adapted(rows, {n: m.nonzero()[:, 0].tolist() for n, m in masks.items()}, numbers)
+
+    channels = {name: _indices(mask) for name, mask in masks.items()}
+    return TrainingResult(rows, channels, numbers)
 
 
 def finetune(
-    model: nn.Module, entry: NetworkEntry, data: PatchData, validation: PatchData | None, settings: Training, run: TrainingRun,
-    old: Old | None = None, seed: int = 0,
-) -> Adapted:  # fmt: skip
+    model: nn.Module,
+    entry: NetworkEntry,
+    new: Task,
+    settings: Training,
+    run: TrainingRun,
+    *,
+    old: Task | None = None,
+    seed: int = 0,
+) -> TrainingResult:
     """Retrain the last `entry.blocks` of `model.blocks` (Gong et al. 2018) and nothing else.
 
-    `entry.penalty` holds what moves to its start; `entry.replay` mixes old slices in.
+    `entry.penalty` regularises what moves towards its start; `entry.replay` mixes old slices in.
     """
     blocks: nn.ModuleList = model.blocks  # type: ignore[assignment]
+    _check_finetuning(entry, len(blocks), run)
+    moving = list(blocks[-entry.blocks :].parameters())
+    frozen = _others(model, moving)
+
+    # What has to have the same bits afterwards.
+    fixed: dict[str, Tensor] = dict(frozen)
+    if entry.batchnorm == "eval":
+        fixed |= dict(model.named_buffers())
+    before = {name: tensor.detach().cpu().clone() for name, tensor in fixed.items()}
+
+    task, replayed = _with_replay(new, entry, old, run, seed)
+    with _without_gradients(frozen.values()):
+        rows, regularised = fit_regularised(model, moving, entry, task, old, settings, run)
+
+    unchanged = [bits_equal(fixed[name].detach().cpu(), before[name]) for name in fixed]
+    n_kernels = [_count_kernels(block) for block in blocks]
+    numbers = {
+        "kernels_total": sum(n_kernels),
+        "kernels_retrained": sum(n_kernels[-entry.blocks :]),
+        "parameters_total": sum(p.numel() for p in model.parameters()),
+        "parameters_retrained": sum(p.numel() for p in moving),
+        "useful_unchanged": all(unchanged),
+        "blocks": entry.blocks,
+        "batchnorm": entry.batchnorm,
+        **replayed,
+        **regularised,
+    }
+    return TrainingResult(rows, _channels_of_last(blocks, entry.blocks), numbers)
+
+
+def _check_finetuning(entry: NetworkEntry, n_blocks: int, run: TrainingRun) -> None:
     if entry.batchnorm == "per_channel":
         raise ValueError(
             f"{run.name}: batchnorm: per_channel belongs to tgd; finetune knows eval and train"
         )
-    if entry.blocks > len(blocks):
+
+    if entry.blocks > n_blocks:
         raise ValueError(
-            f"{run.name}: blocks: {entry.blocks} were asked for, the network has {len(blocks)}"
+            f"{run.name}: blocks: {entry.blocks} were asked for, the network has {n_blocks}"
         )
-    moving = [p for block in blocks[-entry.blocks :] for p in block.parameters()]
-    frozen = {n: p for n, p in model.named_parameters() if all(p is not m for m in moving)}
-    fixed = {**frozen, **(dict(model.named_buffers()) if entry.batchnorm == "eval" else {})}
-    before = {n: t.detach().cpu().clone() for n, t in fixed.items()}
-    for parameter in frozen.values():
-        parameter.requires_grad_(False)
-    patches, replayed = _with_replay(data, entry, old, run, seed)
-    rows, held = fit_held(model, moving, entry, patches, validation, old, settings, run)
-    for parameter in frozen.values():
-        parameter.requires_grad_(True)
-    kernels = [[m.weight.shape[0] for m in b.modules() if isinstance(m, nn.Conv2d)] for b in blocks]
-    first = len(blocks) - entry.blocks
-    numbers = {
-        "kernels_total": sum(map(sum, kernels)),
-        "kernels_retrained": sum(map(sum, kernels[-entry.blocks :])),
-        "parameters_total": sum(p.numel() for p in model.parameters()),
-        "parameters_retrained": sum(p.numel() for p in moving),
-        "useful_unchanged": all(bits_equal(t.detach().cpu(), before[n]) for n, t in fixed.items()),
-        "blocks": entry.blocks, "batchnorm": entry.batchnorm, **replayed, **held,
-    }  # fmt: skip
-    mask = {
-        f"blocks.{i}.{n}": list(range(m.weight.shape[0]))
-        for i in range(first, len(blocks))
-        for n, m in blocks[i].named_modules()
-        if isinstance(m, nn.Conv2d)
-    }
-    return Adapted(rows, mask, numbers)
 
 
 def _with_replay(
-    data: PatchData, entry: NetworkEntry, old: Old | None, run: TrainingRun, seed: int
-) -> tuple[Patches, dict[str, Any]]:
+    new: Task, entry: NetworkEntry, old: Task | None, run: TrainingRun, seed: int
+) -> tuple[Task, dict[str, Any]]:
+    """The new task with old slices mixed in where `entry` says so; numbers for the sidecar."""
     if entry.replay == 0:
-        return data, {}
+        return new, {}
+
     if old is None:
         raise ValueError(f"{run.name}: replay: {entry.replay:g} needs the old task's data (--old)")
-    mixed = Mixed(data, old.train, entry.replay, seed)
-    return mixed, {"replay": entry.replay, "old_slices": len(mixed.kept), "new_slices": len(data)}
+
+    mixed = Mixed(new.train, old.train, entry.replay, seed)
+    numbers = {
+        "replay": entry.replay,
+        "old_slices": len(mixed.kept),
+        "new_slices": len(new.train),
+    }
+    return Task(mixed, new.held_out), numbers
+
+
+@contextlib.contextmanager
+def _without_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    parameters = list(parameters)
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def _others(model: nn.Module, moving: Iterable[nn.Parameter]) -> dict[str, nn.Parameter]:
+    """The parameters of the network that are not among `moving`, by name."""
+    moving_ids = {id(p) for p in moving}
+
+    return {n: p for n, p in model.named_parameters() if id(p) not in moving_ids}
+
+
+def _indices(mask: Tensor) -> list[int]:
+    indices: list[int] = mask.nonzero()[:, 0].tolist()
+    return indices
+
+
+def _count_kernels(block: nn.Module) -> int:
+    """Output kernels of a block's convolutions."""
+    convolutions = [m for m in block.modules() if isinstance(m, nn.Conv2d)]
+
+    return sum(m.weight.shape[0] for m in convolutions)
+
+
+def _channels_of_last(blocks: nn.ModuleList, count: int) -> dict[str, list[int]]:
+    """Every output channel of every convolution in the last `count` blocks."""
+    channels = {}
+    for i in range(len(blocks) - count, len(blocks)):
+        for name, module in blocks[i].named_modules():
+            if isinstance(module, nn.Conv2d):
+                channels[f"blocks.{i}.{name}"] = list(range(module.weight.shape[0]))
+
+    return channels

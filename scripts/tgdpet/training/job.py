@@ -1,4 +1,4 @@
-"""What a training job is told besides its data."""
+"""What a training job is given besides its data."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from ..config.sections import Compute
 
 @dataclass(frozen=True)
 class Job:
-    """A training job: name, data, where to write, seed, device, and the command line for the
-    sidecar.
+    """A training job of the workflow.
+
+    The new network's `name`, the index table `dataset`, the `weights` file to write, seed, device,
+    and the command line's `options` for the sidecar. `started` is in seconds since the epoch.
     """
 
     name: str
     dataset: Path
-    out: Path
+    weights: Path
     seed: int
     device: str
     threads: int
@@ -27,3 +29,16 @@ class Job:
     compute: Compute = field(default_factory=Compute)
     options: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
+
+    @property
+    def log(self) -> Path:
+        """The training log, beside the weights."""
+        return self.weights.with_name(f"{self.weights.stem}_log.csv")
+
+    @property
+    def tensorboard(self) -> Path | None:
+        """The folder of TensorBoard's events, where they are asked for."""
+        if not self.compute.tensorboard:
+            return None
+
+        return self.weights.with_name(f"{self.weights.stem}_tensorboard")

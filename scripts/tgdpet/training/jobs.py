@@ -1,12 +1,14 @@
-"""The training stages as jobs on files: read the data set and the base network, train, write what
-belongs together.
+"""What the workflow's training jobs do, on files.
+
+They read the data set and the base network, train, and write what belongs together.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,53 +19,46 @@ from torch import nn
 
 from ..config.sections import NetworkEntry, Training
 from ..dataset.index import read_index
-from ..dataset.patches import PatchData, intensity_scale
+from ..dataset.patches import intensity_scale
 from ..io.files import sha256, sidecar, write_json
 from ..networks import model_card, weights
 from ..networks.architecture import SLICES
 from ..networks.dncnn import DnCNN
 from ..networks.score_table import SCORE_COLUMNS, read_scores
-from ..runtime import device, distributed
+from ..runtime import device as devices
+from ..runtime import distributed
 from ..runtime.distributed import World
 from ..runtime.seeds import derive, torch_generator
 from ..tgd.scoring import score_components
-from . import adapt as adaptation
-from .baselines import Old, candidate_name
+from .adapt import EXAMPLE_PIXELS, KernelScores, adapt_network
+from .baselines import candidate_name
 from .job import Job
-from .loop import TrainingRun, fit
+from .loop import fit
+from .run import TrainingResult, TrainingRun
+from .tasks import Task, held_out_seed, read_patches
+
+FINAL = ("loss", "validation_loss", "validation_psnr")  # of the log's last row, for the sidecar
 
 
 def train(job: Job, settings: Training, width: float) -> None:
     """Train a network from scratch; writes weights, log and sidecar."""
-    place = device.pick(job.device, job.threads)
-    with distributed.joined(place) as world:
-        _train(job, settings, width, place, world)
+    device = devices.pick(job.device, job.threads)
+    with distributed.joined(device) as world:
+        scale = intensity_scale(job.dataset)
+        task = _read_task(job, job.dataset, "patches", settings, scale, device)
+        model = DnCNN(width, torch_generator(job.seed, job.name, "weights"))
 
+        decisive = {"width": width, **asdict(settings)}
+        run = _training_run(job, [job.dataset], decisive, world)
+        rows = fit(model, task.train, task.held_out, settings, run)
+        if not world.first:
+            return
 
-def _train(job: Job, settings: Training, width: float, place: torch.device, world: World) -> None:
-    scale = intensity_scale(job.dataset)
-    data, validation = _data(job, job.dataset, "patches", settings, scale, place)
-    model = DnCNN(width, torch_generator(job.seed, job.name, "weights"))
-    rows = fit(
-        model,
-        data,
-        validation,
-        settings,
-        _run(job, [job.dataset], {"width": width, **asdict(settings)}, world=world),
-    )
-    if not world.first:
-        return
-    card = weights.Card(
-        job.name, width, scale, settings=asdict(settings), provenance=_provenance(job)
-    )
-    parameters = sum(p.numel() for p in model.parameters())
-    numbers = {
-        "kernels_total": model.kernels,
-        "kernels_retrained": model.kernels,
-        "parameters_total": parameters,
-        "parameters_retrained": parameters,
-    }
-    _finish(job, model, card, rows, numbers, place, [])
+        card = weights.Card(
+            job.name, width, scale, settings=asdict(settings), provenance=_provenance(job)
+        )
+        result = TrainingResult(rows, {}, _counts(model))
+        _write_network(job, model, card, result, device, [])
 
 
 def adapt(
@@ -74,141 +69,178 @@ def adapt(
     scores: Path | None,
     old: Path | None = None,
 ) -> None:
-    """Adapt the network in `base`; `old` is the index of the old task's data set. Writes weights,
-    log and sidecar.
+    """Adapt the network in `base`; writes weights, log and sidecar.
+
+    `old` is the index table of the old task's data set.
     """
-    place = device.pick(job.device, job.threads)
-    with distributed.joined(place) as world:
-        _adapt(job, settings, entry, base, scores, old, place, world)
+    device = devices.pick(job.device, job.threads)
+    with distributed.joined(device) as world:
+        model, parent = weights.load(base, device)
+        scale = parent.intensity_scale_bqml
 
+        new_task = _read_task(job, job.dataset, "patches", settings, scale, device)
+        old_task = None
+        if old is not None:
+            old_task = _read_task(job, old, "old patches", settings, scale, device)
 
-def _adapt(
-    job: Job, settings: Training, entry: NetworkEntry, base: Path, scores: Path | None, old: Path | None,
-    place: torch.device, world: World,
-) -> None:  # fmt: skip
-    model, parent = weights.load(base, place)
-    scale = parent.intensity_scale_bqml
-    data, validation = _data(job, job.dataset, "patches", settings, scale, place)
-    past = Old(*_data(job, old, "old patches", settings, scale, place)) if old is not None else None
-    inputs = [job.dataset, base, *(p for p in (scores, old) if p is not None)]
-    run = _run(job, inputs, {**asdict(entry), **asdict(settings)}, old, world=world)
-    kernels = read_scores(scores, model.scored) if scores is not None else None
-    sparsity = (
-        read_scores(scores, model.scored, "sparsity")
-        if scores is not None and entry.mask == "l1"
-        else None
-    )
-    seed = derive(job.seed, job.name, "adapt")
-    done = adaptation.adapt(
-        model, entry, kernels, data, validation, settings, run, sparsity=sparsity, old=past, seed=seed,
-        previous=weights.masks(model, parent),
-    )  # fmt: skip
-    if not world.first:
-        return
-    card = weights.Card(
-        job.name, parent.width, parent.intensity_scale_bqml, [*parent.parents, parent.network], done.mask,
-        asdict(settings) | asdict(entry), _provenance(job),
-    )  # fmt: skip
-    _finish(job, model, card, done.rows, done.numbers, place, inputs[1:])
+        inputs = [path for path in (base, scores, old) if path is not None]
+        decisive = {**asdict(entry), **asdict(settings)}
+        run = _training_run(job, [job.dataset, *inputs], decisive, world, old)
+
+        result = adapt_network(
+            model,
+            entry,
+            new_task,
+            settings,
+            run,
+            scores=_kernel_scores(scores, model, parent, entry),
+            old=old_task,
+            seed=derive(job.seed, job.name, "adapt"),
+        )
+        if not world.first:
+            return
+
+        card = weights.Card(
+            job.name,
+            parent.width,
+            scale,
+            [*parent.parents, parent.network],
+            result.mask,
+            asdict(settings) | asdict(entry),
+            _provenance(job),
+        )
+        _write_network(job, model, card, result, device, inputs)
 
 
 def score_table(model: nn.Module, k: int, alpha: float) -> pd.DataFrame:
     """One row a scored output kernel: module, channel, sparsity, entropy, kse."""
-    parts = score_components(model, torch.zeros(1, SLICES, 16, 16), k=k, alpha=alpha)
-    rows = [
-        (
-            name,
-            channel,
-            float(c.sparsity[channel]),
-            float(c.entropy[channel]),
-            float(c.kse[channel]),
-        )
-        for name, c in parts.items()
-        for channel in range(len(c.kse))
-    ]
+    example = torch.zeros(1, SLICES, EXAMPLE_PIXELS, EXAMPLE_PIXELS)
+    components = score_components(model, example, k=k, alpha=alpha)
+
+    rows = []
+    for name, c in components.items():
+        for channel in range(len(c.kse)):
+            sparsity = float(c.sparsity[channel])
+            entropy = float(c.entropy[channel])
+            kse = float(c.kse[channel])
+            rows.append((name, channel, sparsity, entropy, kse))
+
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
-def _data(
-    job: Job, index: Path, purpose: str, settings: Training, scale: float, place: torch.device
-) -> tuple[PatchData, PatchData]:
-    # Held-out patches are the same for every network, so that their losses can be compared.
-    seeds = {"train": derive(job.seed, job.name, purpose), "val": derive(job.seed, "held out")}
-    train_part, val_part = (
-        PatchData(
-            index,
-            split,
-            scale=scale,
-            patch=settings.patch,
-            air_fraction=settings.air_fraction,
-            seed=seeds[split],
-            device=place,
-            volumes=job.compute.volumes,
-        )
-        for split in ("train", "val")
-    )
-    return train_part, val_part
+def _read_task(
+    job: Job, index: Path, purpose: str, settings: Training, scale: float, device: torch.device
+) -> Task:
+    """The patches of an index table; what is drawn for training depends on the network's name."""
+    volumes = job.compute.volumes
+    seed = derive(job.seed, job.name, purpose)
+    train = read_patches(index, "train", settings, scale, seed, device, volumes)
+
+    seed = held_out_seed(job.seed)
+    held_out = read_patches(index, "val", settings, scale, seed, device, volumes)
+
+    return Task(train, held_out)
 
 
-def _run(
+def _kernel_scores(
+    table: Path | None, model: DnCNN, parent: weights.Card, entry: NetworkEntry
+) -> KernelScores | None:
+    if table is None:
+        return None
+
+    kse = read_scores(table, model.scored)
+    sparsity = read_scores(table, model.scored, "sparsity") if entry.mask == "l1" else None
+    return KernelScores(kse, sparsity, weights.masks(model, parent))
+
+
+def _training_run(
     job: Job,
-    inputs: list[Path],
+    inputs: Sequence[Path],
     settings: Mapping[str, Any],
+    world: World,
     old: Path | None = None,
-    *,
-    world: World | None = None,
 ) -> TrainingRun:
     """The run, with an identity made of all that decides its result."""
-    tables = [path for path in (job.dataset, old) if path is not None]
-    volumes = [
-        path.parent / name for path in tables for name in sorted(read_index(path)["file"].unique())
-    ]
-    hashes = [sha256(path) for path in [*inputs, *volumes]]
-    world = world or World()
-    compute = {k: getattr(job.compute, k) for k in ("precision", "compile", "deterministic")}
-    text = json.dumps(
-        [job.name, job.seed, job.threads, world.size, hashes, settings, compute], sort_keys=True
-    )
-    board = job.out.with_name(f"{job.out.stem}_tensorboard") if job.compute.tensorboard else None
-    identity = hashlib.sha256(text.encode()).hexdigest()
+    files = [*inputs]
+    for table in (job.dataset, old):
+        if table is not None:
+            names = sorted(read_index(table)["file"].unique())
+            files += [table.parent / name for name in names]
+    hashes = [sha256(path) for path in files]
+
+    compute = {
+        "precision": job.compute.precision,
+        "compile": job.compute.compile,
+        "deterministic": job.compute.deterministic,
+    }
+    decisive = [job.name, job.seed, job.threads, world.size, hashes, settings, compute]
+    content = json.dumps(decisive, sort_keys=True)
+    identity = hashlib.sha256(content.encode()).hexdigest()
+
     return TrainingRun(
-        job.name, _log_path(job.out), job.checkpoint, identity, job.compute, world, board
+        name=job.name,
+        log=job.log,
+        checkpoint=job.checkpoint,
+        identity=identity,
+        compute=job.compute,
+        world=world,
+        tensorboard=job.tensorboard,
     )
+
+
+def _counts(model: DnCNN) -> dict[str, int]:
+    """Kernels and parameters of a network that was trained whole."""
+    parameters = sum(p.numel() for p in model.parameters())
+
+    return {
+        "kernels_total": model.kernels,
+        "kernels_retrained": model.kernels,
+        "parameters_total": parameters,
+        "parameters_retrained": parameters,
+    }
 
 
 def _provenance(job: Job) -> dict[str, Any]:
     return {"seed": job.seed, "dataset": sha256(job.dataset)}
 
 
-def _finish(
-    job: Job, model: nn.Module, card: weights.Card, rows: list[dict[str, Any]], numbers: Mapping[str, Any],
-    place: torch.device, inputs: list[Path],
-) -> None:  # fmt: skip
-    weights.save(job.out, model, card)
-    final = (
-        {f"final_{k}": rows[-1][k] for k in ("loss", "validation_loss", "validation_psnr")}
-        if rows
-        else {}
-    )
-    final = {k: (None if v != v else v) for k, v in final.items()}  # NaN is no JSON
-    provenance = sidecar(
-        [job.dataset, *inputs], job.options, job.seed, device.describe(place), job.started
-    )
+def _write_network(
+    job: Job,
+    model: nn.Module,
+    card: weights.Card,
+    result: TrainingResult,
+    device: torch.device,
+    inputs: Sequence[Path],
+) -> None:
+    """Write weights, sidecar and model card; then the checkpoints are of no use any more."""
+    weights.save(job.weights, model, card)
+
     content = {
         "network": job.name,
         "intensity_scale_bqml": card.intensity_scale_bqml,
-        **numbers,
-        **final,
+        **result.numbers,
+        **_final_losses(result.rows),
     }
-    write_json(job.out.with_suffix(".json"), {**content, "provenance": provenance})
-    model_card.write(job.out, card, content, job.dataset)
+    files = [job.dataset, *inputs]
+    computed_on = devices.describe(device)
+    provenance = sidecar(files, job.options, job.seed, computed_on, job.started)
+    write_json(job.weights.with_suffix(".json"), {**content, "provenance": provenance})
+    model_card.write(job.weights, card, content, job.dataset)
+
     if job.checkpoint is not None:
-        for path in [
-            job.checkpoint,
-            *job.checkpoint.parent.glob(candidate_name(job.checkpoint.stem)),
-        ]:
+        candidates = job.checkpoint.parent.glob(candidate_name(job.checkpoint.stem))
+        for path in [job.checkpoint, *candidates]:
             path.unlink(missing_ok=True)
 
 
-def _log_path(out: Path) -> Path:
-    return out.with_name(f"{out.stem}_log.csv")
+def _final_losses(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Losses and PSNR at the end of the training; none where nothing was trained."""
+    if not rows:
+        return {}
+
+    losses: dict[str, float | None] = {}
+    for key in FINAL:
+        value = rows[-1][key]
+        losses[f"final_{key}"] = None if math.isnan(value) else value  # JSON has no NaN
+
+    return losses

@@ -14,26 +14,24 @@ from torch import nn
 from ..config.sections import Training
 from ..config.sweep import MEASURED, PLAIN
 from ..dataset.patches import PatchData
-from ..runtime.seeds import derive
-from .loop import task_loss
+from .tasks import held_out_seed, read_patches
+from .validation import task_loss
 
 
 def judge(
     index: Path, settings: Training, scale: float, seed: int, device: torch.device
 ) -> tuple[PatchData, bool]:
-    """The patches of a task that networks are compared on, the same for all, and whether they were
-    held out.
+    """The patches of a task that networks are compared on, and whether they were held out.
 
-    They are of the studies held out of training, or of training where there are none.
+    The same for all networks. They are of the studies held out of training, or of training where
+    there are none.
     """
-    for split in ("val", "train"):
-        data = PatchData(
-            index, split, scale=scale, patch=settings.patch, air_fraction=settings.air_fraction,
-            seed=derive(seed, "held out"), device=device,
-        )  # fmt: skip
-        if len(data):
-            break
-    return data, split == "val"
+    patch_seed = held_out_seed(seed)
+    held_out = read_patches(index, "val", settings, scale, patch_seed, device)
+    if len(held_out):
+        return held_out, True
+
+    return read_patches(index, "train", settings, scale, patch_seed, device), False
 
 
 def measured(
@@ -43,31 +41,35 @@ def measured(
     new: tuple[PatchData, bool],
     settings: Training,
 ) -> pd.DataFrame:
-    """The table MEASURED of one run: a row for each phi of `networks` (name and network), 0 being
-    the base.
+    """The table MEASURED of one run: a row for each phi of `networks` (name and network).
 
-    `drops` are the rows of `drop.experiment` on the base; plain fine-tuning (`PLAIN`) counts as all
-    kernels, and nothing is dropped there. Losses are those of `settings`, on the patches of
-    `judge`.
+    phi = 0 is the base. `drops` are the rows of `drop_kernels.experiment` on the base; plain
+    fine-tuning (`PLAIN`) counts as all kernels, and nothing is dropped there. Losses are those of
+    `settings`, on the patches of `judge`.
     """
+    old_patches, old_held_out = old
+    new_patches, new_held_out = new
     dropped = {row["phi"]: row for row in drops}
+
     rows = []
     for phi, (name, model) in networks.items():
-        row = dropped[0.0 if phi == PLAIN else phi]
-        counts = {
-            f"{w}_{end}": row[f"{w}_total"]
-            for w in ("kernels", "parameters")
-            for end in ("below", "total")
-        }
-        if phi != PLAIN:
-            counts |= {f"{w}_below": row[f"{w}_dropped"] for w in ("kernels", "parameters")}
-        losses = {
-            f"{what}_loss": task_loss(model.to(data.device), data, settings)
-            for what, (data, _) in (("old", old), ("new", new))
-        }
-        change = math.nan if phi == PLAIN else row["relative_change"]
-        held = {"old_held_out": old[1], "new_held_out": new[1]}
+        plain = phi == PLAIN
+        drop = dropped[0.0 if plain else phi]
+        below = "total" if plain else "dropped"
         rows.append(
-            {"network": name, "phi": phi, **counts, "relative_change": change, **losses, **held}
+            {
+                "network": name,
+                "phi": phi,
+                "kernels_below": drop[f"kernels_{below}"],
+                "kernels_total": drop["kernels_total"],
+                "parameters_below": drop[f"parameters_{below}"],
+                "parameters_total": drop["parameters_total"],
+                "relative_change": math.nan if plain else drop["relative_change"],
+                "old_loss": task_loss(model.to(old_patches.device), old_patches, settings),
+                "new_loss": task_loss(model.to(new_patches.device), new_patches, settings),
+                "old_held_out": old_held_out,
+                "new_held_out": new_held_out,
+            }
         )
+
     return pd.DataFrame(rows)[MEASURED]

@@ -5,40 +5,32 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
 from ..config.sections import Training
 from ..dataset.patches import Batch, PatchData, Patches
-from ..runtime import device
-from ..runtime.progress import Progress
+from ..runtime import device as devices
+from ..runtime.termination import Termination
 from ..tgd.layer import TGD
 from ..tgd.layer_kinds import BATCHNORM_LAYERS
-from . import checkpoint
-from .log import LOG, TensorBoard, write_log
-from .step import Forward, Losses, State, Stop, TrainingError, TrainingRun
-from .tradeoff import JUDGED_PATCHES
+from .checkpoint import Checkpoints
+from .forward import Forward
+from .log import TrainingLog
+from .pending_losses import PendingLosses
+from .run import TrainingRun
+from .validation import LOSSES, fixed_batches, validate
 
-FINAL_RATE = (
-    0.05  # the cosine schedule (Loshchilov and Hutter 2017) ends at this share of the learning rate
-)
-ROWS = 60  # rows of the log, about
-LEAST_STEPS = 20  # from one row to the next: validating costs about one step
-UNREAD = 20  # steps that a GPU may run ahead before their losses are read
-VALIDATION_PATCHES = 128
+FINAL_RATE = 0.05  # the share of the learning rate that the schedule ends at
 STATISTICS_BATCHES = 128  # for batch normalisation, after training; no more than the training had
-LOSSES = {"mse": functional.mse_loss, "l1": functional.l1_loss}
-Penalty = Callable[
-    [Batch, Tensor], Tensor
-]  # of a batch and the network's output for it, added to the loss
+STOPPED = 143  # exit status of a process that ended on SIGTERM
 
-__all__ = ["Patches", "Penalty", "TrainingRun", "TrainingError", "fit", "task_loss"]
+Penalty = Callable[[Batch, Tensor], Tensor]
+"""Of a batch and the network's output for it, added to the loss."""
 
 
 def fit(
@@ -61,138 +53,144 @@ def fit(
     mean over many batches with the weights at rest ("PreciseBN", Wu and Johnson 2021), as those
     that follow a training are of its last ten batches. `penalty` is added to the loss; the log
     shows the loss without it. All epochs are trained: no validation loss, and least of all that of
-    noisy targets, ends a run early. A run that finds its checkpoint goes on from there and ends in
-    the same weights, bit for bit on a CPU. Of several processes (`run.world`) each takes its part
-    of every batch. Raises TrainingError on a loss that is not finite.
+    noisy targets, ends a run early. A run that finds its checkpoint resumes there and ends in the
+    same weights, bit for bit on a CPU. Of several processes (`run.world`) each takes its part of
+    every batch. Raises TrainingError on a loss that is not finite.
     """
-    moving = list(
-        tgd.parameters()
-        if tgd is not None
-        else parameters
-        if parameters is not None
-        else model.parameters()
-    )
+    moving = _moving_parameters(model, tgd, parameters)
+    if tgd is not None:
+        batchnorm = tgd.batchnorm
     model.to(data.device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    per_epoch = max(1, round(len(data) * settings.patches_per_slice))
-    epoch_steps = math.ceil(per_epoch / settings.batch)
-    steps = settings.epochs * epoch_steps if moving else 0
-    every = max(LEAST_STEPS, steps // ROWS)
-    say = print if run.world.first else _silent
+
+    # An epoch draws `patches_per_slice` patches of a slice, on average.
+    patches_per_epoch = max(1, round(len(data) * settings.patches_per_slice))
+    steps_per_epoch = math.ceil(patches_per_epoch / settings.batch)
+    steps = settings.epochs * steps_per_epoch if moving else 0
     if not moving:
-        say(
-            f"{run.name}: no kernel is to be retrained; the network stays as it is", file=sys.stderr
-        )
-    on_gpu = data.device.type == "cuda"
-    optimizer = torch.optim.Adam(
-        moving or [torch.zeros(1)],
-        lr=settings.learning_rate,
-        weight_decay=settings.l2,
-        fused=on_gpu or None,
-    )
-    state = State()
-    if run.checkpoint is not None and (
-        found := checkpoint.load(run.checkpoint, run.identity, model, optimizer)
+        run.announce("no kernel is to be retrained; the network stays as it is")
+
+    optimizer = _adam(moving, settings, data.device)
+    checkpoints = Checkpoints(run, model, optimizer)
+    state = checkpoints.resume()
+    if state.step > 0:
+        run.announce(f"resumes at step {state.step} of {steps}")
+
+    held_out = fixed_batches(validation, settings)
+    precision = devices.precision(run.compute.precision, data.device)
+    task = LOSSES[settings.loss]
+
+    with (
+        TrainingLog(run, state, steps, settings) as log,
+        devices.arithmetic(precision, run.compute.deterministic),
+        _spread(run, model, data.device, steps) as network,
+        Termination() as termination,
     ):
-        state = State(**found)
-        say(f"{run.name}: goes on at step {state.step} of {steps}", file=sys.stderr, flush=True)
-    fixed = _validation_batches(validation, settings)
-    order, ordered = torch.zeros(0, dtype=torch.long), -1
-    precision = device.precision(run.compute.precision, data.device)
-    with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(
-            Progress(steps - state.step, f"train {run.name}", "steps", show=run.world.first)
-        )
-        board = stack.enter_context(
-            TensorBoard(run.tensorboard if run.world.first else None, state.step)
-        )
-        stack.enter_context(device.arithmetic(precision, run.compute.deterministic))
-        network = stack.enter_context(run.world.spread(model, data.device)) if steps else model
         forward = Forward(network, data.device, precision, run.compute, steps)
-        losses = Losses(run, state, data, stack.enter_context(Stop()), UNREAD if on_gpu else 1)
-        saved = time.monotonic()
+        losses = PendingLosses(run, state, data, termination)
+        order_epoch = -1
+
         while state.step < steps:
-            epoch, within = divmod(state.step, epoch_steps)
-            if epoch != ordered:
-                order, ordered = data.epoch_order(epoch, per_epoch), epoch
-            rate = _rate(state.step, steps, settings.learning_rate)
+            epoch, step_of_epoch = divmod(state.step, steps_per_epoch)
+            if epoch != order_epoch:
+                order = data.epoch_order(epoch, patches_per_epoch)
+                order_epoch = epoch
+
+            rate = _learning_rate(state.step, steps, settings.learning_rate)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            _training_mode(model, tgd, batchnorm)
-            batch = data.batch(
-                order[within * settings.batch : (within + 1) * settings.batch], state.step
-            )
+
+            # A batch of noisy patches and their targets; of several processes each takes a part.
+            first = step_of_epoch * settings.batch
+            batch = data.batch(order[first : first + settings.batch], state.step)
             part, share = run.world.part(len(batch.rows))
-            own = batch[part]
-            output = forward(own.noisy)
-            loss = (
-                LOSSES[settings.loss](output, own.target) if share else output.sum()
-            )  # of nothing, to take part
-            whole = loss if penalty is None else loss + penalty(own, output)
+            mine = batch[part]
+
+            # Forward: the loss of the task and what regularises it. A process without a patch takes
+            # part with a loss of weight 0.
+            _training_mode(model, tgd, batchnorm)
+            output = forward(mine.noisy)
+            loss = task(output, mine.target) if share else output.sum()
+            objective = loss if penalty is None else loss + penalty(mine, output)
+
+            # Backward.
             optimizer.zero_grad(set_to_none=True)
-            (share * whole).backward()
-            log_now = (state.step + 1) % every == 0 or state.step + 1 == steps
-            read = losses.add(batch.rows, share * loss, share * whole, read=log_now)
+            (share * objective).backward()
+
+            # Losses are read before the weights move: nothing is kept of a step that went wrong.
+            row_due = log.row_due(state.step + 1)
+            steps_read = losses.add(batch.rows, share * loss, share * objective, read=row_due)
+
+            # Step. TGD restores what is useful to the bit (eq. 4).
             if tgd is not None:
                 tgd.step(optimizer)
             else:
                 optimizer.step()
             state.step += 1
-            if not read:
-                continue
-            bar.update(read, loss=state.total / state.count)
-            if state.step == steps and (batchnorm if tgd is None else tgd.batchnorm) == "train":
-                with torch.autocast(data.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    update_bn(_statistics_inputs(data, settings, steps, run), network)
-            if log_now:
-                state.rows.append(_row(state, steps, epoch, rate, model, fixed, settings))
-                state.total, state.count = 0.0, 0
-                if run.world.first:
-                    write_log(run.log, state.rows)
-                    board.add(state.rows[-1])
-            due = (
-                losses.stopping
-                or time.monotonic() - saved > 60 * run.compute.checkpoint_minutes
-                or state.step == steps
-            )
-            if run.checkpoint is not None and due and run.world.first:
-                checkpoint.save(run.checkpoint, run.identity, model, optimizer, vars(state))
-                saved = time.monotonic()
-            if losses.stopping:
-                say(
-                    f"{run.name}: stopped at step {state.step} of {steps}; run it again to go on",
-                    file=sys.stderr,
-                )
-                sys.exit(143)
-    if run.world.first:
-        write_log(run.log, state.rows)
+
+            # Running statistics of the final weights.
+            if state.step == steps and batchnorm == "train":
+                inputs = _statistics_inputs(data, settings, steps, run)
+                with forward.autocast():
+                    update_bn(inputs, network)
+
+            # Bookkeeping, whenever losses were read: every step on a CPU, seldom on a GPU.
+            if steps_read:
+                log.progress(steps_read)
+                if row_due:
+                    log.add_row(epoch, rate, *validate(model, held_out, settings.loss))
+
+                checkpoints.save_when_due(state, now=losses.stopping or state.step == steps)
+                if losses.stopping:
+                    run.announce(f"stopped at step {state.step} of {steps}; run it again to resume")
+                    sys.exit(STOPPED)
+
+        log.write()
+
     model.eval()
     return state.rows
 
 
-def _silent(*_: object, **__: object) -> None:
-    """What processes but the first say."""
+def _moving_parameters(
+    model: nn.Module, tgd: TGD | None, parameters: Iterable[nn.Parameter] | None
+) -> list[nn.Parameter]:
+    if tgd is not None:
+        return list(tgd.parameters())
+
+    return list(model.parameters() if parameters is None else parameters)
 
 
-def task_loss(model: nn.Module, data: Patches, settings: Training) -> float:
-    """Loss over the same patches of `data` every time; the model is left in evaluation mode."""
-    return _validate(model, _validation_batches(data, settings, JUDGED_PATCHES), settings.loss)[0]
-
-
-def _loss(model: nn.Module, batch: Batch, loss: str) -> Tensor:
-    return LOSSES[loss](
-        model(batch.noisy.contiguous(memory_format=torch.channels_last)), batch.target
+def _adam(
+    moving: list[nn.Parameter], settings: Training, device: torch.device
+) -> torch.optim.Optimizer:
+    """Adam, on a GPU in one kernel; it takes no empty list, so that nothing is one zero."""
+    return torch.optim.Adam(
+        moving or [torch.zeros(1)],
+        lr=settings.learning_rate,
+        weight_decay=settings.l2,
+        fused=device.type == "cuda" or None,
     )
 
 
-def _rate(step: int, steps: int, rate: float) -> float:
-    return rate * (FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * step / steps)))
+def _spread(
+    run: TrainingRun, model: nn.Module, device: torch.device, steps: int
+) -> contextlib.AbstractContextManager[nn.Module]:
+    """The model, or what stands for it in several processes; not where nothing is trained."""
+    return run.world.spread(model, device) if steps else contextlib.nullcontext(model)
+
+
+def _learning_rate(step: int, steps: int, rate: float) -> float:
+    """Cosine schedule (Loshchilov and Hutter 2017, eq. 5) from `rate` to `FINAL_RATE` of it."""
+    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+
+    return rate * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 
 
 def _training_mode(model: nn.Module, tgd: TGD | None, batchnorm: str) -> None:
     if tgd is not None:
         tgd.train_mode()
         return
+
     model.train()
     if batchnorm == "eval":
         for module in model.modules():
@@ -204,60 +202,10 @@ def _statistics_inputs(
     data: Patches, settings: Training, steps: int, run: TrainingRun
 ) -> Iterator[Tensor]:
     """What this process reads (B, 3, P, P) of the batches that would follow the training's."""
-    rows = data.epoch_order(settings.epochs, settings.batch * min(STATISTICS_BATCHES, steps))
-    for i, part in enumerate(rows.split(settings.batch)):
-        own = data.batch(part, steps + i)[run.world.part(len(part))[0]]
-        yield own.noisy.contiguous(memory_format=torch.channels_last)
+    count = settings.batch * min(STATISTICS_BATCHES, steps)
+    rows = data.epoch_order(settings.epochs, count)
 
-
-def _validation_batches(
-    validation: Patches | None, settings: Training, patches: int = VALIDATION_PATCHES
-) -> list[Batch]:
-    """The same patches of held-out studies every time."""
-    if validation is None or len(validation) == 0:
-        return []
-    rows = validation.epoch_order(0, patches)
-    return [
-        validation.batch(part, -1 - i, augment=False)
-        for i, part in enumerate(rows.split(settings.batch))
-    ]
-
-
-@torch.no_grad()
-def _validate(model: nn.Module, batches: list[Batch], loss: str) -> tuple[float, float]:
-    """Loss and PSNR (dB, peak = the largest target) over held-out patches; NaN where there are
-    none.
-    """
-    if not batches:
-        return math.nan, math.nan
-    model.eval()
-    total = sum(float(_loss(model, b, loss)) * len(b.rows) for b in batches)
-    error = sum(float(_loss(model, b, "mse")) * len(b.rows) for b in batches)
-    n = sum(len(b.rows) for b in batches)
-    peak = max(float(b.target.max()) for b in batches)
-    return total / n, 10 * math.log10(peak**2 / max(error / n, 1e-20))
-
-
-def _row(
-    state: State,
-    steps: int,
-    epoch: int,
-    rate: float,
-    model: nn.Module,
-    fixed: list[Batch],
-    settings: Training,
-) -> dict[str, Any]:
-    validation_loss, psnr = _validate(model, fixed, settings.loss)
-    pixels = state.step * settings.batch * settings.patch**2 / max(state.seconds, 1e-9)
-    left = state.seconds / state.step * (steps - state.step)
-    values = (
-        state.step,
-        epoch,
-        state.total / state.count,
-        validation_loss,
-        psnr,
-        rate,
-        round(pixels),
-        round(left, 1),
-    )
-    return dict(zip(LOG, values, strict=True))
+    for i, rows_of_batch in enumerate(rows.split(settings.batch)):
+        batch = data.batch(rows_of_batch, steps + i)
+        part, _ = run.world.part(len(rows_of_batch))
+        yield batch[part].noisy.contiguous(memory_format=torch.channels_last)

@@ -14,10 +14,13 @@ from tgdpet.config.sections import NetworkEntry, Training
 from tgdpet.dataset.patches import PatchData
 from tgdpet.dataset.replay import Mixed
 from tgdpet.networks import weights
-from tgdpet.training import adapt, jobs
-from tgdpet.training.baselines import Old, choose_kernels
+from tgdpet.runtime.distributed import World
+from tgdpet.training import jobs
+from tgdpet.training.adapt import KernelScores, adapt_network
+from tgdpet.training.baselines import choose_kernels
 from tgdpet.training.job import Job
-from tgdpet.training.loop import TrainingRun
+from tgdpet.training.run import TrainingRun
+from tgdpet.training.tasks import Task
 from training_cases import CPU, SETTINGS, network, parts, same, state, stop_at, write_index
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -28,7 +31,7 @@ TGD = NetworkEntry(method="tgd", data="adapt", base="x", phi=0.5)
 
 @pytest.fixture
 def new(tmp_path):
-    return write_index(tmp_path / "new", seed=10, grain=3)
+    return write_index(tmp_path / "new", seed=10, gamma_shape=3)
 
 
 @pytest.fixture
@@ -113,10 +116,8 @@ def test_a_stopped_run_with_replay_ends_in_the_same_bits(new, old, tmp_path):
         if stop is not None:
             stop_at(data, stop)
         run = TrainingRun("net", tmp_path / f"{name}.csv", tmp_path / f"{name}.safetensors", "same")
-        past = Old(*parts(old, seed=2))
-        return model, adapt.adapt(
-            model, REPLAY, None, data, held_out, SETTINGS, run, old=past, seed=3
-        )
+        new_task, past = Task(data, held_out), Task(*parts(old, seed=2))
+        return model, adapt_network(model, REPLAY, new_task, SETTINGS, run, old=past, seed=3)
 
     whole, done = go("whole")
     with pytest.raises(SystemExit):
@@ -127,14 +128,9 @@ def test_a_stopped_run_with_replay_ends_in_the_same_bits(new, old, tmp_path):
     assert done.numbers["old_slices"] == 16 and done.numbers["new_slices"] == 8
     assert done.rows[-1]["step"] == 6 * 6  # 24 slices in batches of 4
     plain = network()
-    adapt.adapt(
-        plain,
-        replace(REPLAY, replay=0.0),
-        None,
-        *parts(new),
-        SETTINGS,
-        TrainingRun("n", tmp_path / "p.csv"),
-    )
+    without = replace(REPLAY, replay=0.0)
+    run = TrainingRun("n", tmp_path / "p.csv")
+    adapt_network(plain, without, Task(*parts(new)), SETTINGS, run)
     assert not same(state(whole), state(plain))
 
 
@@ -240,7 +236,8 @@ def test_the_first_round_has_no_mask_to_accumulate(new, tmp_path, scored):
     settings, done = replace(SETTINGS, epochs=1), []
     for entry in (TGD, replace(TGD, accumulate=True)):
         run = TrainingRun("net", tmp_path / "log.csv")
-        done.append(adapt.adapt(network(), entry, scored[0], *parts(new), settings, run))
+        task, scores = Task(*parts(new)), KernelScores(scored[0])
+        done.append(adapt_network(network(), entry, task, settings, run, scores=scores))
     assert done[0].mask == done[1].mask
 
 
@@ -256,8 +253,9 @@ def test_a_card_whose_mask_names_a_channel_too_many_is_refused():
 
 def test_held_out_patches_are_the_same_for_every_network_and_training_ones_are_not(new, tmp_path):
     def batches(name):
-        data = jobs._data(job(tmp_path, name, new), new, "patches", SETTINGS, 1000.0, CPU)
-        return [part.batch(part.epoch_order(0, 4), 0).noisy for part in data]
+        task = jobs._read_task(job(tmp_path, name, new), new, "patches", SETTINGS, 1000.0, CPU)
+        both = (task.train, task.held_out)
+        return [data.batch(data.epoch_order(0, 4), 0).noisy for data in both]
 
     (train_a, held_a), (train_b, held_b) = batches("a"), batches("b")
     assert torch.equal(held_a, held_b) and not torch.equal(train_a, train_b)
@@ -265,7 +263,7 @@ def test_held_out_patches_are_the_same_for_every_network_and_training_ones_are_n
 
 def test_a_checkpoint_with_other_old_data_is_left_aside(new, old, tmp_path):
     def identity():
-        return jobs._run(job(tmp_path, "n", new), [new], {}, old).identity
+        return jobs._training_run(job(tmp_path, "n", new), [new], {}, World(), old).identity
 
     before = identity()
     assert before == identity()

@@ -11,7 +11,8 @@ import torch
 from tgdpet.dataset import patches, volumes
 from tgdpet.dataset.patches import PatchData
 from tgdpet.runtime import device
-from tgdpet.training.loop import TrainingRun, fit
+from tgdpet.training.loop import fit
+from tgdpet.training.run import TrainingRun
 from training_cases import SETTINGS, network, parts, same, state, write_index
 
 CPU = torch.device("cpu")
@@ -43,7 +44,7 @@ def test_mapped_and_resident_volumes_give_the_same_bits(arrays):
 )
 def test_what_does_not_fit_is_mapped_and_said(arrays, monkeypatch, capsys, where, free, resident):
     monkeypatch.setattr(volumes, "free_bytes", lambda _: free)  # the volumes are 2400 bytes
-    placed = volumes.place(arrays, 1.0, CPU, where=where, name="v1 (train)")
+    placed = volumes.load_volumes(arrays, 1.0, CPU, where=where, name="v1 (train)")
     assert isinstance(placed, volumes.Resident if resident else volumes.MappedVolumes)
     said = capsys.readouterr().err
     assert said.startswith("v1 (train): 5 volumes, 0.00 GB as float32; ")
@@ -76,7 +77,7 @@ def test_mapped_volumes_are_not_read_whole(tmp_path, monkeypatch):
     index = write_index(tmp_path)
     monkeypatch.setattr(
         patches,
-        "place",
+        "load_volumes",
         lambda arrays, *_, **__: kept.extend(arrays) or volumes.MappedVolumes(arrays, 1, CPU),
     )
     kept: list[np.ndarray] = []

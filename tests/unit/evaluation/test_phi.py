@@ -25,8 +25,8 @@ from tgdpet.io.files import write_csv
 from tgdpet.networks import drop_kernels
 from tgdpet.runtime.seeds import derive
 from tgdpet.tgd import TGD, score_kernels
-from tgdpet.training import judge, loop
-from tgdpet.training.loop import task_loss
+from tgdpet.training import judge, validation
+from tgdpet.training.validation import task_loss
 from tgdpet.workflow import costs
 from training_cases import CPU, SETTINGS, network, parts, write_index
 
@@ -186,10 +186,10 @@ def test_a_damaged_table_is_refused_with_its_name(tmp_path, change, words):
 
 
 def test_measured_are_held_out_losses_and_what_tgd_would_retrain(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "JUDGED_PATCHES", 32)
+    monkeypatch.setattr(validation, "JUDGED_PATCHES", 32)
     indices = {
         "old": write_index(tmp_path / "old"),
-        "new": write_index(tmp_path / "new", seed=10, grain=3),
+        "new": write_index(tmp_path / "new", seed=10, gamma_shape=3),
     }
     old, new = (judge.judge(index, SETTINGS, 1000.0, 7, CPU) for index in indices.values())
     models = [network(seed) for seed in range(3)]

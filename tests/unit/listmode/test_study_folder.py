@@ -65,7 +65,7 @@ def test_a_study_holds_what_later_stages_need(made: Path) -> None:
         "organs.nii.gz",
     }
 
-    read = study_folder.read(made)
+    read = study_folder.read_study(made)
     assert isinstance(read, Acquisition) and read.grid == GRID
     assert len(read.events) == read.meta["events"] > 10_000
     assert read.scanner.crystals_per_ring == 120
@@ -114,14 +114,14 @@ def test_fewer_events_than_promised_are_refused(study: Path) -> None:
     with pytest.raises(
         ValueError, match=rf"events\.npy: expected {len(events)} events.*got {len(events) - 1}"
     ):
-        study_folder.read(study)
+        study_folder.read_study(study)
 
 
 def test_events_of_another_scanner_are_refused(study: Path) -> None:
     values = read_json(study / "scanner.json")
     write_json(study / "scanner.json", {**values, "rings": 4})
     with pytest.raises(ValueError, match=r"events\.npy: event \d+ = .* below 480"):
-        study_folder.read(study)
+        study_folder.read_study(study)
 
 
 @pytest.mark.parametrize("name", ["events.npy", "scanner.json", "listmode.json", "mu.nii.gz"])
@@ -130,16 +130,16 @@ def test_a_missing_or_damaged_file_is_named(study: Path, name: str) -> None:
     (study / name).write_bytes(content[: len(content) // 2])
 
     with pytest.raises(ValueError, match=name.replace(".", r"\.")):
-        study_folder.read(study)
+        study_folder.read_study(study)
 
     (study / name).unlink()
 
     with pytest.raises(FileNotFoundError, match=name.replace(".", r"\.")):
-        study_folder.read(study)
+        study_folder.read_study(study)
 
 
 def test_the_additive_term_belongs_to_the_events(study: Path) -> None:
-    read = study_folder.read(study)
+    read = study_folder.read_study(study)
 
     with pytest.raises(FileNotFoundError, match=r"additive\.npy"):
         study_folder.read_additive(read)
@@ -164,7 +164,7 @@ def test_the_additive_term_belongs_to_the_events(study: Path) -> None:
 
 
 def test_an_images_sidecar_tells_how_it_was_made(made: Path) -> None:
-    meta = study_folder.read(made).meta
+    meta = study_folder.read_study(made).meta
     half = Sample("half1", 0.2, 0, 2)
     protocol = ReconProtocol([14.0, 10.0, 10.0], 6, 4)
     sidecar = study_folder.recon_sidecar(meta, half, "v1", protocol, (2, 13))

@@ -121,7 +121,7 @@ def test_tof_bins_even_or_odd_in_number_lie_where_the_file_says(tmp_path, bins, 
     head = header(tof_bins=bins)
     path = write(tmp_path / "x.petsird", head, [block(0, 1, *[(12, 0, k) for k in range(bins)])])
     import_study(path, tmp_path / "i", "s", GRID, attenuation=False)
-    device = cylinder.read(tmp_path / "i/scanner.json")
+    device = cylinder.read_scanner(tmp_path / "i/scanner.json")
     assert (device.tof_step_mm, device.tof_half_bins) == (step, half)
     assert device.tof_sigma_mm == pytest.approx(0 if bins == 1 else 40 / 2.3548, rel=1e-4)
     edges = head.scanner.tof_bin_edges[0][0].edges

@@ -91,7 +91,7 @@ def test_import_gives_the_study_back(exported, tmp_path):
     events, path = exported
     meta = import_study(path, tmp_path / "i", "s", GRID)
     write_json(tmp_path / "i/listmode.json", meta)
-    before, after = study_folder.read(tmp_path / "s"), study_folder.read(tmp_path / "i")
+    before, after = study_folder.read_study(tmp_path / "s"), study_folder.read_study(tmp_path / "i")
     stored = as_stored(events)
     for column, name in enumerate(("det0", "det1", "tof")):
         np.testing.assert_array_equal(after.events[name], stored[:, column])
@@ -111,7 +111,7 @@ def test_import_gives_the_study_back(exported, tmp_path):
 def test_scanner_comes_back(exported, tmp_path):
     _, path = exported
     import_study(path, tmp_path / "i", "s", GRID)
-    device = cylinder.read(tmp_path / "i/scanner.json")
+    device = cylinder.read_scanner(tmp_path / "i/scanner.json")
     ids = tiling.tile(TINY).ids()
     np.testing.assert_allclose(device.detector_mm()[ids], TINY.detector_mm(), atol=1e-3)
     i, j = (v.ravel() for v in np.meshgrid(*[np.arange(TINY.n_detectors)] * 2))

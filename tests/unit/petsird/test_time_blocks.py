@@ -161,13 +161,13 @@ def test_a_bed_and_a_gantry_that_stay_are_kept(tmp_path):
         block(0, 1000, EVENT),
         bed(turn(0, 30.0), 900),
     ]
-    plain = cylinder.read(
+    plain = cylinder.read_scanner(
         (tmp_path / "0", imported(tmp_path / "0", [block(0, 1000, EVENT)]))[0] / "i/scanner.json"
     )
     meta = imported(tmp_path, blocks)
     assert meta["petsird"]["bed_transform"][2] == [0, 0, 1, 30]
     assert meta["not_used"] == {"bed position (images stay in the gantry's frame)": 1}
-    device = cylinder.read(tmp_path / "i/scanner.json")
+    device = cylinder.read_scanner(tmp_path / "i/scanner.json")
     assert device.axial_shift_mm == pytest.approx(plain.axial_shift_mm + 7.0, abs=1e-5)
     x, y, z = plain.detector_mm().T
     np.testing.assert_allclose(device.detector_mm(), np.stack([-y, x, z], axis=1), atol=1e-4)
@@ -234,7 +234,7 @@ def test_delayeds_give_the_randoms_rate_and_singles(tmp_path):
         module_pair_sgidlut=[[[[-1 if a - b < 2 else 0 for b in range(a + 1)] for a in range(8)]]],
     )
     meta = imported(tmp_path, [block(0, 10_000, EVENT, delayed_events=prompts(*delayed))], head)
-    device = cylinder.read(tmp_path / "i/scanner.json")
+    device = cylinder.read_scanner(tmp_path / "i/scanner.json")
     found = device.relative_singles()
     assert found.mean() == pytest.approx(1)
     np.testing.assert_allclose(found, singles / singles.mean(), rtol=0.06)

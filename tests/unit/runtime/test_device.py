@@ -1,5 +1,6 @@
 """Where arithmetic runs, and how."""
 
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,8 @@ import pytest
 import torch
 
 from tgdpet.runtime import device
+
+CPU = torch.device("cpu")
 
 
 def test_numbers_that_are_too_small_to_be_normal_count_as_zero():
@@ -64,3 +67,62 @@ def test_arithmetic_leaves_torchs_compiler_on_the_disk():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("wanted", ["bf16", "tf32"])
+def test_precision_that_the_processor_lacks_is_refused(monkeypatch, wanted):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    with pytest.raises(
+        ValueError, match=f"precision: {wanted} was asked for, but this processor has no {wanted}"
+    ):
+        device.precision(wanted, CPU)
+
+
+def test_a_processor_trains_in_float32_unless_asked():
+    assert device.precision("auto", CPU) == device.precision("float32", CPU) == "float32"
+
+
+@pytest.mark.parametrize(
+    ("capability", "wanted", "expected"),
+    [
+        ((9, 0), "auto", "bf16"),
+        ((7, 5), "auto", "float32"),
+        ((8, 0), "tf32", "tf32"),
+        ((8, 0), "float32", "float32"),
+        ((7, 5), "bf16", None),
+        ((7, 5), "tf32", None),
+    ],
+)
+def test_precision_of_a_gpu_is_what_it_has(monkeypatch, capability, wanted, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "old GPU")
+    place = torch.device("cuda")
+    if expected is not None:
+        assert device.precision(wanted, place) == expected
+        return
+    with pytest.raises(ValueError, match=f"{wanted} was asked for, but cuda: old GPU lacks it"):
+        device.precision(wanted, place)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_arithmetic_is_set_for_the_time_of_training_only(monkeypatch, deterministic):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+
+    def now():
+        return (torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled(),
+                torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark,
+                os.environ.get("CUBLAS_WORKSPACE_CONFIG"))  # fmt: skip
+
+    before = now()
+    with pytest.raises(KeyError), device.arithmetic("bf16", deterministic):
+        assert now() == (
+            "high",
+            deterministic,
+            deterministic,
+            not deterministic,
+            ":4096:8" if deterministic else None,
+        )
+        raise KeyError
+    assert now() == before
+    with device.arithmetic("float32", False):
+        assert torch.get_float32_matmul_precision() == "highest"

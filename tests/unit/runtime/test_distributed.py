@@ -29,8 +29,10 @@ TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def command(root, script, *words, launch=()):
-    return [sys.executable, *launch, str(root / "scripts" / script), *map(str, words), "--device", "cpu",
-            "--threads", "2", "--seed", "3", *OPTIONS]  # fmt: skip
+    start = [sys.executable, *launch, str(root / "scripts" / script)]
+    common = ["--device", "cpu", "--threads", "2", "--seed", "3", *OPTIONS]
+
+    return [*start, *map(str, words), *common]
 
 
 def run(*args, more=(), **options):
@@ -122,9 +124,10 @@ def test_two_processes_keep_useful_kernels_and_the_curve(root, tmp_path, index):
     weights.save(base, network(), weights.Card("base", 0.0625, 1000.0))
     jobs.score_table(network(), 5, 1.0).to_csv(table, index=False)
     for name, launch in [("one", ()), ("two", TWO)]:
-        run(root, "07_adapt.py", "--dataset", index, "--name", "net", "--base", base, "--scores", table,
-            "--method", "tgd", "--fraction", "0.5", "--batchnorm", "train",
-            "--out", tmp_path / f"{name}.safetensors", launch=launch)  # fmt: skip
+        files = ("--dataset", index, "--base", base, "--scores", table)
+        entry = ("--method", "tgd", "--fraction", "0.5", "--batchnorm", "train")
+        words = (*files, *entry, "--name", "net", "--out", tmp_path / f"{name}.safetensors")
+        run(root, "07_adapt.py", *words, launch=launch)
     np.testing.assert_allclose(
         curve(tmp_path / "two_log.csv"), curve(tmp_path / "one_log.csv"), rtol=1e-4
     )
@@ -132,7 +135,7 @@ def test_two_processes_keep_useful_kernels_and_the_curve(root, tmp_path, index):
 
 
 @pytest.mark.slow
-def test_two_processes_stopped_together_go_on_together(root, tmp_path, index):
+def test_two_processes_stopped_together_resume_together(root, tmp_path, index):
     def words(name):
         return ("--dataset", index, "--name", "net", "--width", "0.0625",
                 "--checkpoint", tmp_path / f"{name}.ckpt", "--checkpoint-minutes", "0",
@@ -148,9 +151,9 @@ def test_two_processes_stopped_together_go_on_together(root, tmp_path, index):
         time.sleep(0.01)
     cut.send_signal(signal.SIGTERM)
     said = cut.communicate(timeout=120)[1]
-    assert cut.returncode != 0 and said.count("run it again to go on") == 1, said[-2000:]
+    assert cut.returncode != 0 and said.count("run it again to resume") == 1, said[-2000:]
     again = run(root, "05_train.py", *words("cut"), more=("--epochs", "40"), launch=TWO)
-    assert again.stderr.count("goes on at step") == 1
+    assert again.stderr.count("resumes at step") == 1
     run(root, "05_train.py", *words("whole"), more=("--epochs", "40"), launch=TWO)
     assert (curve(tmp_path / "cut_log.csv") == curve(tmp_path / "whole_log.csv")).all()
     assert not (tmp_path / "cut.ckpt").exists()

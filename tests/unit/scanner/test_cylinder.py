@@ -79,8 +79,8 @@ def test_fewer_or_more_rings_keep_all_their_pairs_unless_told() -> None:
 
 def test_round_trip(tmp_path: Path) -> None:
     device = dataclasses.replace(DEMO, tof_fwhm_ps=213.7)
-    cylinder.write(tmp_path / "scanner.json", device)
-    assert cylinder.read(tmp_path / "scanner.json") == device
+    cylinder.write_scanner(tmp_path / "scanner.json", device)
+    assert cylinder.read_scanner(tmp_path / "scanner.json") == device
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_missing_or_unknown_figure_is_named(
     )
 
     with pytest.raises(ValueError, match=r"scanner\.json: expected the keys"):
-        cylinder.read(tmp_path / "scanner.json")
+        cylinder.read_scanner(tmp_path / "scanner.json")
 
 
 def test_the_clinical_scanner_counts_as_published_ones_do() -> None:

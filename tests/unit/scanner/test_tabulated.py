@@ -171,26 +171,26 @@ def test_other_shapes_have_no_rings(change):
 @pytest.mark.parametrize("singles", [None, np.linspace(0.5, 1.5, 72)])
 def test_a_table_comes_back_from_its_files(tmp_path, singles):
     device = replace(ring(), singles=singles)
-    tabulated.write(tmp_path, device)
-    back = cylinder.read(tmp_path / "scanner.json")
+    tabulated.write_tables(tmp_path, device)
+    back = cylinder.read_scanner(tmp_path / "scanner.json")
     for name in (*tabulated.SCALARS, *tabulated.ARRAYS, "singles"):
         np.testing.assert_array_equal(getattr(back, name), getattr(device, name), err_msg=name)
 
 
 def test_files_that_do_not_fit_are_refused(tmp_path):
-    tabulated.write(tmp_path, ring())
+    tabulated.write_tables(tmp_path, ring())
     values = read_json(tmp_path / "scanner.json")
     write_json(tmp_path / "scanner.json", {k: v for k, v in values.items() if k != "calibration"})
 
     with pytest.raises(ValueError, match=r"scanner\.json: expected the keys"):
-        tabulated.read(tmp_path)
+        tabulated.read_tables(tmp_path)
 
     write_json(tmp_path / "scanner.json", {**values, "tof_bin_mm": "10"})
 
     with pytest.raises(
         ValueError, match=r"scanner\.json: tof_bin_mm: expected a finite number, got '10'"
     ):
-        tabulated.read(tmp_path)
+        tabulated.read_tables(tmp_path)
 
     write_json(tmp_path / "scanner.json", values)
     content = (tmp_path / "detectors.npz").read_bytes()
@@ -198,12 +198,12 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     for size in (0, 10, len(content) // 2):
         (tmp_path / "detectors.npz").write_bytes(content[:size])
         with pytest.raises(ValueError, match=r"detectors\.npz: not readable"):
-            tabulated.read(tmp_path)
+            tabulated.read_tables(tmp_path)
 
     (tmp_path / "detectors.npz").unlink()
 
     with pytest.raises(FileNotFoundError, match=r"detectors\.npz: no such file"):
-        tabulated.read(tmp_path)
+        tabulated.read_tables(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +224,6 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     ],
 )
 def test_tables_that_disagree_are_refused(tmp_path, name, value, message):
-    tabulated.write(tmp_path, replace(ring(), **{name: value}))
+    tabulated.write_tables(tmp_path, replace(ring(), **{name: value}))
     with pytest.raises(ValueError, match=rf"detectors\.npz: {message}"):
-        tabulated.read(tmp_path)
+        tabulated.read_tables(tmp_path)

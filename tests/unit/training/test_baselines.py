@@ -12,10 +12,12 @@ import torch
 from torch.nn import functional
 
 from tgdpet.config.sections import NetworkEntry
-from tgdpet.training import adapt, baselines, tradeoff
-from tgdpet.training import loop as train
-from tgdpet.training.baselines import Old
-from tgdpet.training.loop import TrainingRun, fit, task_loss
+from tgdpet.training import baselines, tradeoff, validation
+from tgdpet.training.adapt import adapt_network
+from tgdpet.training.loop import fit
+from tgdpet.training.run import TrainingRun
+from tgdpet.training.tasks import Task
+from tgdpet.training.validation import task_loss
 from training_cases import SETTINGS, network, parts, same, state, stop_at, write_index
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,12 +28,12 @@ PLAIN = NetworkEntry(method="finetune", data="adapt", base="x", blocks=8)
 @pytest.fixture(autouse=True)
 def few_patches(monkeypatch):
     monkeypatch.setattr(baselines, "FISHER_PATCHES", 16)
-    monkeypatch.setattr(train, "JUDGED_PATCHES", 64)
+    monkeypatch.setattr(validation, "JUDGED_PATCHES", 64)
 
 
 @pytest.fixture
 def new(tmp_path):
-    return write_index(tmp_path / "new", seed=10, grain=3)
+    return write_index(tmp_path / "new", seed=10, gamma_shape=3)
 
 
 @pytest.fixture
@@ -50,8 +52,10 @@ def adapted(entry, new, old, tmp_path, name="net", stop=None, settings=SETTINGS,
         tmp_path / f"{name}.safetensors" if checkpoint else None,
         "same",
     )
-    past = Old(*parts(old, seed=2)) if old is not None else None
-    return model, adapt.adapt(model, entry, None, data, held_out, settings, run, old=past, seed=3)
+    past = Task(*parts(old, seed=2)) if old is not None else None
+    new_task = Task(data, held_out)
+
+    return model, adapt_network(model, entry, new_task, settings, run, old=past, seed=3)
 
 
 def test_fisher_is_the_mean_square_of_single_patches_gradients(old):
@@ -184,13 +188,12 @@ def test_weights_and_log_are_those_of_the_chosen_strength(new, old, tmp_path, mo
 
 def test_without_studies_held_out_the_training_patches_judge(new, old, tmp_path, monkeypatch):
     monkeypatch.setitem(baselines.PENALTIES, "l2sp", (1.0,))
-    model, (data, held_out), past = network(), parts(new), Old(*parts(old))
+    model, (data, held_out), past = network(), parts(new), Task(*parts(old))
     for none in (held_out, past.held_out):
         none.table = none.table[:0]
     run = TrainingRun("net", tmp_path / "log.csv")
-    done = adapt.adapt(
-        model, replace(PLAIN, penalty="l2sp"), None, data, held_out, SETTINGS, run, old=past
-    )
+    entry = replace(PLAIN, penalty="l2sp")
+    done = adapt_network(model, entry, Task(data, held_out), SETTINGS, run, old=past)
     assert not done.numbers["old_loss_held_out"] and not done.numbers["new_loss_held_out"]
     (tried,) = done.numbers["strengths_tried"]
     assert tried["old_loss"] == task_loss(model, past.train, SETTINGS)

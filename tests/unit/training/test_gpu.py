@@ -15,7 +15,8 @@ from tgdpet.config.sections import Compute
 from tgdpet.dataset.patches import PatchData
 from tgdpet.networks.denoise import denoise
 from tgdpet.tgd import kse
-from tgdpet.training.loop import TrainingRun, fit
+from tgdpet.training.loop import fit
+from tgdpet.training.run import TrainingRun
 from training_cases import SETTINGS, network, parts, same, state, stop_at, write_index
 
 pytestmark = [

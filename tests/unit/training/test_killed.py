@@ -85,7 +85,7 @@ def test_killed_again_and_again_it_ends_in_the_same_bits(root, tmp_path):
         text=True,
         timeout=300,
     )
-    assert "goes on at step" in done.stderr
+    assert "resumes at step" in done.stderr
     assert whole.read_bytes() == cut.read_bytes()
     logs = [pd.read_csv(path.with_name(f"{path.stem}_log.csv")) for path in (whole, cut)]
     same = ["step", "epoch", "loss", "validation_loss", "validation_psnr", "learning_rate"]
