@@ -34,8 +34,8 @@ def random_events(n: int) -> Iterator[np.ndarray]:
     half = scanner.tof_half_bins
     rng = np.random.default_rng(0)
 
-    for start in range(0, n, subsample.EVENTS_AT_ONCE):
-        size = min(subsample.EVENTS_AT_ONCE, n - start)
+    for start in range(0, n, subsample.EVENTS_PER_PIECE):
+        size = min(subsample.EVENTS_PER_PIECE, n - start)
 
         events = np.empty(size, EVENT)
         events["det0"] = rng.integers(0, scanner.n_detectors, size, dtype=np.uint32)
@@ -60,7 +60,7 @@ def stream(path: Path, role: str, n: int) -> None:
 
     start = time.perf_counter()
     totals = {sample.name: 0 for sample in samples}
-    for first, events in chunks(open_events(path), subsample.EVENTS_AT_ONCE):
+    for first, events in chunks(open_events(path), subsample.EVENTS_PER_PIECE):
         for sample in samples:
             kept = subsample.keep(sample, first, len(events), SEED, STUDY)
             totals[sample.name] += len(events[kept])

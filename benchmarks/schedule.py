@@ -57,11 +57,16 @@ def jobs_of(config: Config, table: Iterable[studies.Study]) -> list[Job]:
         corrections_s = (
             job_sizes.sensitivity_core_s(config) + job_sizes.additive_core_s(config)
         ) / threads.reconstruct
+        simulate_s = events / rates.SIMULATE_EVENTS_PER_CORE_S / threads.simulate
+        subsample_s = 20 * events / rates.SUBSAMPLE_EVENTS_PER_CORE_S
+
+        simulated = (f"simulate {s.study}",)
         jobs += [
-            Job(f"simulate {s.study}", events / rates.SIMULATE_EVENTS_PER_CORE_S / threads.simulate, threads.simulate),
-            Job(f"subsample {s.study}", 20 * events / rates.SUBSAMPLE_EVENTS_PER_CORE_S, 1, (f"simulate {s.study}",)),
-            Job(f"corrections {s.study}", corrections_s, threads.reconstruct, (f"simulate {s.study}",)),
-        ]  # fmt: skip
+            Job(f"simulate {s.study}", simulate_s, threads.simulate),
+            Job(f"subsample {s.study}", subsample_s, 1, simulated),
+            Job(f"corrections {s.study}", corrections_s, threads.reconstruct, simulated),
+        ]
+
         before = (f"subsample {s.study}", f"corrections {s.study}")
         for protocol in roles.protocols(s.role, config):
             for number, share in enumerate(roles.fractions(s.role, config)):

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
+from fabricated_training import training_log, training_sidecar
 from tgdpet.config.sweep import MEASURED, PLAIN
 from tgdpet.constants import ORGANS
 from tgdpet.evaluation import voi_values
@@ -309,44 +310,10 @@ def _write_networks(results: Path, generator: np.random.Generator) -> None:
             stems = [folder / network / study for study in ("bladder", "catheter")]
 
         for stem in stems:
-            write_csv(stem.with_name(f"{stem.name}_log.csv"), _log(generator, not online))
-            write_json(stem.with_name(f"{stem.name}.json"), _sidecar(folder.name == "adapted"))
-
-
-def _log(generator: np.random.Generator, validated: bool) -> pd.DataFrame:
-    step = np.arange(0, 400, 8)
-    loss = 0.02 + 0.1 * np.exp(-step / 60) + 0.002 * generator.standard_normal(len(step))
-    validation_loss = np.where(step % 40 == 0, loss * 1.1, np.nan) if validated else np.nan
-    return pd.DataFrame(
-        {
-            "step": step,
-            "epoch": step // 50,
-            "loss": loss,
-            "validation_loss": validation_loss,
-            "validation_psnr": 30.0,
-            "learning_rate": 1e-3,
-            "pixels_per_s": 1e6,
-            "seconds_left": 0.0,
-        }
-    )
-
-
-def _sidecar(adapted: bool) -> dict[str, object]:
-    counts = {
-        "kernels_total": 224,
-        "kernels_retrained": 57,
-        "useful_unchanged": True,
-        "parameters_total": 82000,
-        "parameters_retrained": 12000,
-    }
-    made = {
-        "software": {"tgdpet": "0.1.0", "commit": "abc"},
-        "device": "cpu",
-        "seed": 1,
-        "wall_s": 9.0,
-        "finished": "2026-01-01T00:00:00",
-    }
-    return {**counts, **made} if adapted else made
+            write_csv(stem.with_name(f"{stem.name}_log.csv"), training_log(generator, not online))
+            write_json(
+                stem.with_name(f"{stem.name}.json"), training_sidecar(folder.name == "adapted")
+            )
 
 
 def _write_drop(results: Path, affine: np.ndarray) -> None:

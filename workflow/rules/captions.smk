@@ -12,3 +12,7 @@ def in_report(path, name, of):
         subcategory=of,
         labels={"shown": title},
     )
+
+
+# The modules that decide what is found; an edit of one judges anew.
+JUDGED_BY = ["findings", "paper_claims", "effects", "changes", "estimates", "inputs"]

@@ -26,10 +26,7 @@ rule resolved_config:
 rule findings:
     input:
         script="scripts/09_findings.py",
-        module="scripts/tgdpet/evaluation/findings.py",
-        claims="scripts/tgdpet/evaluation/paper_claims.py",
-        estimates="scripts/tgdpet/evaluation/estimates.py",
-        inputs="scripts/tgdpet/evaluation/inputs.py",
+        modules=expand("scripts/tgdpet/evaluation/{m}.py", m=JUDGED_BY),
         values=evaluated.findings_files(FILES),
         times=lambda w: evaluated.timed_files(FILES, ONLY_FIGURES),
         studies=CONFIG.studies,

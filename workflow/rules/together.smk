@@ -4,11 +4,7 @@
 rule study_findings:
     input:
         script="scripts/09_findings.py",
-        modules=expand(
-            "scripts/tgdpet/evaluation/{m}.py",
-            m=["findings", "paper_claims", "estimates"],
-        ),
-        inputs="scripts/tgdpet/evaluation/inputs.py",
+        modules=expand("scripts/tgdpet/evaluation/{m}.py", m=JUDGED_BY),
         runs=[f"{r}/metrics/findings.csv" for r in RUNS],
         values=[
             path for files in SEED_FILES for path in evaluated.findings_files(files)

@@ -15,9 +15,9 @@ import pandas as pd
 from ..io.files import atomic, read_csv, write_csv
 from ..io.nifti import Image, read_image
 from ..runtime.seeds import numpy_generator
+from .body import body_mask
 
 INDEX_COLUMNS = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
-BODY_SHARE = 0.05  # of the target's 99th percentile: below is air
 SAME_AFFINE_MM = 1e-3
 
 
@@ -115,11 +115,6 @@ def _check_grids(images: Mapping[Path, Image]) -> None:
                 f"{path}: grid {image.data.shape} differs from that of {first_path}: "
                 f"{first.data.shape}"
             )
-
-
-def body_mask(data: np.ndarray) -> np.ndarray:
-    """The voxels of a volume that are of the body: above 5 % of its 99th percentile; bool."""
-    return np.asarray(data > BODY_SHARE * np.percentile(data, 99))
 
 
 def body_share(data: np.ndarray) -> np.ndarray:

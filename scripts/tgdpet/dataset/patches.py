@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..io.arrays import map_array
 from ..runtime.seeds import torch_generator
-from .index import BODY_SHARE, body_mask, read_index
+from .body import BODY_SHARE, body_mask
+from .index import read_index
 from .volumes import load_volumes
 
 # patch centres drawn to find one in the body; a slice with a tenth of body misses one in a thousand

@@ -18,7 +18,7 @@ from ..config.roles import Sample
 from ..runtime.seeds import derive
 from .events import part
 
-EVENTS_AT_ONCE = 1 << 22
+EVENTS_PER_PIECE = 1 << 22
 
 
 def keep(sample: Sample, start: int, size: int, seed: int, study: str) -> np.ndarray:
@@ -43,7 +43,7 @@ def count_events(
     seed: int,
     study: str,
     threads: int = 1,
-    chunk: int = EVENTS_AT_ONCE,
+    chunk: int = EVENTS_PER_PIECE,
 ) -> dict[str, int]:
     """Number of events of every sample, in one pass that needs no event: their numbers decide."""
 
@@ -70,7 +70,7 @@ def sampled(
     arrays: Sequence[np.ndarray],
     seed: int,
     study: str,
-    chunk: int = EVENTS_AT_ONCE,
+    chunk: int = EVENTS_PER_PIECE,
 ) -> list[np.ndarray]:
     """The sample's entries of arrays that hold one value an event, memory-mapped or not.
 

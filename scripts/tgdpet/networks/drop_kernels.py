@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..dataset.body import body_mask
 from ..tgd import connectivity
 from ..tgd.layer_kinds import CONVS
 from .architecture import SLICES
@@ -93,7 +94,7 @@ def experiment(
     Returns the table's rows and the images (X, Y, Z) by phi; errors are RMSE in Bq/mL over the body
     (reference above 5 % of its 99th percentile).
     """
-    body = reference > 0.05 * np.percentile(reference, 99)
+    body = body_mask(reference)
 
     if not body.any():
         raise ValueError(

@@ -128,14 +128,30 @@ def _model(
     return rates
 
 
-@nb.njit(cache=True, nogil=True)
-def scatter_density(detectors_mm, det0, det1, tof, source, bins):  # type: ignore[no-untyped-def]
+def scatter_density(
+    detectors_mm: np.ndarray,
+    det0: np.ndarray,
+    det1: np.ndarray,
+    tof: np.ndarray,
+    source: ScatterSource,
+    bins: TofBins,
+) -> np.ndarray:
     """Line integral of the scatter source within a TOF bin, per mm^2 and s, for each event (n,).
 
     With p(l) = m + l d on the LOR, the source is S / ((2 pi)^1.5 sx sy sz) exp(-q(l) / 2) with a
     quadratic q: a Gaussian in l of variance 1/a about l0, which the TOF resolution widens.
-    `detectors_mm` (n_detectors, 3) float64, `source` a `ScatterSource`, `bins` the `TofBins`.
+    `detectors_mm` (n_detectors, 3) float64, events' detectors and TOF bins (n,).
     """
+    # plain tuples: numba's cache on disk fails to load where a class of arguments was renamed
+    density = _scatter_density(detectors_mm, det0, det1, tof, tuple(source), tuple(bins))
+
+    return np.asarray(density)
+
+
+@nb.njit(cache=True, nogil=True)
+def _scatter_density(detectors_mm, det0, det1, tof, source_fields, bins_fields):  # type: ignore[no-untyped-def]
+    source = ScatterSource(*source_fields)
+    bins = TofBins(*bins_fields)
     density = np.empty(det0.size)
     centre = source.centre_mm
     sigma = source.sigma_mm

@@ -6,6 +6,9 @@ Images carry a border of one zero voxel, so that bilinear interpolation needs no
 along an LOR are computed in float64 and followed in float32: half the memory and twice the SIMD
 lanes, at an error of 1e-5 voxels.
 
+Kernels that are cached on disk take a plain tuple of `ProjectionGeometry`'s fields: numba's cache
+names the classes of arguments, and fails to load where one was renamed since.
+
 `forward`, `back` and `em_back` stand here for the CPU and in `projector_cuda` for the GPU: one
 projector, two backends.
 """
@@ -23,7 +26,7 @@ CROSSINGS_AT_ONCE = (
 )
 
 
-class Geometry(NamedTuple):
+class ProjectionGeometry(NamedTuple):
     """What projection needs of detectors, voxels and the TOF kernel (see `tof.TofTable`)."""
 
     detectors_mm: np.ndarray  # (n, 3) float32
@@ -276,8 +279,9 @@ def _scatter(flat, line, value, scratch):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def forward(image, det0, det1, tof, integrals, geometry):  # type: ignore[no-untyped-def]
+def forward(image, det0, det1, tof, integrals, geometry_fields):  # type: ignore[no-untyped-def]
     """Write the line integrals (n,) of the padded `image` into `integrals`."""
+    geometry = ProjectionGeometry(*geometry_fields)
     flat = image.ravel()
     scratch = _scratch(image.shape)
 
@@ -299,8 +303,9 @@ def forward(image, det0, det1, tof, integrals, geometry):  # type: ignore[no-unt
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def back(image, det0, det1, tof, values, geometry):  # type: ignore[no-untyped-def]
+def back(image, det0, det1, tof, values, geometry_fields):  # type: ignore[no-untyped-def]
     """Add the adjoint of `forward`, applied to `values` (n,), to the padded `image`."""
+    geometry = ProjectionGeometry(*geometry_fields)
     flat = image.ravel()
     scratch = _scratch(image.shape)
 
@@ -323,8 +328,9 @@ def back(image, det0, det1, tof, values, geometry):  # type: ignore[no-untyped-d
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def em_back(image, events, additive, target, geometry):  # type: ignore[no-untyped-def]
+def em_back(image, events, additive, target, geometry_fields):  # type: ignore[no-untyped-def]
     """Add the back projection of 1 / (forward + additive) of `events` (n,) to padded `target`."""
+    geometry = ProjectionGeometry(*geometry_fields)
     flat = image.ravel()
     flat_target = target.ravel()
     scratch = _scratch(image.shape)

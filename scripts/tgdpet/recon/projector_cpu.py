@@ -25,7 +25,7 @@ import numpy as np
 from ..config.sections import Grid
 from ..scanner.cylinder import AnyScanner
 from . import joseph
-from .joseph import Geometry, pad
+from .joseph import ProjectionGeometry, pad
 from .tof import WITHOUT_TOF, tof_table
 
 N_PARTS = 4
@@ -49,8 +49,8 @@ class Projector:
         tof_step_mm = float(scanner.tof_step_mm)
         table = tof_table(scanner.tof_sigma_mm, scanner.tof_bin_mm)
 
-        self._with_tof = Geometry(detectors_mm, voxel_mm, tof_step_mm, *table)
-        self._without_tof = Geometry(detectors_mm, voxel_mm, tof_step_mm, *WITHOUT_TOF)
+        self._with_tof = ProjectionGeometry(detectors_mm, voxel_mm, tof_step_mm, *table)
+        self._without_tof = ProjectionGeometry(detectors_mm, voxel_mm, tof_step_mm, *WITHOUT_TOF)
 
         # padded images of earlier calls, by number and dtype
         self._spare: dict[tuple[int, np.dtype[Any]], list[np.ndarray]] = {}
@@ -77,7 +77,7 @@ class Projector:
                 det1[rows],
                 bins[rows],
                 integrals[rows],
-                geometry,
+                tuple(geometry),
             )
 
         self._each(project, len(det0))
@@ -96,7 +96,7 @@ class Projector:
                 det1[rows],
                 bins[rows],
                 values[rows],
-                geometry,
+                tuple(geometry),
             )
 
         return self._total(project, len(det0), values.dtype)
@@ -116,12 +116,12 @@ class Projector:
                 events[rows],
                 additive[rows],
                 target,
-                self._with_tof,
+                tuple(self._with_tof),
             )
 
         return self._total(project, len(events), image.dtype)
 
-    def _bins(self, tof: np.ndarray | None, n: int) -> tuple[np.ndarray, Geometry]:
+    def _bins(self, tof: np.ndarray | None, n: int) -> tuple[np.ndarray, ProjectionGeometry]:
         if tof is None:
             return np.zeros(n, np.int32), self._without_tof
 

@@ -6,8 +6,8 @@ any order: back projections repeat to rounding, not to the bit. Fused, the weigh
 twice rather than kept, as a thread has no fast memory for them. With NUMBA_ENABLE_CUDASIM=1 the
 kernels run in numba's simulator.
 
-Kernels take the fields of `joseph.Geometry` one by one: numba-cuda does not document named tuples
-as kernel arguments.
+Kernels take the fields of `joseph.ProjectionGeometry` one by one: numba-cuda does not document
+named tuples as kernel arguments.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numba import cuda as numba_cuda
 
 from ..config.sections import Grid
 from ..scanner.cylinder import AnyScanner
-from .joseph import Geometry, crossing, line_of, pad, unpad
+from .joseph import ProjectionGeometry, crossing, line_of, pad, unpad
 from .tof import WITHOUT_TOF, TofTable, tof_table
 
 cuda: Any = numba_cuda  # fills itself at run time, which type checkers cannot see
@@ -147,9 +147,9 @@ class CudaProjector:
         voxel_mm = _on_device(np.asarray(grid.voxel_mm), np.float64)
         tof_step_mm = float(scanner.tof_step_mm)
 
-        def geometry(table: TofTable) -> Geometry:
+        def geometry(table: TofTable) -> ProjectionGeometry:
             weights = cuda.to_device(table.weights)
-            return Geometry(
+            return ProjectionGeometry(
                 detectors_mm, voxel_mm, tof_step_mm, weights, table.per_mm, table.reach_mm
             )
 
@@ -228,7 +228,7 @@ class CudaProjector:
 
         kernel[n_blocks, THREADS_PER_BLOCK](*held)
 
-    def _bins(self, tof: Any, n: int) -> tuple[Any, Geometry]:
+    def _bins(self, tof: Any, n: int) -> tuple[Any, ProjectionGeometry]:
         if tof is None:
             return np.zeros(n, np.int32), self._without_tof
 

@@ -23,7 +23,7 @@ from ..io.files import atomic, read_json, write_json
 from .rings import find_rings
 
 KIND = "table"
-SCALARS = (
+SCANNER_FIGURES = (
     "name",
     "axial_shift_mm",
     "tof_sigma_mm",
@@ -45,7 +45,11 @@ ARRAYS = {
 
 
 class Tables(NamedTuple):
-    """The arrays of a `TableScanner`, for compiled functions."""
+    """The arrays of a `TableScanner`, for compiled functions.
+
+    They take them as a plain tuple: numba's cache on disk names the classes of arguments, and fails
+    to load where one was renamed since.
+    """
 
     position_mm: np.ndarray
     module: np.ndarray
@@ -110,11 +114,9 @@ class TableScanner:
         return self.tof_bin_mm / self.tof_scale
 
     @property
-    def tables(self) -> Tables:
-        """The arrays, for compiled functions."""
-        arrays = [getattr(self, name) for name in Tables._fields]
-
-        return Tables(*arrays)
+    def _tables(self) -> tuple[np.ndarray, ...]:
+        """The fields of `Tables`."""
+        return tuple(getattr(self, name) for name in Tables._fields)
 
     def detector_mm(self) -> np.ndarray:
         """Positions of the detecting elements' centres, (n_detectors, 3) float32, mm."""
@@ -125,7 +127,7 @@ class TableScanner:
         det0 = np.asarray(det0)
         det1 = np.asarray(det1)
 
-        return np.asarray(_lor_weights(det0, det1, self.tables, self.calibration))
+        return np.asarray(_lor_weights(det0, det1, self._tables, self.calibration))
 
     def ring_ids(self) -> np.ndarray | None:
         """Detector ids (rings, crystals); None unless all rings are alike within 1e-3 mm."""
@@ -147,7 +149,7 @@ class TableScanner:
         modules = np.arange(len(self.group) + 1)
         starts = np.searchsorted(self.module[by_module], modules)
 
-        cells = float(_sum_of_products(rate, by_module, starts, self.tables))
+        cells = float(_sum_of_products(rate, by_module, starts, self._tables))
 
         return self.tof_bins * cells
 
@@ -164,7 +166,8 @@ class TableScanner:
 
 
 @nb.njit(cache=True, nogil=True)
-def _lor_weights(det0, det1, tables, calibration):  # type: ignore[no-untyped-def]
+def _lor_weights(det0, det1, arrays, calibration):  # type: ignore[no-untyped-def]
+    tables = Tables(*arrays)
     weights = np.empty(det0.size)
 
     for e in range(det0.size):
@@ -203,11 +206,12 @@ def _same_element(position_mm, i, j):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _sum_of_products(rate, by_module, starts, tables):  # type: ignore[no-untyped-def]
+def _sum_of_products(rate, by_module, starts, arrays):  # type: ignore[no-untyped-def]
     """Sum of rate_i rate_j over pairs with an efficiency.
 
     `by_module` (n,) sorts detectors by module; those of module a begin at starts[a].
     """
+    tables = Tables(*arrays)
     total = 0.0
 
     for a in range(starts.size - 1):
@@ -246,7 +250,7 @@ def write_tables(folder: str | Path, scanner: TableScanner) -> None:
     with atomic(folder / "detectors.npz") as temporary:
         np.savez(temporary, **arrays)
 
-    figures = {name: getattr(scanner, name) for name in SCALARS}
+    figures = {name: getattr(scanner, name) for name in SCANNER_FIGURES}
     write_json(folder / "scanner.json", {"kind": KIND, **figures})
 
 
@@ -271,10 +275,12 @@ def read_tables(folder: str | Path) -> TableScanner:
 def _read_figures(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = read_json(path)
 
-    if set(values) != {"kind", *SCALARS}:
-        raise ValueError(f"{path}: expected the keys {['kind', *SCALARS]}, got {sorted(values)}")
+    if set(values) != {"kind", *SCANNER_FIGURES}:
+        raise ValueError(
+            f"{path}: expected the keys {['kind', *SCANNER_FIGURES]}, got {sorted(values)}"
+        )
 
-    for name in SCALARS[1:]:
+    for name in SCANNER_FIGURES[1:]:
         value = values[name]
         is_number = isinstance(value, (int, float))
         if not (is_number and math.isfinite(value)):

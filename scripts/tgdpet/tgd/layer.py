@@ -46,17 +46,20 @@ BATCHNORM_MODES = ("eval", "per_channel", "train")
 class TGD:
     """Attach targeted gradient descent to a model; a context manager, or call `detach` at the end.
 
-    masks: module name -> bool (out channels,), True = targeted, may be updated; modules not named
-    are frozen.
-    flow: "parameter" (the paper's eq. 4: the true gradient flows, only the targets are updated) or
-    "layer" (its Fig. 1: dL/dY of useful channels is zeroed after each convolution and its BN).
-    batchnorm: "eval" (running statistics for all channels), "per_channel" (batch statistics for the
-    targets only), "train". Holds while the model is in train mode, whatever calls `model.train()`.
-    gather: "auto", "always" or "never" leave frozen channels out of the convolutions' backward pass
-    (`sparse_backward`).
-    example_input: used to find the norm layer that follows each convolution; without it the first
-    forward is, which torch.compile cannot trace. Raises ValueError naming module, expected and
-    given for masks that do not fit.
+    - `masks`: module name -> bool (out channels,), True = targeted, may be updated; modules not
+      named are frozen.
+    - `flow`: "parameter" (the paper's eq. 4: the true gradient flows, only the targets are
+      updated) or "layer" (its Fig. 1: dL/dY of useful channels is zeroed after each convolution
+      and its BN).
+    - `batchnorm`: "eval" (running statistics for all channels), "per_channel" (batch statistics for
+      the targets only), "train". Holds while the model is in train mode, whatever calls
+      `model.train()`.
+    - `gather`: "auto", "always" or "never" leave frozen channels out of the convolutions' backward
+      pass (`sparse_backward`).
+    - `example_input`: used to find the norm layer that follows each convolution; without it the
+      first forward is, which torch.compile cannot trace.
+
+    Raises ValueError naming module, expected and given for masks that do not fit.
     """
 
     def __init__(

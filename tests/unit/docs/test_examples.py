@@ -46,7 +46,8 @@ def test_tgd_on_somebody_elses_network(run):
 
 def test_tgd_on_a_network_given_by_name(run, tmp_path):
     (tmp_path / "mine.py").write_text(
-        "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), "
+        "from torch import nn\n\ndef net():\n"
+        "    return nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), "
         "nn.Conv2d(6, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 1))\n"
     )
     out = run("tgd_on_your_network.py", "--steps", 2, "--network", "mine:net")

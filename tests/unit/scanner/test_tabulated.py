@@ -173,7 +173,7 @@ def test_a_table_comes_back_from_its_files(tmp_path, singles):
     device = replace(ring(), singles=singles)
     tabulated.write_tables(tmp_path, device)
     back = cylinder.read_scanner(tmp_path / "scanner.json")
-    for name in (*tabulated.SCALARS, *tabulated.ARRAYS, "singles"):
+    for name in (*tabulated.SCANNER_FIGURES, *tabulated.ARRAYS, "singles"):
         np.testing.assert_array_equal(getattr(back, name), getattr(device, name), err_msg=name)
 
 
