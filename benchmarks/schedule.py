@@ -1,9 +1,9 @@
 """How long the paper's scale takes on a cluster: a simulated schedule from the rates of
-`tgdpet.workflow.costs`, nothing is run.
+`tgdpet.workflow.job_sizes`, nothing is run.
 
 Run by hand: python benchmarks/schedule.py --out docs/figures   (writes schedule.csv and
 schedule.png). List scheduling: whenever cores or a GPU are free, the ready job with the longest way
-to the end starts. Rates as in `costs.py` (of a GPU half of an H100's), each job costs OVERHEAD_S of
+to the end starts. Rates as in `rates.py` (of a GPU half of an H100's), each job costs OVERHEAD_S of
 queueing and starting, and no job waits for anybody else's.
 """
 
@@ -26,7 +26,7 @@ from tgdpet.config import roles, studies
 from tgdpet.config.loading import load_config
 from tgdpet.config.sections import Config, needs_old_data, old_task
 from tgdpet.figures import drawn
-from tgdpet.workflow import costs, rates
+from tgdpet.workflow import job_sizes, rates
 
 ROOT = Path(__file__).resolve().parent.parent
 CORES = 32  # of a node without GPUs; each GPU brings the cores of its own jobs
@@ -51,11 +51,11 @@ def jobs_of(config: Config, table: Iterable[studies.Study]) -> list[Job]:
     GPU.
     """
     table = list(table)
-    events, threads, jobs = costs.events_per_study(config), config.resources, []
+    events, threads, jobs = job_sizes.events_per_study(config), config.resources, []
     images: dict[tuple[str, str], list[str]] = {}
     for s in table:
         corrections_s = (
-            costs.sensitivity_core_s(config) + costs.additive_core_s(config)
+            job_sizes.sensitivity_core_s(config) + job_sizes.additive_core_s(config)
         ) / threads.reconstruct
         simulate_s = events / rates.SIMULATE_EVENTS_PER_CORE_S / threads.simulate
         subsample_s = 20 * events / rates.SUBSAMPLE_EVENTS_PER_CORE_S
@@ -70,7 +70,7 @@ def jobs_of(config: Config, table: Iterable[studies.Study]) -> list[Job]:
         before = (f"subsample {s.study}", f"corrections {s.study}")
         for protocol in roles.protocols(s.role, config):
             for number, share in enumerate(roles.fractions(s.role, config)):
-                seconds = costs.recon_core_s(config, protocol, [share]) / threads.reconstruct
+                seconds = job_sizes.recon_core_s(config, protocol, [share]) / threads.reconstruct
                 job = Job(
                     f"reconstruct {s.study} {protocol} {number}",
                     seconds,
@@ -107,16 +107,18 @@ def _networks(
                 )
             if needs_old_data(entry):
                 after.append(f"dataset {old_task(name, config.networks)}")
-            seconds = costs.training_s(config, table, name, 1, 1)
+            seconds = job_sizes.training_s(config, table, name, 1, 1)
             jobs.append(Job(f"network {name} {study}".strip(), seconds, 0, tuple(after)))
         if name in bases:
-            jobs.append(Job(f"score {name}", costs.scoring_core_s(config), 1, (f"network {name}",)))
+            jobs.append(
+                Job(f"score {name}", job_sizes.scoring_core_s(config), 1, (f"network {name}",))
+            )
         for s in tests:
             if entry.data == "n2n" and s.study not in online:
                 continue
             own = f"network {name} {s.study}" if entry.data == "n2n" else f"network {name}"
             inputs = [x for p in roles.protocols(s.role, config) for x in images[s.study, p]]
-            seconds = costs.denoising_s(config, len(inputs), 1, 1)
+            seconds = job_sizes.denoising_s(config, len(inputs), 1, 1)
             jobs.append(Job(f"denoise {name} {s.study}", seconds, 0, (own, *inputs)))
     for s in tests:
         denoised = [
@@ -128,7 +130,7 @@ def _networks(
         jobs.append(
             Job(
                 f"evaluate {s.study}",
-                costs.evaluation_core_s(config, n_images),
+                job_sizes.evaluation_core_s(config, n_images),
                 1,
                 tuple(j.name for j in denoised),
             )

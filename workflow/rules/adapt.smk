@@ -26,11 +26,11 @@ rule adapt:
     threads: CONFIG.resources.train
     resources:
         mem_mb=mem(
-            1500 + costs.activations_mb(CONFIG, CONFIG.adapt),
+            1500 + job_sizes.activations_mb(CONFIG, CONFIG.adapt),
             per_voxel_bytes=8 * len(STUDIES) * LEVELS,
         ),
         runtime=minutes(training_s),
-        disk_mb=disk(more_mb=5 * costs.weights_mb(CONFIG)),
+        disk_mb=disk(more_mb=5 * job_sizes.weights_mb(CONFIG)),
         gpu=GPU * CONFIG.resources.gpus,
     params:
         scores=lambda w, input: f"--scores {input.scores}" if input.scores else "",

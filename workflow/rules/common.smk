@@ -17,7 +17,7 @@ from tgdpet.evaluation import inputs as evaluated
 from tgdpet.figures import inputs as shown
 from tgdpet.io.nifti import sidecar_path
 from tgdpet.listmode.events import EVENT
-from tgdpet.workflow import costs, rates, snakemake_internals
+from tgdpet.workflow import job_sizes, rates, snakemake_internals
 
 ONLY_FIGURES = snakemake_internals.only_figures()
 SOURCE = snakemake_internals.config_files(workflow)

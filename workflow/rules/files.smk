@@ -30,6 +30,11 @@ def inputs_of(study):
     return [(p, sample) for p in protocols for sample in FILES.noisy_names(role)]
 
 
+def n_inputs(wildcards):
+    """Noisy images of a test study."""
+    return len(inputs_of(wildcards.study))
+
+
 def whole_studies(*wanted):
     """The studies of these roles, if their images are made together."""
     together = CONFIG.resources.recon_jobs == "study"

@@ -21,7 +21,7 @@ rule corrections:
     resources:
         mem_mb=mem(600, per_voxel_bytes=80, per_event_bytes=4),
         runtime=minutes(
-            (costs.sensitivity_core_s(CONFIG) + costs.additive_core_s(CONFIG))
+            (job_sizes.sensitivity_core_s(CONFIG) + job_sizes.additive_core_s(CONFIG))
             / CONFIG.resources.reconstruct
         ),
         disk_mb=disk(images=2, event_bytes=4),

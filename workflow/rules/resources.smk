@@ -26,7 +26,7 @@ if PROFILE_GPUS is not None and PROFILE != {str(CONFIG.resources.gpus)}:
         f" train (set-resources) and allows gpu: {JOB_GPUS} (resources); make all three equal"
     )
 VOXELS = math.prod(CONFIG.grid.shape)
-EVENTS = costs.events_per_study(CONFIG)
+EVENTS = job_sizes.events_per_study(CONFIG)
 SNAKEMAKE_MB = 400  # a cluster's job holds two Snakemakes around its script
 LEVELS = len(CONFIG.sampling.levels_s) + 1
 
@@ -69,7 +69,7 @@ def recon_s(wildcards):
     """Seconds of a reconstruction job: a study's images, or the one that is made of all events."""
     one_job = CONFIG.resources.recon_jobs == "study"
     shares = roles.fractions(STUDY[wildcards.study].role, CONFIG) if one_job else [1]
-    core_s = costs.recon_core_s(CONFIG, wildcards.protocol, shares)
+    core_s = job_sizes.recon_core_s(CONFIG, wildcards.protocol, shares)
     return core_s / CONFIG.resources.reconstruct
 
 
@@ -78,23 +78,20 @@ def dataset_s(n_studies):
     return 30 + n_studies * LEVELS * VOXELS / 1e7
 
 
-def n_inputs(wildcards):
-    """Noisy images of a test study."""
-    return len(inputs_of(wildcards.study))
-
-
 def denoising_s(wildcards):
     """Seconds of all noisy images of a study through a network."""
-    return costs.denoising_s(CONFIG, n_inputs(wildcards), CONFIG.resources.denoise, GPU)
+    return job_sizes.denoising_s(
+        CONFIG, n_inputs(wildcards), CONFIG.resources.denoise, GPU
+    )
 
 
 def training_s(wildcards):
     """Seconds of a training or adaptation on the GPUs or threads that it asks for."""
     parts = CONFIG.resources.train, GPU * CONFIG.resources.gpus
-    return costs.training_s(CONFIG, STUDIES, wildcards.network, *parts)
+    return job_sizes.training_s(CONFIG, STUDIES, wildcards.network, *parts)
 
 
 def evaluation_s(wildcards):
     """Seconds of the measures of a study: of its noisy images, and of each network's."""
     n_networks = len(networks_of(wildcards.study))
-    return costs.evaluation_core_s(CONFIG, n_inputs(wildcards) * (1 + n_networks))
+    return job_sizes.evaluation_core_s(CONFIG, n_inputs(wildcards) * (1 + n_networks))

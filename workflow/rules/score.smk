@@ -16,7 +16,7 @@ rule score:
     threads: 1
     resources:
         mem_mb=mem(800 + 2000 * CONFIG.network.width**2),
-        runtime=minutes(costs.scoring_core_s(CONFIG)),
+        runtime=minutes(job_sizes.scoring_core_s(CONFIG)),
         disk_mb=disk(),
     params:
         k=CONFIG.score.k,
@@ -54,7 +54,7 @@ rule drop:
     resources:
         mem_mb=mem(1000, per_voxel_bytes=100),
         runtime=minutes(
-            costs.denoising_s(
+            job_sizes.denoising_s(
                 CONFIG, len(CONFIG.score.drop_phi) + 1, CONFIG.resources.denoise, GPU
             )
         ),

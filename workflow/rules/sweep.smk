@@ -33,7 +33,7 @@ rule sweep:
             1000,
             per_voxel_bytes=8 * len(ROLE_STUDIES.get(roles.TRAINING, [])) * LEVELS,
         ),
-        runtime=minutes(costs.sweep_s(CONFIG, CONFIG.resources.denoise, GPU)),
+        runtime=minutes(job_sizes.sweep_s(CONFIG, CONFIG.resources.denoise, GPU)),
         disk_mb=disk(),
         gpu=GPU,
     params:

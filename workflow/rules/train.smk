@@ -20,11 +20,11 @@ rule train:
     threads: CONFIG.resources.train
     resources:
         mem_mb=mem(
-            1500 + costs.activations_mb(CONFIG, CONFIG.train),
+            1500 + job_sizes.activations_mb(CONFIG, CONFIG.train),
             per_voxel_bytes=8 * len(ROLE_STUDIES.get(roles.TRAINING, [])) * LEVELS,
         ),
         runtime=minutes(training_s),
-        disk_mb=disk(more_mb=5 * costs.weights_mb(CONFIG)),
+        disk_mb=disk(more_mb=5 * job_sizes.weights_mb(CONFIG)),
         gpu=GPU * CONFIG.resources.gpus,
     params:
         width=arguments.word(CONFIG.network.width),

@@ -51,9 +51,13 @@ def timed_jobs(run: RunFiles) -> dict[str, Steps]:
 
 def all_timed_jobs(run: RunFiles) -> list[TimedJob]:
     """The jobs of `timed_jobs` that a run of this configuration has."""
-    ways = timed_jobs(run).values()
-    jobs = [job for steps in ways for step in steps.values() for job in step]
-    return [job for job in jobs if job.made]
+    made: list[TimedJob] = []
+
+    for steps in timed_jobs(run).values():
+        for jobs in steps.values():
+            made += [job for job in jobs if job.made]
+
+    return made
 
 
 def timed_files(run: RunFiles, finished: bool = False) -> list[Path]:
@@ -63,9 +67,12 @@ def timed_files(run: RunFiles, finished: bool = False) -> list[Path]:
     it. `finished`: nothing can be made any more; what there is counts.
     """
     files: list[Path] = []
+
     for job in all_timed_jobs(run):
-        if job.benchmark.exists() or not (finished or job.result.exists()):
+        will_be_made = not (finished or job.result.exists())
+        if job.benchmark.exists() or will_be_made:
             files.append(job.benchmark)
+
         if job.log is not None and (job.log.exists() or not finished):
             files.append(job.log)
 

@@ -33,12 +33,14 @@ def times(results: Results) -> pd.DataFrame:
         for step, jobs in steps.items():
             measured = [job for job in jobs if job.benchmark.exists()]
             wall_s = sum(_seconds(job) for job in measured)
-            rows.append(("measured", way, step, len(measured), len(jobs), wall_s))
+            counts = (len(measured), len(jobs))
+            rows.append(("measured", way, step, *counts, wall_s))
 
     for way, hours in PAPER_HOURS.items():
-        training = PAPER_TRAINING_HOURS[way]
-        rows.append(("paper", way, "reconstruction", 0, 0, (hours - training) * 3600))
-        rows.append(("paper", way, "training", 0, 0, training * 3600))
+        training_h = PAPER_TRAINING_HOURS[way]
+        reconstruction_s = (hours - training_h) * 3600
+        rows.append(("paper", way, "reconstruction", 0, 0, reconstruction_s))
+        rows.append(("paper", way, "training", 0, 0, training_h * 3600))
 
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -11,14 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..config import roles, sweep
-from ..config.sections import PENALTIES, Config, Training, chooses_strength, old_task
+from ..config.sections import Config
 from ..config.studies import Study, with_role
 from ..figures import drawn
 from ..listmode.events import EVENT
-from ..networks.architecture import CHANNELS, layer_channels
-from ..scanner.cylinder import from_choice
-from ..training.tradeoff import JUDGED_PATCHES
-from . import rates
+from . import job_sizes, rates
 
 # What is counted in a bill.
 AMOUNTS = ("jobs", "core_h", "gpu_h", "kept_gb", "temporary_gb")
@@ -58,114 +55,6 @@ def times(rows: Sequence[Cost], runs: int) -> list[Cost]:
     return [replace(row, **{name: runs * getattr(row, name) for name in AMOUNTS}) for row in rows]
 
 
-def events_per_study(config: Config) -> float:
-    """Expected events of a whole scan: with the detection efficiency squared and the accepted ring
-    pairs' area.
-    """
-    scanner = from_choice(config.scanner)
-    demo = from_choice(type(config.scanner)())
-    area_mm2 = scanner.n_ring_pairs * scanner.ring_pitch_mm**2
-    demo_area_mm2 = demo.n_ring_pairs * demo.ring_pitch_mm**2
-    area = area_mm2 / demo_area_mm2
-
-    default = type(config.simulation)()
-    dose = config.simulation.dose_mbq_per_kg / default.dose_mbq_per_kg
-    efficiency = (scanner.efficiency / demo.efficiency) ** 2
-
-    return rates.EVENTS_PER_S * area * efficiency * dose * config.simulation.scan_s
-
-
-def sensitivity_core_s(config: Config) -> float:
-    """Core seconds of one study's sensitivity image."""
-    planes = max(config.grid.shape[:2]) / 104
-    return from_choice(config.scanner).n_lors * planes / rates.SENSITIVITY_LORS_PER_CORE_S
-
-
-def additive_core_s(config: Config) -> float:
-    """Core seconds of one study's attenuation and background, event by event."""
-    return events_per_study(config) / rates.ADDITIVE_EVENTS_PER_CORE_S * _detail(config)
-
-
-def recon_core_s(config: Config, protocol: str, shares: Sequence[float]) -> float:
-    """Core seconds of the images of one study and protocol that are made from these shares of its
-    events.
-    """
-    p = config.protocols[protocol]
-    voxels = math.prod(config.grid.shape)
-
-    projected = sum(shares) * events_per_study(config) * p.iterations * _detail(config)
-    projecting_s = projected / rates.RECON_EVENTS_PER_CORE_S
-
-    updated = len(shares) * p.iterations * p.subsets * voxels
-    return projecting_s + updated / rates.RECON_VOXELS_PER_CORE_S
-
-
-def training_s(
-    config: Config, studies: Sequence[Study], name: str, threads: int, gpus: int
-) -> float:
-    """Seconds of one training of the network `name` on so many GPUs, or (0) threads."""
-    if gpus:
-        return rates.START_S + _training_gpu_s(config, studies, name, gpus)
-
-    flop_per_s = threads * rates.TRAIN_FLOP_PER_CORE_S
-    return rates.START_S + training_flop(config, studies, name) / flop_per_s
-
-
-def denoising_s(config: Config, images: int, threads: int, gpus: int) -> float:
-    """Seconds of so many images through a network on so many GPUs, or (0) threads."""
-    flop = images * _image_flop(config)
-    return rates.START_S + flop / _forward_flop_per_s(threads, gpus)
-
-
-def scoring_core_s(config: Config) -> float:
-    """Core seconds of the KSE of one network: distances of kernels grow with the cube of the
-    width.
-    """
-    return rates.START_S + rates.SCORE_CORE_S * config.network.width**3
-
-
-def sweep_s(config: Config, threads: int, gpus: int) -> float:
-    """Seconds of the measures of a sweep: its networks on patches of both tasks, and one image for
-    each phi.
-    """
-    networks = len(sweep.networks(config)) + 1
-    pixels = 2 * networks * JUDGED_PATCHES * config.adapt.patch**2
-    flop = pixels * 2 * _macs_per_pixel(config.network.width)
-    judging_s = flop / _forward_flop_per_s(threads, gpus)
-
-    return judging_s + denoising_s(config, len(config.sweep.phi) + 1, threads, gpus)
-
-
-def evaluation_core_s(config: Config, images: int) -> float:
-    """Core seconds of all measures of so many images."""
-    return rates.START_S + images * math.prod(config.grid.shape) * rates.EVALUATE_S_PER_VOXEL
-
-
-def weights_mb(config: Config) -> float:
-    """A network's weights, MB."""
-    return _macs_per_pixel(config.network.width) * 4 / 1e6
-
-
-def activations_mb(config: Config, training: Training) -> float:
-    """What a training step keeps of a batch, MB: each layer's output, normalised, rectified, and
-    its gradient.
-    """
-    pixels = training.batch * training.patch**2
-    return 16 * pixels * sum(CHANNELS) * config.network.width / 1e6
-
-
-def training_slices(config: Config, studies: Sequence[Study], data: str) -> int:
-    """Noisy input slices of a training task, validation included (n2n: of one study, both
-    directions).
-    """
-    if data == "n2n":
-        return 2 * config.grid.shape[2]
-
-    role = roles.role_of_dataset(data)
-    n_studies = len(with_role(studies, role))
-    return n_studies * len(config.sampling.levels_s) * config.grid.shape[2]
-
-
 def bill_text(rows: Sequence[Cost]) -> str:
     """The bill as a table of one screen."""
     total = Cost("total", *(sum(getattr(row, name) for row in rows) for name in AMOUNTS))
@@ -195,11 +84,6 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _detail(config: Config) -> float:
-    """Voxels crossed in a TOF window, against those of 4 mm."""
-    return float(4.0 / math.prod(config.grid.voxel_mm) ** (1 / 3))
-
-
 def _image_gb(config: Config) -> float:
     """A compressed float32 image on disk."""
     return math.prod(config.grid.shape) * 4 * rates.GZIP_SHARE / 1e9
@@ -208,17 +92,22 @@ def _image_gb(config: Config) -> float:
 def _simulate(config: Config, studies: Sequence[Study]) -> Cost:
     """List mode, and what is kept of it: true activity and attenuation."""
     n = len(studies)
-    events = events_per_study(config)
-    core_h = n * (events / rates.SIMULATE_EVENTS_PER_CORE_S + rates.START_S) / 3600
-    kept_gb = n * 2 * _image_gb(config)
+    events = job_sizes.events_per_study(config)
+    each_s = events / rates.SIMULATE_EVENTS_PER_CORE_S + rates.START_S
 
-    events_gb = n * events * EVENT.itemsize / 1e9
-    return Cost("simulate", n, core_h, kept_gb=kept_gb, temporary_gb=events_gb)
+    return Cost(
+        "simulate",
+        n,
+        core_h=n * each_s / 3600,
+        kept_gb=n * 2 * _image_gb(config),
+        temporary_gb=n * events * EVENT.itemsize / 1e9,
+    )
 
 
 def _subsample(config: Config, studies: Sequence[Study]) -> Cost:
     n = len(studies)
-    each_s = events_per_study(config) / rates.SUBSAMPLE_EVENTS_PER_CORE_S + rates.START_S
+    events = job_sizes.events_per_study(config)
+    each_s = events / rates.SUBSAMPLE_EVENTS_PER_CORE_S + rates.START_S
     return Cost("subsample", n, n * each_s / 3600)
 
 
@@ -234,15 +123,17 @@ def _reconstruct(config: Config, studies: Sequence[Study]) -> Cost:
 
         # Sensitivity image and additive term
         jobs += 1
-        seconds += rates.START_S + sensitivity_core_s(config) + additive_core_s(config)
+        sensitivity_s = job_sizes.sensitivity_core_s(config)
+        seconds += rates.START_S + sensitivity_s + job_sizes.additive_core_s(config)
 
         for name in protocols:
             starts = 1 if config.resources.recon_jobs == "study" else len(shares)
             jobs += starts
             seconds += rates.START_S * starts
-            seconds += recon_core_s(config, name, shares)
+            seconds += job_sizes.recon_core_s(config, name, shares)
 
-    return Cost("reconstruct", jobs, seconds / 3600, kept_gb=images * _image_gb(config))
+    kept_gb = images * _image_gb(config)
+    return Cost("reconstruct", jobs, seconds / 3600, kept_gb=kept_gb)
 
 
 def _dataset(config: Config, studies: Sequence[Study]) -> Cost:
@@ -253,13 +144,16 @@ def _dataset(config: Config, studies: Sequence[Study]) -> Cost:
 
     for data in sorted(sweep.datasets(config)):
         if data == "n2n":
-            jobs += len(_online(studies))
-            volumes += 2 * len(_online(studies))
+            n_online = len(_online(studies))
+            jobs += n_online
+            volumes += 2 * n_online
         else:
+            role = roles.role_of_dataset(data)
             jobs += 1
-            volumes += levels * len(with_role(studies, roles.role_of_dataset(data)))
+            volumes += levels * len(with_role(studies, role))
 
-    return Cost("dataset", jobs, jobs * rates.START_S / 3600, kept_gb=volumes * volume_gb)
+    core_h = jobs * rates.START_S / 3600
+    return Cost("dataset", jobs, core_h, kept_gb=volumes * volume_gb)
 
 
 def _networks(config: Config, studies: Sequence[Study]) -> list[Cost]:
@@ -278,25 +172,33 @@ def _trainings(
     stage: str, networks: Sequence[str], config: Config, studies: Sequence[Study]
 ) -> Cost:
     entries = sweep.entries(config)
-    n_online = len(_online(studies))
-    runs = [(n, n_online if entries[n].data == "n2n" else 1) for n in networks]
-    jobs = sum(n for _, n in runs)
+    jobs = 0
+    flop = 0.0
+    gpu_s = 0.0
 
-    flop = sum(n * training_flop(config, studies, name) for name, n in runs)
-    core_h = (flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S) / 3600
-    gpu_h = sum(n * _training_gpu_s(config, studies, name) for name, n in runs) / 3600
+    for name in networks:
+        runs = len(_online(studies)) if entries[name].data == "n2n" else 1
+        jobs += runs
+        flop += runs * job_sizes.training_flop(config, studies, name)
+        gpu_s += runs * job_sizes.training_gpu_s(config, studies, name)
 
-    weights_gb = weights_mb(config) / 1e3
-    return Cost(stage, jobs, core_h, gpu_h, jobs * weights_gb)
+    core_s = flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S
+    weights_gb = job_sizes.weights_mb(config) / 1e3
+    return Cost(stage, jobs, core_s / 3600, gpu_s / 3600, jobs * weights_gb)
 
 
 def _score(config: Config) -> Cost:
     """KSE of the networks that TGD starts from, the drop experiment and the sweep's measures."""
-    entries = sweep.entries(config)
-    scored = {e.base for e in entries.values() if e.method == "tgd"} | {config.score.network}
-    jobs = len(scored) + 1 + bool(config.sweep.phi)
+    entries = sweep.entries(config).values()
+    scored = {entry.base for entry in entries if entry.method == "tgd"}
+    scored.add(config.score.network)
 
-    sweep_h = sweep_s(config, 1, 0) / 3600 if config.sweep.phi else 0
+    jobs = len(scored) + 1
+    sweep_h = 0.0
+    if config.sweep.phi:
+        jobs += 1
+        sweep_h = job_sizes.sweep_s(config, 1, 0) / 3600
+
     return Cost("score", jobs, jobs * rates.START_S / 3600 + sweep_h)
 
 
@@ -306,20 +208,22 @@ def _denoise(config: Config, tests: Sequence[Study]) -> Cost:
     jobs = population * len(tests) + online * len(_online(tests))
 
     images = _denoised(config, tests)
-    flop = images * _image_flop(config)
-    core_h = (flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S) / 3600
-    gpu_h = flop / rates.DENOISE_FLOP_PER_GPU_S / 3600
+    flop = images * job_sizes.image_flop(config)
+    core_s = flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S
+    gpu_s = flop / rates.DENOISE_FLOP_PER_GPU_S
 
-    return Cost("denoise", jobs, core_h, gpu_h, images * _image_gb(config))
+    kept_gb = images * _image_gb(config)
+    return Cost("denoise", jobs, core_s / 3600, gpu_s / 3600, kept_gb)
 
 
 def _evaluate(config: Config, tests: Sequence[Study]) -> Cost:
     """Measures of each test study, their table, the findings, and the choice of phi."""
-    voxels = math.prod(config.grid.shape)
-    measuring_s = _denoised(config, tests) * voxels * rates.EVALUATE_S_PER_VOXEL
-    core_h = (len(tests) * rates.START_S + measuring_s) / 3600
+    voxels = _denoised(config, tests) * math.prod(config.grid.shape)
+    measuring_s = voxels * rates.EVALUATE_S_PER_VOXEL
+    core_s = len(tests) * rates.START_S + measuring_s
 
-    return Cost("evaluate", len(tests) + 2 + bool(config.sweep.phi), core_h)
+    jobs = len(tests) + 2 + bool(config.sweep.phi)
+    return Cost("evaluate", jobs, core_s / 3600)
 
 
 def _figures(config: Config) -> Cost:
@@ -334,73 +238,20 @@ def _n_population(config: Config) -> int:
 
 def _denoised(config: Config, tests: Sequence[Study]) -> int:
     """Number of denoised images: the noisy image, or every realisation, of each protocol."""
-    inputs = {
-        s.study: roles.n_noisy_images(s.role, config) * len(roles.protocols(s.role, config))
-        for s in tests
-    }
-    of_online_studies = sum(inputs[s.study] for s in _online(tests))
-
     population = _n_population(config)
     online = len(config.networks) - population
-    return population * sum(inputs.values()) + online * of_online_studies
+    images = 0
+
+    for study in tests:
+        networks = population
+        if study.role in roles.ONLINE:
+            networks += online
+
+        protocols = len(roles.protocols(study.role, config))
+        images += networks * protocols * roles.n_noisy_images(study.role, config)
+
+    return images
 
 
 def _online(studies: Sequence[Study]) -> list[Study]:
     return with_role(studies, *roles.ONLINE)
-
-
-def training_flop(config: Config, studies: Sequence[Study], name: str) -> float:
-    """Floating-point operations of one training of the network `name`: forward 2 a weight, backward
-    4.
-    """
-    penalty = sweep.entries(config)[name].penalty
-    per_weight = 8 if penalty == "lwf" else 6  # the base's own forward for its outputs
-
-    training, patches = _patches(config, studies, name)
-    pixels = patches * training.patch**2
-    return pixels * per_weight * _macs_per_pixel(config.network.width)
-
-
-def _training_gpu_s(config: Config, studies: Sequence[Study], name: str, gpus: int = 1) -> float:
-    training, patches = _patches(config, studies, name)
-    flop = training_flop(config, studies, name)
-    arithmetic_s = flop / (gpus * rates.TRAIN_FLOP_PER_GPU_S)
-
-    steps = patches / training.batch
-    return max(arithmetic_s, steps * rates.TRAIN_STEP_GPU_S)
-
-
-def _patches(config: Config, studies: Sequence[Study], name: str) -> tuple[Training, float]:
-    """The settings of a network's training and how many patches it reads, all strengths that are
-    tried included.
-    """
-    networks = sweep.entries(config)
-    entry = networks[name]
-    settings = {"n2n": config.online, "adapt": config.adapt}
-    training = settings.get(entry.data, config.train)
-
-    slices = float(training_slices(config, studies, entry.data))
-    if entry.replay > 0:
-        old = old_task(name, networks)
-        slices += entry.replay * training_slices(config, studies, old)
-
-    tried = len(PENALTIES[entry.penalty]) if chooses_strength(entry) else 1
-    return training, tried * slices * training.patches_per_slice * training.epochs
-
-
-def _image_flop(config: Config) -> float:
-    """Floating-point operations of one image through a network."""
-    return math.prod(config.grid.shape) * 2 * _macs_per_pixel(config.network.width)
-
-
-def _forward_flop_per_s(threads: int, gpus: int) -> float:
-    """What so many GPUs do without gradients, or (0) threads."""
-    if gpus:
-        return gpus * rates.DENOISE_FLOP_PER_GPU_S
-
-    return threads * rates.TRAIN_FLOP_PER_CORE_S
-
-
-def _macs_per_pixel(width: float) -> int:
-    channels = layer_channels(width)
-    return sum(9 * a * b for a, b in zip(channels[:-1], channels[1:], strict=True))

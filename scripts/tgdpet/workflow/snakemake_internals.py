@@ -78,9 +78,15 @@ def set_resources_for_seeds(workflow: Workflow, seeds: Sequence[int]) -> None:
 
 def of_every_seed(settings: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
     """Settings by rule, and those of `train` for the rules `seed1train`, ... of all seeds."""
-    shared = {rule: value for rule, value in settings.items() if not re.match(r"seed\d", rule)}
-    named = {f"seed{seed}{rule}": value for seed in seeds for rule, value in shared.items()}
-    return {**settings, **named}
+    every = dict(settings)
+
+    for rule, value in settings.items():
+        if re.match(r"seed\d", rule):
+            continue
+        for seed in seeds:
+            every[f"seed{seed}{rule}"] = value
+
+    return every
 
 
 def set_groups_for_seeds(workflow: Workflow) -> None:

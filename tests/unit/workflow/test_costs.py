@@ -10,7 +10,7 @@ from tgdpet.config import roles
 from tgdpet.config.loading import load_config
 from tgdpet.config.roles import ROLES, samples_of
 from tgdpet.config.studies import read_studies
-from tgdpet.workflow import costs
+from tgdpet.workflow import costs, job_sizes
 
 
 @pytest.fixture
@@ -30,14 +30,14 @@ def bill(root, raw_config):
 def test_paper_scale_has_the_papers_slices(root, raw_config):
     config = load_config(raw_config("paper"))
     studies = read_studies(root / config.studies)
-    assert costs.training_slices(config, studies, "v1") == 30_720 == 20 * 6 * 256
-    assert costs.training_slices(config, studies, "adapt") == 7 * 6 * 256
+    assert job_sizes.training_slices(config, studies, "v1") == 30_720 == 20 * 6 * 256
+    assert job_sizes.training_slices(config, studies, "adapt") == 7 * 6 * 256
     assert (config.train.epochs, config.adapt.epochs, config.online.epochs) == (500, 500, 150)
     assert config.network.width == 1.0
 
 
 def test_network_size_is_the_papers():
-    assert costs._macs_per_pixel(1.0) == pytest.approx(1.30e6, rel=0.01)
+    assert job_sizes.macs_per_pixel(1.0) == pytest.approx(1.30e6, rel=0.01)
 
 
 def test_a_network_from_a_file_costs_nothing_nor_does_its_data(bill):
@@ -109,8 +109,8 @@ def test_text_has_a_row_a_stage_and_the_sum(bill):
 def test_baselines_cost_what_they_train(root, raw_config):
     config = load_config(raw_config("baselines"))
     studies = read_studies(root / config.studies)
-    plain = costs.training_flop(config, studies, "FT-all")
-    new, old = (costs.training_slices(config, studies, data) for data in ("adapt", "v1"))
+    plain = job_sizes.training_flop(config, studies, "FT-all")
+    new, old = (job_sizes.training_slices(config, studies, data) for data in ("adapt", "v1"))
     share = {
         "L2-SP": 4,
         "LwF": 4 * 8 / 6,
@@ -120,7 +120,7 @@ def test_baselines_cost_what_they_train(root, raw_config):
         "replay": (new + 0.1 * old) / new,
     }
     for name, times in share.items():
-        assert costs.training_flop(config, studies, name) == pytest.approx(times * plain), name
+        assert job_sizes.training_flop(config, studies, name) == pytest.approx(times * plain), name
 
 
 def test_online_networks_from_scratch_are_one_a_study(bill):
