@@ -68,13 +68,13 @@ def _spacing_mm(slices: Sequence[Slice], positions: np.ndarray, normal: np.ndarr
     spacing_mm = float(np.median(distances))
     allowed_mm = max(SPACING_TOLERANCE * spacing_mm, ROUNDING_MM)
 
-    for i in np.flatnonzero(distances < allowed_mm):
+    for i in np.flatnonzero(distances < allowed_mm).tolist():
         raise DicomError(
             f"{slices[i + 1].path}: lies at the same position as {slices[i].path.name}: "
             "slices are doubled"
         )
 
-    for i in np.flatnonzero(np.abs(distances - spacing_mm) > allowed_mm):
+    for i in np.flatnonzero(np.abs(distances - spacing_mm) > allowed_mm).tolist():
         raise DicomError(
             f"{slices[i + 1].path}: ImagePositionPatient: expected {spacing_mm:.3f} mm from "
             f"{slices[i].path.name}, got {distances[i]:.3f} mm: slices are missing or mixed"
@@ -82,7 +82,7 @@ def _spacing_mm(slices: Sequence[Slice], positions: np.ndarray, normal: np.ndarr
 
     shifts_mm = np.linalg.norm(steps - distances[:, None] * normal, axis=1)
     tilted_mm = max(TILT_TOLERANCE * spacing_mm, ROUNDING_MM)
-    for i in np.flatnonzero(shifts_mm > tilted_mm):
+    for i in np.flatnonzero(shifts_mm > tilted_mm).tolist():
         raise DicomError(
             f"{slices[i + 1].path}: ImagePositionPatient: expected slices straight above one "
             f"another, got a shift of {shifts_mm[i]:.3f} mm in the plane: gantry tilt"

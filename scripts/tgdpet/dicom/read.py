@@ -15,7 +15,6 @@ from .series import DicomError, Slice, check_readable, choose_series, find_serie
 from .sidecar import sidecar_of
 from .units import bqml_factor, rescaling
 
-
 RAS = np.array([[0, 1], [1, 1], [2, 1]])  # nibabel's orientation of an array that is RAS+ already
 
 
