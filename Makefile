@@ -8,21 +8,24 @@ RESULTS ?= results
 COMMAND ?=
 # A folder of wheels (`make wheelhouse`) to install from, and from nowhere else.
 WHEELHOUSE ?=
-EXTRAS := workflow,cluster,dev
+EXTRAS := workflow,cluster,dev,docs
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 # The rules call plain `python`, so the environment's comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Material for MkDocs would say at every start that it is maintained until May 2027; its successor reads the same mkdocs.yml.
+export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv wheelhouse demo test test-cluster test-wheelhouse check schema check-reference reference clean
+.PHONY: help venv wheelhouse demo test test-cluster test-wheelhouse check docs schema check-reference reference clean
 
 help:
 	@echo "make demo    simulate, reconstruct, train, adapt, evaluate; Table 1 and all figures in results/"
 	@echo "make test    run the tests"
-	@echo "make check   linters, formatters, types"
+	@echo "make check   linters, formatters, types, the documentation"
+	@echo "make docs    build the documentation in build/site, offline; any warning is an error"
 	@echo "make venv    only make the environment .venv; then: . .venv/bin/activate && snakemake -n"
 	@echo "make schema  write workflow/schemas/config.schema.json anew after a change of scripts/tgdpet/config/sections.py"
 	@echo "make check-reference  compare RESULTS=folder with results/reference, within intervals"
@@ -68,11 +71,16 @@ test-wheelhouse:
 	tests/cluster/wheelhouse.sh
 
 check: venv
-	ruff check scripts tests benchmarks examples
-	ruff format --check scripts tests benchmarks examples
+	ruff check scripts tests benchmarks examples docs
+	ruff format --check scripts tests benchmarks examples docs
 	mypy
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+	mkdocs build --quiet --strict
+
+docs: venv
+	mkdocs build --strict
+	@echo "Open build/site/index.html"
 
 schema: venv
 	python -m tgdpet.config.sections > workflow/schemas/config.schema.json
@@ -86,4 +94,4 @@ reference: venv
 clean:
 	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache build wheelhouse scripts/*.egg-info
 	@[ ! -d results ] || find results/ -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
-	find scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find scripts tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +

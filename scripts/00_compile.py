@@ -1,7 +1,5 @@
 #!/usr/bin/env python
-"""Compile the numba kernels once and keep them in the on-disk cache, so that no later job waits for
-it.
-"""
+"""Compile the numba kernels once and keep them in the on-disk cache, so that no later job waits."""
 
 from pathlib import Path
 
@@ -15,7 +13,9 @@ def main() -> None:
     parser = arguments.parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="marker file to write when done")
     args = parser.parse_args()
-    write_text(args.out, "\n".join(compile_kernels.compile_all()) + "\n")
+
+    names = compile_kernels.compile_all()
+    write_text(args.out, "\n".join(names) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,58 +10,48 @@ from tgdpet.config.sections import Grid, ScannerChoice, Simulation
 from tgdpet.config.studies import Study, parse_lesions
 from tgdpet.io.files import sidecar, write_json
 from tgdpet.runtime.progress import Progress
-from tgdpet.simulation import study as acquisition
+from tgdpet.simulation.study import simulate_study
+
+SECTIONS = (Grid, ScannerChoice, Simulation)
+SOURCES = ("analytic", "anatomy")
+ROLE = "decides lesions, bladder and catheter"
+PATH = "folder of labels.nii.gz (and ct.nii.gz, labels.tsv), or a label map: anatomy"
+LESIONS = "organ:diameter_mm:contrast,... in place of the role's: anatomy"
 
 
 def main() -> None:
     """Parse the command line, simulate, write the study's folder."""
     started = time.time()
+
     parser = arguments.parser(__doc__)
-    parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument(
-        "--role", required=True, choices=sorted(ROLES), help="decides lesions, bladder and catheter"
-    )
-    parser.add_argument("--bmi", type=float, required=True, help="body mass index, kg/m2")
-    parser.add_argument("--study-seed", type=int, required=True, help="the study's own seed")
-    parser.add_argument(
-        "--source",
-        default="analytic",
-        choices=("analytic", "anatomy"),
-        help="where the body is from",
-    )
-    parser.add_argument(
-        "--path",
-        help="folder of labels.nii.gz (and ct.nii.gz, labels.tsv), or a label map: anatomy",
-    )
-    parser.add_argument(
-        "--lesions",
-        default="",
-        help="organ:diameter_mm:contrast,... in place of the role's: anatomy",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="the run's seed")
-    parser.add_argument("--threads", type=int, default=1, help="threads to use")
-    parser.add_argument("--out-dir", type=Path, required=True, help="folder to write")
-    for section in (Grid, ScannerChoice, Simulation):
+    option = parser.add_argument
+    option("--study", required=True, help="name of the study")
+    option("--role", required=True, choices=sorted(ROLES), help=ROLE)
+    option("--bmi", type=float, required=True, help="body mass index, kg/m2")
+    option("--study-seed", type=int, required=True, help="the study's own seed")
+    option("--source", default="analytic", choices=SOURCES, help="where the body is from")
+    option("--path", help=PATH)
+    option("--lesions", default="", help=LESIONS)
+    option("--seed", type=int, default=0, help="the run's seed")
+    option("--threads", type=int, default=1, help="threads to use")
+    option("--out-dir", type=Path, required=True, help="folder to write")
+    for section in SECTIONS:
         arguments.add_options(parser, section)
     args = parser.parse_args()
+
     if (args.source == "anatomy") != bool(args.path):
-        raise ValueError(
-            f"--path: belongs to --source anatomy, which needs it; got {args.path!r} with {args.source}"
-        )
+        belongs = "--path: belongs to --source anatomy, which needs it"
+        raise ValueError(f"{belongs}; got {args.path!r} with {args.source}")
+
     lesions = parse_lesions(args.lesions, "--lesions")
     study = Study(args.study, args.role, args.source, args.bmi, args.study_seed, args.path, lesions)
-    parts = tuple(
-        arguments.from_options(args, section) for section in (Grid, ScannerChoice, Simulation)
-    )
+    parts = tuple(arguments.from_options(args, section) for section in SECTIONS)
+
     with Progress(100, f"simulate {args.study}", "%") as bar:
-        meta = acquisition.simulate_study(
-            args.out_dir,
-            study,
-            args.seed,
-            parts,
-            args.threads,
-            lambda share: bar.update(100 * share),
+        meta = simulate_study(
+            args.out_dir, study, args.seed, parts, args.threads, lambda part: bar.update(100 * part)
         )
+
     provenance = sidecar([], arguments.as_settings(args), args.seed, "cpu", started)
     write_json(args.out_dir / "listmode.json", {**meta, "provenance": provenance})
 

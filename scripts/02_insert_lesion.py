@@ -12,40 +12,35 @@ from tgdpet.listmode import study_folder
 from tgdpet.runtime.progress import Progress
 from tgdpet.simulation import lesion, lesion_study
 
+AXES = ("X", "Y", "Z")
+PSF = "blur, crystals included; default: from the detectors' size"
+
 
 def main() -> None:
     """Parse the command line, insert, write the new study's folder."""
     started = time.time()
+
     parser = arguments.parser(__doc__)
-    parser.add_argument("--listmode", type=Path, required=True, help="the study's list-mode folder")
-    parser.add_argument(
-        "--out-dir", type=Path, required=True, help="folder of the study with the lesion"
-    )
-    parser.add_argument(
-        "--centre-mm", type=float, nargs=3, required=True, metavar=("X", "Y", "Z"), help="RAS mm"
-    )
-    parser.add_argument(
-        "--diameter-mm", type=float, required=True, help="the sphere's diameter, mm"
-    )
-    extra = parser.add_mutually_exclusive_group(required=True)
-    extra.add_argument("--bqml", type=float, help="activity added at scan start, Bq/mL")
-    extra.add_argument(
-        "--suv", type=float, help="the same as SUV (needs dose and weight of the study)"
-    )
-    parser.add_argument(
-        "--psf-fwhm-mm",
-        type=float,
-        help="blur, crystals included; default: from the detectors' size",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the counts")
-    parser.add_argument("--threads", type=int, default=1, help="threads to use")
+    option = parser.add_argument
+    option("--listmode", type=Path, required=True, help="the study's list-mode folder")
+    option("--out-dir", type=Path, required=True, help="folder of the study with the lesion")
+    option("--centre-mm", type=float, nargs=3, required=True, metavar=AXES, help="RAS mm")
+    option("--diameter-mm", type=float, required=True, help="the sphere's diameter, mm")
+    uptake = parser.add_mutually_exclusive_group(required=True).add_argument
+    uptake("--bqml", type=float, help="activity added at scan start, Bq/mL")
+    uptake("--suv", type=float, help="the same as SUV (needs dose and weight of the study)")
+    option("--psf-fwhm-mm", type=float, help=PSF)
+    option("--seed", type=int, default=0, help="seed of the counts")
+    option("--threads", type=int, default=1, help="threads to use")
     args = parser.parse_args()
+
     x, y, z = args.centre_mm
     bqml = lesion_study.bqml_of_suv(args.listmode, args.suv) if args.bqml is None else args.bqml
     psf_mm = args.psf_fwhm_mm
     if psf_mm is None:
         psf_mm = lesion.default_psf_mm(study_folder.read(args.listmode).scanner)
     sphere = lesion.Sphere((x, y, z), args.diameter_mm, bqml, psf_mm)
+
     with Progress(100, "insert lesion", "%") as bar:
         meta = lesion_study.insert(
             args.listmode,
@@ -53,11 +48,11 @@ def main() -> None:
             sphere,
             args.seed,
             args.threads,
-            lambda share: bar.update(100 * share),
+            lambda part: bar.update(100 * part),
         )
-    provenance = sidecar(
-        [args.listmode / "listmode.json"], arguments.as_settings(args), args.seed, "cpu", started
-    )
+
+    inputs = [args.listmode / "listmode.json"]
+    provenance = sidecar(inputs, arguments.as_settings(args), args.seed, "cpu", started)
     write_json(args.out_dir / "listmode.json", {**meta, "provenance": provenance})
 
 

@@ -6,48 +6,43 @@ from pathlib import Path
 
 from tgdpet.cli import arguments
 from tgdpet.config.sections import ReconProtocol
-from tgdpet.io import nifti
-from tgdpet.io.files import sidecar
+from tgdpet.io import files, nifti
 from tgdpet.listmode import study_folder, subsample
 from tgdpet.recon import osem
 from tgdpet.recon.projectors import on_device
 from tgdpet.runtime.progress import Progress
 
+DEVICE = "where to project; cuda: tgdpet[cuda]"
+
 
 def main() -> None:
     """Parse the command line, reconstruct sample after sample, write each."""
     parser = arguments.parser(__doc__)
-    parser.add_argument("--listmode", type=Path, required=True, help="the study's list-mode folder")
-    parser.add_argument("--samples", type=Path, required=True, help="samples.json of stage 2")
-    parser.add_argument(
-        "--sensitivity", type=Path, required=True, help="sensitivity image of the study"
-    )
-    parser.add_argument(
-        "--only", nargs="+", metavar="SAMPLE", help="samples to reconstruct (default: all)"
-    )
-    parser.add_argument("--protocol", required=True, help="the protocol's name, for file names")
-    parser.add_argument("--threads", type=int, default=1, help="threads to use")
-    parser.add_argument(
-        "--device",
-        default="cpu",
-        choices=("cpu", "cuda"),
-        help="where to project; cuda: tgdpet[cuda]",
-    )
-    parser.add_argument("--out-dir", type=Path, required=True, help="folder for the images")
+    option = parser.add_argument
+    option("--listmode", type=Path, required=True, help="the study's list-mode folder")
+    option("--samples", type=Path, required=True, help="samples.json of stage 2")
+    option("--sensitivity", type=Path, required=True, help="sensitivity image of the study")
+    option("--only", nargs="+", metavar="SAMPLE", help="samples to reconstruct (default: all)")
+    option("--protocol", required=True, help="the protocol's name, for file names")
+    option("--threads", type=int, default=1, help="threads to use")
+    option("--device", default="cpu", choices=("cpu", "cuda"), help=DEVICE)
+    option("--out-dir", type=Path, required=True, help="folder for the images")
     arguments.add_options(parser, ReconProtocol)
     args = parser.parse_args()
     protocol = arguments.from_options(args, ReconProtocol)
+
     study = study_folder.read(args.listmode)
     additive = study_folder.read_additive(study)
     sensitivity, _ = nifti.read_plain(args.sensitivity)
     name, seed, samples = study_folder.read_samples(args.samples)
     samples = [s for s in samples if not args.only or s.name in args.only]
+
     projector = on_device(args.device, study.scanner, study.grid, args.threads)
     valid = osem.valid_slices(sensitivity)
+    inputs = [args.samples, args.listmode / "listmode.json", args.sensitivity]
     settings = arguments.as_settings(args)
-    made_from = [args.samples, args.listmode / "listmode.json", args.sensitivity]
-    total = sum(s.fraction for s in samples) * len(study.events) * protocol.iterations
-    with Progress(total, f"reconstruct {name} {args.protocol}", "events") as bar:
+    n_events = sum(s.fraction for s in samples) * len(study.events) * protocol.iterations
+    with Progress(n_events, f"reconstruct {name} {args.protocol}", "events") as bar:
         for sample in samples:
             started = time.time()
             events, background = subsample.take(sample, [study.events, additive], seed, name)
@@ -56,7 +51,7 @@ def main() -> None:
                 projector, events, background, sensitivity, seconds, protocol, bar.update
             )
             beside = study_folder.recon_sidecar(study.meta, sample, args.protocol, protocol, valid)
-            beside["provenance"] = sidecar(made_from, settings, seed, args.device, started)
+            beside["provenance"] = files.sidecar(inputs, settings, seed, args.device, started)
             path = args.out_dir / nifti.image_name(name, args.protocol, sample.name)
             nifti.write_image(path, image, study.affine, beside)
 

@@ -6,39 +6,40 @@ from pathlib import Path
 from tgdpet.cli import arguments
 from tgdpet.dataset import index
 
+PAIR = "STUDY:SAMPLE:NOISY:TARGET"
+HELD_OUT = "share of the studies held out"
+SEED = "the run's seed, which decides who is held out"
 
-def main() -> None:
+
+def main() -> list[Path]:
     """Parse the command line, pair the images, write volumes and index."""
     parser = arguments.parser(__doc__)
-    parser.add_argument(
-        "--pairs",
-        nargs="+",
-        required=True,
-        metavar="STUDY:SAMPLE:NOISY:TARGET",
-        help="noisy image and its target",
-    )
-    parser.add_argument(
-        "--validation-fraction", type=float, default=0.0, help="share of the studies held out"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="the run's seed, which decides who is held out"
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="index.tsv to write; volumes lie beside it"
-    )
+    option = parser.add_argument
+    option("--pairs", nargs="+", required=True, metavar=PAIR, help="noisy image and its target")
+    option("--validation-fraction", type=float, default=0.0, help=HELD_OUT)
+    option("--seed", type=int, default=0, help=SEED)
+    option("--out", type=Path, required=True, help="index.tsv to write; volumes lie beside it")
     args = parser.parse_args()
-    pairs = []
-    for text in args.pairs:
-        words = text.split(":")
-        if len(words) != 4:
-            raise ValueError(f"--pairs: expected STUDY:SAMPLE:NOISY:TARGET, got {text!r}")
-        pairs.append(index.Pair(words[0], words[1], Path(words[2]), Path(words[3])))
-    studies = list(dict.fromkeys(p.study for p in pairs))
+
+    pairs = [parse_pair(text) for text in args.pairs]
+    studies = list(dict.fromkeys(pair.study for pair in pairs))
     held_out = index.validation_studies(studies, args.validation_fraction, args.seed)
+
     table = index.build(pairs, held_out, args.out)
-    print(
-        f"{args.out}: {len(table)} slices of {len(studies)} studies, held out: {', '.join(held_out) or 'none'}"
-    )
+    size = f"{len(table)} slices of {len(studies)} studies"
+    print(f"{args.out}: {size}, held out: {', '.join(held_out) or 'none'}")
+
+    return [path for pair in pairs for path in (pair.noisy, pair.target)]
+
+
+def parse_pair(text: str) -> index.Pair:
+    """The pair that one word of `--pairs` names."""
+    parts = text.split(":")
+    if len(parts) != 4:
+        raise ValueError(f"--pairs: expected {PAIR}, got {text!r}")
+
+    study, sample, noisy, target = parts
+    return index.Pair(study, sample, Path(noisy), Path(target))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,11 @@ from tgdpet.cli import arguments
 def main() -> None:
     """Parse the command line, score, write the table."""
     parser = arguments.parser(__doc__ or "")
-    parser.add_argument(
-        "--network", type=Path, required=True, help="network to score (.safetensors)"
-    )
-    parser.add_argument("--k", type=int, default=5, help="nearest neighbours in the density metric")
-    parser.add_argument("--alpha", type=float, default=1.0, help="weight of the entropy")
-    parser.add_argument("--out", type=Path, required=True, help="table to write (.csv)")
+    option = parser.add_argument
+    option("--network", type=Path, required=True, help="network to score (.safetensors)")
+    option("--k", type=int, default=5, help="nearest neighbours in the density metric")
+    option("--alpha", type=float, default=1.0, help="weight of the entropy")
+    option("--out", type=Path, required=True, help="table to write (.csv)")
     args = parser.parse_args()
 
     from tgdpet.io.files import write_csv
@@ -26,9 +25,9 @@ def main() -> None:
     model, card = weights.load(args.network)
     table = jobs.score_table(model, args.k, args.alpha)
     write_csv(args.out, table)
-    print(
-        f"{card.network}: {len(table)} kernels, {(table['kse'] < 0.3).sum()} with a KSE below 0.3"
-    )
+
+    n_redundant = (table["kse"] < 0.3).sum()
+    print(f"{card.network}: {len(table)} kernels, {n_redundant} with a KSE below 0.3")
 
 
 if __name__ == "__main__":

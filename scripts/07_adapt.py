@@ -9,35 +9,31 @@ from tgdpet.cli import arguments, training_options
 from tgdpet.config.checks import check_entry
 from tgdpet.config.sections import NetworkEntry, Training
 
-FILES = (
-    "data",
-    "base",
-    "weights",
-)  # --dataset and --base say it here, and an adapted network has no file yet
+# --dataset and --base say it here, and an adapted network has no file yet.
+NOT_OPTIONS = ("data", "base", "weights")
 
 
 def main() -> None:
     """Parse the command line, adapt, write weights, log and sidecar."""
     parser = arguments.parser(__doc__ or "")
+    option = parser.add_argument
     training_options.add_options(parser)
-    parser.add_argument(
-        "--base", type=Path, required=True, help="network to start from (.safetensors)"
-    )
-    parser.add_argument("--scores", type=Path, help="KSE table of the base network (tgd)")
-    parser.add_argument("--old", type=Path, help="index.tsv of what the base was trained on")
-    arguments.add_options(parser, NetworkEntry, skip=FILES)
+    option("--base", type=Path, required=True, help="network to start from (.safetensors)")
+    option("--scores", type=Path, help="KSE table of the base network (tgd)")
+    option("--old", type=Path, help="index.tsv of what the base was trained on")
+    arguments.add_options(parser, NetworkEntry, skip=NOT_OPTIONS)
     arguments.add_options(parser, Training)
     parser.set_defaults(method="finetune")
     args = parser.parse_args()
-    entry = arguments.from_options(args, NetworkEntry, skip=FILES)
+
+    entry = arguments.from_options(args, NetworkEntry, skip=NOT_OPTIONS)
     check_entry("command line: ", entry)
     settings = arguments.from_options(args, Training)
+    job = training_options.from_options(args)
 
     from tgdpet.training import jobs
 
-    jobs.adapt(
-        training_options.from_options(args), settings, entry, args.base, args.scores, args.old
-    )
+    jobs.adapt(job, settings, entry, args.base, args.scores, args.old)
 
 
 if __name__ == "__main__":

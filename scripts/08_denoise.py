@@ -5,21 +5,19 @@ from pathlib import Path
 
 from tgdpet.cli import arguments
 
+DEVICES = ("auto", "cpu", "cuda")
+OUT_DIR = "folder to write to, under the same names"
+
 
 def main() -> None:
     """Parse the command line, denoise one image after the other, write each."""
     parser = arguments.parser(__doc__ or "")
-    parser.add_argument("--network", type=Path, required=True, help="network to use (.safetensors)")
-    parser.add_argument(
-        "--images", type=Path, nargs="+", required=True, help="noisy images, NIfTI in Bq/mL"
-    )
-    parser.add_argument(
-        "--out-dir", type=Path, required=True, help="folder to write to, under the same names"
-    )
-    parser.add_argument(
-        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to run"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    option = parser.add_argument
+    option("--network", type=Path, required=True, help="network to use (.safetensors)")
+    option("--images", type=Path, nargs="+", required=True, help="noisy images, NIfTI in Bq/mL")
+    option("--out-dir", type=Path, required=True, help=OUT_DIR)
+    option("--device", default="auto", choices=DEVICES, help="where to run")
+    option("--threads", type=int, default=1, help="CPU threads")
     args = parser.parse_args()
 
     from tgdpet.io import nifti
@@ -30,21 +28,21 @@ def main() -> None:
 
     names = [path.name for path in args.images]
     if len(set(names)) < len(names):
-        raise ValueError(
-            f"--images: {max(names, key=names.count)} comes twice; one would overwrite the other"
-        )
-    place = device.pick(args.device, args.threads)
-    network = weights.load(args.network, place)
-    with Progress(len(args.images), f"denoise {network[1].network}", "images") as bar:
+        twice = max(names, key=names.count)
+        raise ValueError(f"--images: {twice} comes twice; one would overwrite the other")
+
+    chosen = device.pick(args.device, args.threads)
+    network = weights.load(args.network, chosen)
+    settings = arguments.as_settings(args)
+    with Progress(len(names), f"denoise {network[1].network}", "images") as bar:
         for path in args.images:
             if path.resolve().parent == args.out_dir.resolve():
-                raise ValueError(
-                    f"--out-dir: {args.out_dir} is the folder of {path.name}, which would be overwritten"
-                )
-            noisy, inputs = nifti.read_image(path), [path, args.network]
-            write_denoised(
-                args.out_dir / path.name, noisy, network, place, inputs, arguments.as_settings(args)
-            )
+                would = f"is the folder of {path.name}, which would be overwritten"
+                raise ValueError(f"--out-dir: {args.out_dir} {would}")
+
+            noisy = nifti.read_image(path)
+            inputs = [path, args.network]
+            write_denoised(args.out_dir / path.name, noisy, network, chosen, inputs, settings)
             bar.update(1)
 
 

@@ -9,50 +9,48 @@ from pathlib import Path
 
 from tgdpet.cli import arguments
 
+ROLE = "the study's role (test_lesion, test_bladder, ...)"
+REFERENCE = "sample that is the reference: the whole scan"
+NETWORKS = "networks to measure besides the noisy input"
+VALUES = "values in volumes of interest to write, .npz"
 
-def main() -> None:
+
+def main() -> list[Path]:
     """Parse, measure, write."""
     parser = arguments.parser(__doc__ or "")
-    parser.add_argument("--study", required=True, help="study to measure")
-    parser.add_argument(
-        "--role", required=True, help="the study's role (test_lesion, test_bladder, ...)"
-    )
-    parser.add_argument(
-        "--reference-sample", default="600s", help="sample that is the reference: the whole scan"
-    )
-    parser.add_argument(
-        "--organs", required=True, type=Path, help="label image of the organs, .nii.gz"
-    )
-    parser.add_argument("--recon", required=True, type=Path, help="folder of reconstructed images")
-    parser.add_argument(
-        "--denoised", required=True, type=Path, help="folder of denoised images, by network"
-    )
-    parser.add_argument(
-        "--networks", nargs="*", default=[], help="networks to measure besides the noisy input"
-    )
-    parser.add_argument("--out", required=True, type=Path, help="table to write, .csv")
-    parser.add_argument(
-        "--out-voi", required=True, type=Path, help="values in volumes of interest to write, .npz"
-    )
+    option = parser.add_argument
+    option("--study", required=True, help="study to measure")
+    option("--role", required=True, help=ROLE)
+    option("--reference-sample", default="600s", help=REFERENCE)
+    option("--organs", required=True, type=Path, help="label image of the organs, .nii.gz")
+    option("--recon", required=True, type=Path, help="folder of reconstructed images")
+    option("--denoised", required=True, type=Path, help="folder of denoised images, by network")
+    option("--networks", nargs="*", default=[], help=NETWORKS)
+    option("--out", required=True, type=Path, help="table to write, .csv")
+    option("--out-voi", required=True, type=Path, help=VALUES)
     args = parser.parse_args()
 
     from tgdpet.constants import ORGANS
     from tgdpet.evaluation import voi_values
     from tgdpet.evaluation.evaluate import evaluate_study
+    from tgdpet.evaluation.results import INPUT, image_path
     from tgdpet.io.files import write_csv
+    from tgdpet.io.nifti import with_sidecars
 
+    where = (args.organs, ORGANS, args.recon, args.denoised)
     table, values = evaluate_study(
-        args.study,
-        args.role,
-        args.reference_sample,
-        args.organs,
-        ORGANS,
-        args.recon,
-        args.denoised,
-        args.networks,
+        args.study, args.role, args.reference_sample, *where, args.networks
     )
     voi_values.write(args.out_voi, values)
     write_csv(args.out, table)
+
+    images = []
+    for protocol, measured in values.protocols.items():
+        images.append(image_path(args.recon, args.study, protocol, args.reference_sample))
+        for name in measured.networks:
+            root = args.recon if name == INPUT else args.denoised / name
+            images += [image_path(root, args.study, protocol, s) for s in measured.samples]
+    return with_sidecars(images)
 
 
 if __name__ == "__main__":

@@ -9,20 +9,17 @@ from pathlib import Path
 
 from tgdpet.cli import arguments
 
+DEFAULT = Path("results/reference")
+
 
 def main() -> None:
     """Parse, read, compare, print; or write."""
     parser = arguments.parser(__doc__ or "")
-    parser.add_argument(
-        "--results", required=True, type=Path, help="results folder of a run or a study"
-    )
-    parser.add_argument(
-        "--reference", type=Path, default=Path("results/reference"), help="the reference's folder"
-    )
-    parser.add_argument(
-        "--write", action="store_true", help="make the reference from these results instead"
-    )
-    parser.add_argument("--command", help="with --write: the command that made the results")
+    option = parser.add_argument
+    option("--results", required=True, type=Path, help="results folder of a run or a study")
+    option("--reference", type=Path, default=DEFAULT, help="the reference's folder")
+    option("--write", action="store_true", help="make the reference from these results instead")
+    option("--command", help="with --write: the command that made the results")
     args = parser.parse_args()
 
     from tgdpet.evaluation import reference
@@ -31,11 +28,15 @@ def main() -> None:
     if args.write:
         if not args.command:
             parser.error("--write needs --command, the command that made the results")
+
         names = reference_folder.write(args.results, args.reference, args.command)
         print(f"{args.reference}: {len(names)} files from {args.results}")
         return
+
     reference_folder.check_same(args.results, args.reference)
-    new, kept = reference.read(args.results), reference.read(args.reference)
+    new = reference.read(args.results)
+    kept = reference.read(args.reference)
+
     rows = reference.compare(new, kept)
     print(reference.text(rows, new, kept))
     if not reference.passed(rows):

@@ -207,12 +207,12 @@ def test_constraints_pin_every_dependency(root):
         assert name in pinned, f"envs/constraints.txt does not pin {name}"
 
 
-def test_the_extra_cluster_is_installed_by_make_venv(root):
+def test_make_venv_installs_what_the_checks_need(root):
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
     (installed,) = re.findall(r"^EXTRAS := (.*)$", (root / "Makefile").read_text(), re.M)
-    assert {"workflow", "cluster", "dev"} == set(installed.split(",")) <= set(extras)
+    assert {"workflow", "cluster", "dev", "docs"} == set(installed.split(",")) <= set(extras)
 
 
 def test_smoke_and_paper_only_override_known_keys(raw_config):

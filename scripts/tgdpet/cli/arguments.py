@@ -9,120 +9,174 @@ import dataclasses
 import shlex
 import signal
 import sys
+import time
 import typing
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
+from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..config.loading import load_section
-from ..config.sections import strip_optional
-from ..io import recorder
+from ..config.schema import strip_optional
+from ..io import files, recorder
+
+# How torch says that memory of the machine or of the GPU is out: all are RuntimeErrors.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def parser(description: str) -> argparse.ArgumentParser:
     """A parser that shows defaults in its help."""
-    out = argparse.ArgumentParser(
+    shown = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    out.add_argument("--version", action="version", version=f"tgdpet {__version__}")
-    return out
+    shown.add_argument("--version", action="version", version=f"tgdpet {__version__}")
+
+    return shown
 
 
 def add_options(
-    out: argparse.ArgumentParser, section: type, title: str | None = None, skip: Container[str] = ()
+    parser: argparse.ArgumentParser,
+    section: type,
+    title: str | None = None,
+    skip: Container[str] = (),
 ) -> None:
     """One `--kebab-case` option for each scalar or list field of a configuration dataclass, but
     those in `skip`.
     """
-    group = out.add_argument_group(
-        title or (section.__doc__ or section.__name__).strip().rstrip(".")
-    )
-    defaults, hints = section(), typing.get_type_hints(section)
+    summary = (section.__doc__ or section.__name__).strip().rstrip(".")
+    group = parser.add_argument_group(title or summary)
+    defaults = section()
+    hints = typing.get_type_hints(section)
+
     for field in dataclasses.fields(section):
-        if field.name in skip:
-            continue
-        hint, _ = strip_optional(hints[field.name])
-        text = (field.metadata.get("help") or field.name).replace("%", "%%")
-        if hint is bool:
-            group.add_argument(
-                _flag(field.name), action=argparse.BooleanOptionalAction, default=getattr(defaults, field.name),
-                help=text,
-            )  # fmt: skip
-            continue
-        many = typing.get_origin(hint) is list
-        kind = typing.get_args(hint)[0] if many else hint
+        if field.name not in skip:
+            _add_option(group, field, hints[field.name], getattr(defaults, field.name))
+
+
+def _add_option(
+    group: argparse._ArgumentGroup, field: dataclasses.Field[Any], hint: Any, default: Any
+) -> None:
+    """The option of one field; `hint` is its type, None being what an absent option means."""
+    hint, _ = strip_optional(hint)
+    flag = _flag(field.name)
+    meaning = (field.metadata.get("help") or field.name).replace("%", "%%")
+
+    if hint is bool:
         group.add_argument(
-            _flag(field.name),
-            type=kind,
-            nargs="+" if many else None,
-            default=getattr(defaults, field.name),
-            metavar="{" + ",".join(choices) + "}"
-            if (choices := field.metadata.get("choices"))
-            else kind.__name__,
-            help=text,
+            flag,
+            action=argparse.BooleanOptionalAction,
+            default=default,
+            help=meaning,
         )
+        return
+
+    is_list = typing.get_origin(hint) is list
+    kind = typing.get_args(hint)[0] if is_list else hint
+
+    choices = field.metadata.get("choices")
+    shown = "{" + ",".join(choices) + "}" if choices else kind.__name__
+
+    group.add_argument(
+        flag,
+        type=kind,
+        nargs="+" if is_list else None,
+        default=default,
+        metavar=shown,
+        help=meaning,
+    )
 
 
 def from_options(args: argparse.Namespace, section: type, skip: Container[str] = ()) -> Any:
     """The configuration dataclass that the parsed options describe, checked against its limits."""
-    values = {
-        f.name: getattr(args, f.name) for f in dataclasses.fields(section) if f.name not in skip
-    }
-    return load_section(section, {k: v for k, v in values.items() if v is not None}, "command line")
+    values = {}
+    for field in dataclasses.fields(section):
+        if field.name in skip:
+            continue
+
+        value = getattr(args, field.name)
+        if value is not None:
+            values[field.name] = value
+
+    return load_section(section, values, "command line")
 
 
 def to_options(section: Any, skip: Container[str] = ()) -> str:
-    """The command-line text that gives `section` back through `from_options`."""
-    words: list[str] = []
+    """The options, as typed in a shell, that give `section` back through `from_options`."""
+    options: list[str] = []
     for field in dataclasses.fields(section):
         value = getattr(section, field.name)
         if value is None or field.name in skip:
             continue
+
         if isinstance(value, bool):
-            words.append(_flag(field.name if value else f"no_{field.name}"))
-        else:
-            many = isinstance(value, list)
-            words += [_flag(field.name), *(word(v) for v in (value if many else [value]))]
-    return " ".join(words)
+            options.append(_flag(field.name if value else f"no_{field.name}"))
+            continue
+
+        values = value if isinstance(value, list) else [value]
+        options.append(_flag(field.name))
+        options += [word(v) for v in values]
+
+    return " ".join(options)
 
 
 def as_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The parsed options as JSON values, for a sidecar."""
-    return {
-        key: [str(v) for v in value] if isinstance(value, list) else str(value)
-        for key, value in vars(args).items()
-    }
+    settings: dict[str, Any] = {}
+    for name, value in vars(args).items():
+        if isinstance(value, list):
+            settings[name] = [str(element) for element in value]
+        else:
+            settings[name] = str(value)
+
+    return settings
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a script; what is wrong with its input is one line on the screen and exit code 1."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files are removed
+def run(main: Callable[[], Iterable[Path] | None]) -> None:
+    """Run a script; what is wrong with its input is one line on the screen and exit code 1.
+
+    `main` returns the files that it read, as far as the command line does not name them; outputs
+    without a sidecar of their own get a record of these inputs (`io.recorder`).
+    """
+    # As an exception, so that temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
     try:
-        with recorder.recorded(sys.argv[1:]):
-            main()
+        _run_recorded(main)
+
     except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {_in_one_line(error)}", file=sys.stderr)
         sys.exit(1)
+
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or _lacks_memory(error)):
             raise
-        words = " ".join(str(error).split()) or "no more could be had"
-        print(
-            f"error: out of memory: {words}; run fewer jobs at once, or ask for more (mem_mb)",
-            file=sys.stderr,
-        )
+
+        reason = _in_one_line(error) or "no more could be had"
+        advice = "run fewer jobs at once, or ask for more (mem_mb)"
+        print(f"error: out of memory: {reason}; {advice}", file=sys.stderr)
         sys.exit(1)
+
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 
+def _run_recorded(main: Callable[[], Iterable[Path] | None]) -> None:
+    started = time.time()
+    n_before = len(files.written)
+
+    inputs = main()
+
+    outputs = files.written[n_before:]
+    recorder.write_records(outputs, inputs or (), sys.argv[1:], started)
+
+
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
 def _lacks_memory(error: RuntimeError) -> bool:
-    """Whether torch says that memory of the machine or the GPU is out; both are RuntimeErrors."""
-    return any(
-        words in str(error)
-        for words in ("out of memory", "can't allocate memory", "not enough memory")
-    )
+    return any(phrase in str(error) for phrase in OUT_OF_MEMORY)
 
 
 def _flag(name: str) -> str:
@@ -134,4 +188,5 @@ def word(value: Any) -> str:
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
+
     return shlex.quote(str(value))

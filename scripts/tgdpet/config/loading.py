@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .checks import check_whole
-from .schema import ConfigError, build
+from .schema import ConfigError, from_mapping
 from .sections import Config
 
 
@@ -16,7 +16,8 @@ def load_config(raw: Mapping[str, Any], source: str = "configuration") -> Config
 
     Raises ConfigError naming the source, the dotted key, the value and what is allowed.
     """
-    config = build(Config, raw, "", source)
+    config = from_mapping(Config, raw, "", source)
+
     check_whole(config, source)
     return config
 
@@ -30,10 +31,12 @@ def read_config(path: str | Path) -> Config:
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such configuration file") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not valid YAML: {reason}") from error
+
     return load_config(raw or {}, str(path))
 
 
 def load_section(section: type, raw: Mapping[str, Any], source: str) -> Any:
-    """Check `raw` as one section (a dataclass of this module) and return that dataclass."""
-    return build(section, raw, "", source)
+    """Check `raw` as one section (a dataclass of `config.sections`) and return that dataclass."""
+    return from_mapping(section, raw, "", source)

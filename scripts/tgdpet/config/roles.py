@@ -28,13 +28,12 @@ ONLINE = (BLADDER, CATHETER)  # learned on themselves, by Noise2Noise
 ORGAN_UNLIKE_TRAINING = {BLADDER: "bladder", CATHETER: "catheter"}
 
 REALISATION = re.compile(r"real\d+")
+HALVES = ("half1", "half2")  # of a study that is learned on itself; no network is judged on them
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A part of a list mode: events in `thin`'s lowest `share` and then in part `part` of
-    `parts`.
-    """
+    """A part of a list mode: a random `share` of its events, of those part `part` of `parts`."""
 
     name: str
     share: float
@@ -59,13 +58,14 @@ def samples_of(role: str, sampling: Sampling, scan_s: float) -> list[Sample]:
 
     if role == LESION:
         n = sampling.realisations
-        return [*(Sample(realisation_name(i + 1), 1.0, i, n) for i in range(n)), whole]
+        realisations = [Sample(realisation_name(i + 1), 1.0, i, n) for i in range(n)]
+        return [*realisations, whole]
 
     if role == HIGH_BMI:
         return [Sample(level_name(sampling.test_s), sampling.test_s / scan_s), whole]
 
     share = sampling.online_s / scan_s
-    halves = [Sample(f"half{i + 1}", share, i, 2) for i in range(2)]
+    halves = [Sample(name, share, part, 2) for part, name in enumerate(HALVES)]
     return [Sample(level_name(sampling.online_s), share), *halves, whole]
 
 
@@ -76,13 +76,31 @@ def fractions(role: str, config: Config) -> list[float]:
 
 
 def protocols(role: str, config: Config) -> tuple[str, ...]:
-    """The protocols that a study of this role is reconstructed with; none if nothing is trained on
-    it.
-    """
+    """The protocols that a study of this role is reconstructed with; none if it is not needed."""
     if role == TRAINING:
         return tuple(sorted({"v1", "v2"} & sweep.datasets(config)))
 
     return ("v1", "v2") if role in BOTH_PROTOCOLS else ("v2",)
+
+
+def needed(config: Config) -> dict[str, str]:
+    """The roles that networks or figures need, each with what needs it."""
+    reasons = {
+        LESION: "for Table 1 and Figs. 3 to 5",
+        HIGH_BMI: "for Fig. 5",
+    }
+    if {"v1", "v2"} & sweep.datasets(config):
+        reasons[TRAINING] = "by the networks with data: v1 or v2"
+
+    data = {entry.data for entry in config.networks.values()}
+    if "adapt" in data:
+        reasons[ADAPTATION] = "by the networks with data: adapt"
+
+    if "n2n" in data:
+        reasons[BLADDER] = "by the networks with data: n2n (Fig. 6)"
+        reasons[CATHETER] = "by the networks with data: n2n (Fig. S1)"
+
+    return reasons
 
 
 def n_noisy_images(role: str, config: Config) -> int:
@@ -94,7 +112,7 @@ def is_noisy_input(sample: str, scan_s: float) -> bool:
     """Whether networks denoise this sample of a test study: neither the whole scan nor a half to
     learn from.
     """
-    return sample != level_name(scan_s) and not sample.startswith("half")
+    return sample != level_name(scan_s) and sample not in HALVES
 
 
 def role_of_dataset(data: str) -> str:
@@ -103,8 +121,9 @@ def role_of_dataset(data: str) -> str:
 
 
 def nominal_s(scan_s: float, expected_s: float | None, where: str | Path) -> float:
-    """The duration that names the whole scan: the expected one, which the scan must have within 1
-    %; ValueError.
+    """The duration that names the whole scan, s: the expected one, where there is one.
+
+    Raises ValueError where the scan's differs from it by more than 1 %.
     """
     if expected_s is None:
         return scan_s

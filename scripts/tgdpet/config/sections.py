@@ -1,8 +1,8 @@
 """The configuration: one frozen dataclass a stage, its defaults, its limits and its errors.
 
 The dataclasses are the single source: `schema()` turns them into the JSON schema of the
-configuration file (`python -m tgdpet.config.sections` prints it), and `load()` turns a mapping into
-checked dataclasses. No torch in here.
+configuration file (`python -m tgdpet.config.sections` prints it), and `loading.load_config` turns a
+mapping into checked dataclasses. No torch in here.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .checks import PATH
-from .schema import NAME, ConfigError, limits, object_schema, strip_optional
+from .schema import ConfigError, limits, object_schema
 
 METHODS = ("train", "finetune", "tgd")
 DATASETS = ("v1", "v2", "adapt", "n2n")
@@ -30,15 +29,11 @@ __all__ = [
     "DATASETS",
     "MASKS",
     "METHODS",
-    "NAME",
-    "PATH",
     "PENALTIES",
     "Config",
     "ConfigError",
     "as_dict",
-    "limits",
     "schema",
-    "strip_optional",
 ]
 
 
@@ -316,6 +311,7 @@ def old_task(name: str, networks: Mapping[str, NetworkEntry]) -> str:
     """
     while (base := networks[name].base) is not None:
         name = base
+
     return networks[name].data
 
 

@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import roles
-from .checks import check_weights
-from .schema import nearest
-from .sections import PATH, Config, ConfigError
-from .sweep import datasets
+from .checks import PATH, check_weights
+from .schema import ConfigError, nearest
+from .sections import Config
 
 SOURCES = ("analytic", "anatomy", "petsird", "images")
 READABLE = ("analytic", "anatomy", "petsird")
 FROM_FILES = ("anatomy", "petsird")
-COLUMNS = ("study", "role", "source", "bmi", "seed")
-OPTIONAL = ("path", "lesions")
-LABEL = re.compile(r"^[A-Za-z0-9]+$")
-ORGAN = re.compile(r"^[A-Za-z0-9_]+$")
-BMI_LIMITS = (10.0, 80.0)
+NEEDED_COLUMNS = ("study", "role", "source", "bmi", "seed")
+OPTIONAL_COLUMNS = ("path", "lesions")
+STUDY_NAME = re.compile(r"^[A-Za-z0-9]+$")
+ORGAN_NAME = re.compile(r"^[A-Za-z0-9_]+$")
+BMI_LIMITS = (10.0, 80.0)  # kg/m^2
 
 
 @dataclass(frozen=True)
@@ -60,23 +59,20 @@ def read_studies(path: str | Path) -> list[Study]:
     """
     lines = _lines(path)
     if not lines:
-        raise ConfigError(
-            f"{path}: the table of studies is empty; expected a row of column names: {', '.join(COLUMNS)}"
-        )
-    names = _header(lines[0][1], path)
+        expected = f"expected a row of column names: {', '.join(NEEDED_COLUMNS)}"
+        raise ConfigError(f"{path}: the table of studies is empty; {expected}")
+
+    columns = _header(lines[0][1], path)
+    rows = [row for row, _ in lines[1:]]
     studies: list[Study] = []
-    for row, text in lines[1:]:
-        cells = [cell.strip() for cell in text.split("\t")]
-        if len(cells) < len(names) and set(names) & set(OPTIONAL):
-            cells += [""] * (len(names) - len(cells))
-        if len(cells) != len(names):
-            raise ConfigError(
-                f"{path}: row {row}: expected {len(names)} cells separated by tabs, got {len(cells)}"
-            )
-        studies.append(_study(dict(zip(names, cells, strict=True)), f"{path}: row {row}"))
-        _check_new(studies, [number for number, _ in lines[1:]], path)
+    for row, line in lines[1:]:
+        where = f"{path}: row {row}"
+        studies.append(_study(_cells(line, columns, where), where))
+        _check_new(studies, rows, path)
+
     if not studies:
         raise ConfigError(f"{path}: the table has column names but no study")
+
     return studies
 
 
@@ -87,119 +83,138 @@ def check_studies(config: Config, studies: Sequence[Study], files: bool = True) 
     if files:
         _check_files(config, studies)
         check_weights(config.networks)
-    entries = config.networks.values()
-    needed = {
-        roles.LESION: "for Table 1 and Figs. 3 to 5",
-        roles.HIGH_BMI: "for Fig. 5",
-    }
-    if {"v1", "v2"} & datasets(config):
-        needed[roles.TRAINING] = "by the networks with data: v1 or v2"
-    if any(entry.data == "adapt" for entry in entries):
-        needed["adapt"] = "by the networks with data: adapt"
-    if any(entry.data == "n2n" for entry in entries):
-        needed[roles.BLADDER] = "by the networks with data: n2n (Fig. 6)"
-        needed[roles.CATHETER] = "by the networks with data: n2n (Fig. S1)"
+
     present = {study.role for study in studies}
-    for role, why in needed.items():
+    for role, reason in roles.needed(config).items():
         if role not in present:
-            raise ConfigError(
-                f"{config.studies}: column role: no study has role {role!r}, needed {why}"
-            )
+            missing = f"no study has role {role!r}, needed {reason}"
+            raise ConfigError(f"{config.studies}: column role: {missing}")
 
 
-def with_role(studies: Sequence[Study], *roles: str) -> list[Study]:
-    """The studies that have one of `roles`, in the table's order."""
-    return [study for study in studies if study.role in roles]
+def with_role(studies: Sequence[Study], *wanted: str) -> list[Study]:
+    """The studies that have one of the `wanted` roles, in the table's order."""
+    return [study for study in studies if study.role in wanted]
 
 
 def _lines(path: str | Path) -> list[tuple[int, str]]:
+    """The lines that are not empty, with their numbers, from 1."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        content = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise ConfigError(
-            f"{path}: no such table of studies (key studies of the configuration)"
-        ) from error
+        key = "key studies of the configuration"
+        raise ConfigError(f"{path}: no such table of studies ({key})") from error
     except (IsADirectoryError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a text file with a table of studies: {error}") from error
-    return [(row, line) for row, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+    numbered = enumerate(content.splitlines(), start=1)
+    return [(row, line) for row, line in numbered if line.strip()]
 
 
 def _header(line: str, path: str | Path) -> list[str]:
+    """The column names of the first row."""
     if "\t" not in line and ("," in line or ";" in line):
         raise ConfigError(f"{path}: row 1: columns must be separated by tabs, found {line!r}")
+
     names = [name.strip() for name in line.split("\t")]
-    for name in COLUMNS:
+    listed = ", ".join(names)
+    for name in NEEDED_COLUMNS:
         if name not in names:
-            raise ConfigError(
-                f"{path}: row 1: column {name!r} is missing; found {', '.join(names)}"
-            )
-    allowed = (*COLUMNS, *OPTIONAL)
+            raise ConfigError(f"{path}: row 1: column {name!r} is missing; found {listed}")
+
+    allowed = (*NEEDED_COLUMNS, *OPTIONAL_COLUMNS)
     for name in names:
         if name not in allowed:
             raise ConfigError(f"{path}: row 1: unknown column {name!r}; {nearest(name, allowed)}")
+
     if len(set(names)) != len(names):
-        raise ConfigError(f"{path}: row 1: a column is named twice: {', '.join(names)}")
+        raise ConfigError(f"{path}: row 1: a column is named twice: {listed}")
+
     return names
 
 
+def _cells(line: str, columns: Sequence[str], where: str) -> dict[str, str]:
+    """Column -> cell of one row; optional columns at its end may be left out."""
+    cells = [cell.strip() for cell in line.split("\t")]
+
+    if len(cells) < len(columns) and set(columns) & set(OPTIONAL_COLUMNS):
+        cells += [""] * (len(columns) - len(cells))
+
+    if len(cells) != len(columns):
+        expected = f"expected {len(columns)} cells separated by tabs"
+        raise ConfigError(f"{where}: {expected}, got {len(cells)}")
+
+    return dict(zip(columns, cells, strict=True))
+
+
 def _study(cells: dict[str, str], where: str) -> Study:
-    if not LABEL.match(cells["study"]):
+    """The study of one row; `where` names file and row."""
+    name = cells["study"]
+    if not STUDY_NAME.match(name):
         raise ConfigError(
-            f"{where}: column study: {cells['study']!r} is not allowed; letters and digits only"
+            f"{where}: column study: {name!r} is not allowed; letters and digits only"
         )
+
     for column, allowed in (("role", roles.ROLES), ("source", SOURCES)):
-        if cells[column] not in allowed:
-            raise ConfigError(
-                f"{where}: column {column}: unknown {cells[column]!r}; {nearest(cells[column], allowed)}"
-            )
-    if cells["source"] not in READABLE:
-        raise ConfigError(
-            f"{where}: column source: {cells['source']!r} is not yet read by this version; "
-            f"allowed are {', '.join(READABLE)}"
-        )
-    if (cells["source"] in FROM_FILES) != bool(path := cells.get("path")):
-        expected = (
-            "the file or folder to read" if not path else f"none with source {cells['source']!r}"
-        )
-        raise ConfigError(f"{where}: column path: expected {expected}, got {path or 'nothing'!r}")
-    if path and not PATH.fullmatch(path):
-        raise ConfigError(
-            f"{where}: column path: {path!r} is not allowed; letters, digits and . _ / + @ = - only"
-        )
-    if cells.get("lesions") and cells["source"] != "anatomy":
-        raise ConfigError(
-            f"{where}: column lesions: only with source 'anatomy', not {cells['source']!r}"
-        )
+        value = cells[column]
+        if value not in allowed:
+            meant = nearest(value, allowed)
+            raise ConfigError(f"{where}: column {column}: unknown {value!r}; {meant}")
+
+    source = cells["source"]
+    if source not in READABLE:
+        refused = f"{source!r} is not yet read by this version"
+        raise ConfigError(f"{where}: column source: {refused}; allowed are {', '.join(READABLE)}")
+
+    path = cells.get("path") or None
+    _check_path(path, source, where)
+
+    lesions = cells.get("lesions", "")
+    if lesions and source != "anatomy":
+        raise ConfigError(f"{where}: column lesions: only with source 'anatomy', not {source!r}")
+
     return Study(
-        study=cells["study"],
+        study=name,
         role=cells["role"],
-        source=cells["source"],
+        source=source,
         bmi=_bmi(cells["bmi"], where),
         seed=_seed(cells["seed"], where),
-        path=path or None,
-        lesions=parse_lesions(cells.get("lesions", ""), f"{where}: column lesions"),
+        path=path,
+        lesions=parse_lesions(lesions, f"{where}: column lesions"),
     )
+
+
+def _check_path(path: str | None, source: str, where: str) -> None:
+    """Sources that read files need a path, the others have none."""
+    if (source in FROM_FILES) != (path is not None):
+        with_none = "the file or folder to read"
+        expected = f"none with source {source!r}" if path else with_none
+        raise ConfigError(f"{where}: column path: expected {expected}, got {path or 'nothing'!r}")
+
+    if path and not PATH.fullmatch(path):
+        allowed = "letters, digits and . _ / + @ = - only"
+        raise ConfigError(f"{where}: column path: {path!r} is not allowed; {allowed}")
 
 
 def parse_lesions(text: str, where: str) -> tuple[Lesion, ...]:
     """Lesions of `organ:diameter_mm:contrast,...`; ConfigError starting with `where`."""
-    out = []
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        words = item.split(":")
-        try:
-            diameter_mm, contrast = float(words[1]), float(words[2])
-        except (IndexError, ValueError):
-            diameter_mm = contrast = math.nan
-        if (
-            len(words) != 3
-            or not ORGAN.match(words[0])
-            or not (0 < diameter_mm < 500 and 0 < contrast < 1000)
-        ):
-            raise ConfigError(
-                f"{where}: {item!r} is not allowed; expected organ:diameter in mm:contrast, liver:20:3"
-            )
-        out.append(Lesion(words[0], diameter_mm, contrast))
-    return tuple(out)
+    items = (item.strip() for item in text.split(","))
+
+    return tuple(_lesion(item, where) for item in items if item)
+
+
+def _lesion(item: str, where: str) -> Lesion:
+    organ, *numbers = item.split(":")
+
+    try:
+        diameter_mm, contrast = map(float, numbers)
+    except ValueError:
+        diameter_mm = contrast = math.nan
+
+    if not (ORGAN_NAME.match(organ) and 0 < diameter_mm < 500 and 0 < contrast < 1000):
+        expected = "expected organ:diameter in mm:contrast, liver:20:3"
+        raise ConfigError(f"{where}: {item!r} is not allowed; {expected}")
+
+    return Lesion(organ, diameter_mm, contrast)
 
 
 def source_options(study: Study) -> str:
@@ -208,12 +223,13 @@ def source_options(study: Study) -> str:
     """
     if study.source == "analytic":
         return ""
-    lesions = ",".join(
-        f"{lesion.organ}:{lesion.diameter_mm:g}:{lesion.contrast:g}" for lesion in study.lesions
-    )
-    return f"--source {study.source} --path {study.path}" + (
-        f" --lesions {lesions}" if lesions else ""
-    )
+
+    options = f"--source {study.source} --path {study.path}"
+    if not study.lesions:
+        return options
+
+    lesions = [f"{a.organ}:{a.diameter_mm:g}:{a.contrast:g}" for a in study.lesions]
+    return f"{options} --lesions {','.join(lesions)}"
 
 
 def input_files(study: Study) -> list[str]:
@@ -222,72 +238,73 @@ def input_files(study: Study) -> list[str]:
     """
     if study.path is None:
         return []
+
     path = Path(study.path)
+    beside: list[Path] = []
     if study.source == "petsird":
-        beside = [
-            path.with_suffix(end)
-            for end in (".json", ".mu.nii.gz", ".organs.nii.gz", ".background.npy")
-        ]
+        endings = (".json", ".mu.nii.gz", ".organs.nii.gz", ".background.npy")
+        beside = [path.with_suffix(ending) for ending in endings]
     elif path.is_dir():
-        labels, *beside = [path / name for name in ("labels.nii.gz", "ct.nii.gz", "labels.tsv")]
-        path = labels
-    else:
-        beside = []
-    return [str(path), *(str(p) for p in beside if p.exists())]
+        beside = [path / "ct.nii.gz", path / "labels.tsv"]
+        path = path / "labels.nii.gz"
+
+    return [str(path), *(str(other) for other in beside if other.exists())]
 
 
 def _check_files(config: Config, studies: Sequence[Study]) -> None:
+    """The files of each study are there, with labels where it is tested on."""
     for study in studies:
         where = f"{config.studies}: study {study.study}: column path: {study.path}"
         if study.path and not Path(study.path).exists():
             raise ConfigError(f"{where}: no such file or folder")
+
         files = input_files(study)
         if files and not Path(files[0]).is_file():
             raise ConfigError(f"{where}: expected {files[0]}")
-        if (
-            study.source == "petsird"
-            and study.role in roles.TESTS
-            and ".organs." not in " ".join(files)
-        ):
+
+        if study.source == "petsird" and study.role in roles.TESTS:
             organs = Path(files[0]).with_suffix(".organs.nii.gz")
-            raise ConfigError(
-                f"{where}: role {study.role!r} needs volumes of interest: expected {organs}"
-            )
+            if str(organs) not in files:
+                needed = f"role {study.role!r} needs volumes of interest"
+                raise ConfigError(f"{where}: {needed}: expected {organs}")
 
 
-def _bmi(text: str, where: str) -> float:
+def _bmi(cell: str, where: str) -> float:
+    """Body mass index, kg/m^2."""
     low, high = BMI_LIMITS
+
     try:
-        bmi = float(text)
+        bmi = float(cell)
     except ValueError:
         bmi = math.nan
+
     if not low <= bmi <= high:
-        raise ConfigError(
-            f"{where}: column bmi: {text!r} is not allowed; a number from {low:g} to {high:g} kg/m^2"
-        )
+        allowed = f"a number from {low:g} to {high:g} kg/m^2"
+        raise ConfigError(f"{where}: column bmi: {cell!r} is not allowed; {allowed}")
+
     return bmi
 
 
-def _seed(text: str, where: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise ConfigError(
-            f"{where}: column seed: {text[:40]!r} is not allowed; a whole number from 0 to 1e18"
-        )
-    return int(text)
+def _seed(cell: str, where: str) -> int:
+    if not (cell.isascii() and cell.isdigit() and len(cell) <= 18):
+        allowed = "a whole number from 0 to 1e18"
+        raise ConfigError(f"{where}: column seed: {cell[:40]!r} is not allowed; {allowed}")
+
+    return int(cell)
 
 
 def _check_new(studies: Sequence[Study], rows: Sequence[int], path: str | Path) -> None:
     """The last study against those before; names that differ only in case would share files on some
     disks.
     """
-    new, row = studies[-1], rows[len(studies) - 1]
+    new = studies[-1]
+    where = f"{path}: row {rows[len(studies) - 1]}"
+
     for other, earlier in zip(studies[:-1], rows, strict=False):
         if other.study.lower() == new.study.lower():
-            raise ConfigError(
-                f"{path}: row {row}: column study: {new.study!r} is already in row {earlier}"
-            )
+            raise ConfigError(f"{where}: column study: {new.study!r} is already in row {earlier}")
+
         if other.seed == new.seed:
-            raise ConfigError(
-                f"{path}: row {row}: column seed: {new.seed} is already in row {earlier} ({other.study}): "
-                "the same anatomy twice; give each study its own seed"
-            )
+            same = f"{new.seed} is already in row {earlier} ({other.study})"
+            advice = "the same anatomy twice; give each study its own seed"
+            raise ConfigError(f"{where}: column seed: {same}: {advice}")

@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 
-NETWORK_KEY = (
-    "tgdpet"  # of the metadata of a network's safetensors file; here, as weights.py takes torch
-)
-
 if TYPE_CHECKING:
     import pandas as pd
 
+# A network's entry in the metadata of its safetensors file; here, as `networks.weights` needs
+# torch.
+NETWORK_KEY = "tgdpet"
 PACKAGES = ("numpy", "numba", "torch", "snakemake")
 JOB_IDS = ("SLURM_JOB_ID", "LSB_JOBID")  # of SLURM, LSF
-written: list[Path] = []  # all that `atomic` wrote, in order
+
+# All files that `atomic` wrote in this process, in order: the outputs in a job's record of origin.
+written: list[Path] = []
 
 
 @contextmanager
@@ -38,21 +39,22 @@ def atomic(path: str | Path) -> Iterator[Path]:
     names `path`.
     """
     path = Path(path)
-    temporary = path.with_name(
-        f".tmp-{platform.node()}-{os.getpid()}-{path.name}"
-    )  # on a cluster, folders are shared
+    # With the host's name, as folders are shared on a cluster.
+    temporary = path.with_name(f".tmp-{platform.node()}-{os.getpid()}-{path.name}")
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
+
             temporary.replace(path)
             written.append(path)
         finally:
             temporary.unlink(missing_ok=True)
+
     except OSError as error:
-        raise OSError(
-            f"{path}: cannot be written: {error.strerror or f'{error} (disk full?)'}"
-        ) from error
+        reason = error.strerror or f"{error} (disk full?)"
+        raise OSError(f"{path}: cannot be written: {reason}") from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -78,13 +80,10 @@ def read_json(path: str | Path) -> Any:
 
 def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     """Write a table as CSV (tab-separated when `path` ends in .tsv), whole or not at all."""
+    separator = _separator(path)
+
     with atomic(path) as temporary:
-        frame.to_csv(
-            temporary,
-            index=False,
-            sep="\t" if Path(path).suffix == ".tsv" else ",",
-            float_format="%.10g",
-        )
+        frame.to_csv(temporary, index=False, sep=separator, float_format="%.10g")
 
 
 def read_csv(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
@@ -94,14 +93,20 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, sep="\t" if Path(path).suffix == ".tsv" else ",")
+        table = pd.read_csv(path, sep=_separator(path))
     except ValueError as error:  # not text, no columns, rows of different length
         raise ValueError(f"{path}: not a readable table: {error}") from error
+
     columns = list(columns)
     for column in columns:
         if column not in table:
             raise ValueError(f"{path}: column {column!r} is missing; expected {', '.join(columns)}")
+
     return table
+
+
+def _separator(path: str | Path) -> str:
+    return "\t" if Path(path).suffix == ".tsv" else ","
 
 
 def sha256(path: str | Path) -> str:
@@ -124,38 +129,45 @@ def sidecar(
     and `gpus` are those that it was given; None without one.
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak_units_per_mib = 2**20 if sys.platform == "darwin" else 2**10
+
+    jobs = (os.environ[name] for name in JOB_IDS if name in os.environ)
+
     return {
         "inputs": {str(p): sha256(p) for p in inputs},
         "settings": dict(settings),
         "seed": seed,
         "software": software(),
         "host": platform.node(),
-        "job": next((os.environ[name] for name in JOB_IDS if name in os.environ), None),
+        "job": next(jobs, None),
         "device": device,
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "wall_s": round(time.time() - started, 2),
-        "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
+        "peak_memory_mib": round(peak / peak_units_per_mib, 1),
     }
 
 
 def software() -> dict[str, str]:
     """Versions of this library, its commit, Python and the packages that decide a result."""
     versions = {"tgdpet": __version__, "commit": _commit(), "python": platform.python_version()}
+
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
+
     return versions
 
 
 def _commit() -> str:
     here = Path(__file__).parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+    return done.stdout.strip()

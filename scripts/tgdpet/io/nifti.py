@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,24 @@ import numpy as np
 
 from .files import atomic, read_json, write_json
 
-UNITS = "Bq/mL"
+ACTIVITY_UNITS = "Bq/mL"
+# Bq/mL of one unit, by its name in small letters.
 BQML = {
     "bq/ml": 1.0,
     "bqml": 1.0,
     "kbq/ml": 1e3,
     "kbqml": 1e3,
-}  # of one unit, by its name in small letters
+}
 MM = 2  # NIfTI's code
 UNREADABLE = (
-    nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, EOFError, OSError, OverflowError,
-    ValueError, zlib.error,
-)  # fmt: skip
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    EOFError,
+    OSError,
+    OverflowError,
+    ValueError,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ def grid_affine(shape: tuple[int, ...], voxel_mm: tuple[float, ...]) -> np.ndarr
     """RAS affine of a grid whose middle is the origin, mm."""
     affine = np.diag([*voxel_mm, 1.0])
     affine[:3, 3] = [-(n - 1) / 2 * v for n, v in zip(shape, voxel_mm, strict=True)]
+
     return affine
 
 
@@ -62,7 +69,16 @@ def image_name(study: str, protocol: str, sample: str) -> str:
 def sidecar_path(path: str | Path) -> Path:
     """The JSON file beside a NIfTI file."""
     path = Path(path)
-    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+
+    return path.with_name(stem + ".json")
+
+
+def with_sidecars(paths: Iterable[str | Path]) -> list[Path]:
+    """The images and the JSON files beside them: what `read_image` reads."""
+    images = [Path(path) for path in paths]
+
+    return [*images, *map(sidecar_path, images)]
 
 
 def read_image(path: str | Path) -> Image:
@@ -73,10 +89,11 @@ def read_image(path: str | Path) -> Image:
     """
     data, affine = _read(path)
     sidecar = _sidecar(path)
-    if sidecar.get("Units") != UNITS:
-        raise ValueError(
-            f"{sidecar_path(path)}: Units: expected {UNITS!r}, got {sidecar.get('Units')!r}"
-        )
+
+    units = sidecar.get("Units")
+    if units != ACTIVITY_UNITS:
+        raise ValueError(f"{sidecar_path(path)}: Units: expected {ACTIVITY_UNITS!r}, got {units!r}")
+
     return Image(_finite(path, data), affine, sidecar)
 
 
@@ -89,40 +106,36 @@ def read_converted(path: str | Path, units: str | None = None) -> Image:
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such image")
+
     beside = sidecar_path(path)
     sidecar = _sidecar(path) if beside.exists() else {}
-    own = sidecar.get("Units")
-    said = units if own is None else own
-    if said is None:
-        raise ValueError(
-            f"{path}: no sidecar {beside.name} says the units; give them: --units Bq/mL or --units kBq/mL"
-        )
-    factor = _bqml(path if own is None else beside, said)
-    if units is not None and _bqml("--units", units) != factor:
-        raise ValueError(
-            f"{beside}: Units: the sidecar says {said!r}, --units {units!r}; one of them is wrong"
-        )
+    factor = _bqml_per_unit(path, beside, sidecar.get("Units"), units)
+
     data, affine = _read(path)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # what overflows is not finite, and caught below
         data = data if factor == 1 else data * np.float32(factor)
-    return Image(_finite(path, data), affine, {**sidecar, "Units": UNITS})
+
+    return Image(_finite(path, data), affine, {**sidecar, "Units": ACTIVITY_UNITS})
 
 
 def write_image(
     path: str | Path, data: np.ndarray, affine: np.ndarray, sidecar: Mapping[str, Any]
 ) -> None:
     """Write an activity image in Bq/mL (float32) and, first, its sidecar."""
-    write_json(sidecar_path(path), {**sidecar, "Units": UNITS})
+    write_json(sidecar_path(path), {**sidecar, "Units": ACTIVITY_UNITS})
     _write(path, np.asarray(data, np.float32), affine)
 
 
 def read_labels(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a label map: (X, Y, Z) int16 and its affine."""
     data, affine = _read(path)
+
     with np.errstate(invalid="ignore"):  # NaN is caught below
         labels = np.rint(data).astype(np.int16)
+
     if not np.array_equal(labels, data):
         raise ValueError(f"{path}: expected whole-number labels, got fractions or NaN")
+
     return labels, affine
 
 
@@ -134,6 +147,7 @@ def write_labels(path: str | Path, labels: np.ndarray, affine: np.ndarray) -> No
 def read_plain(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read any 3-D NIfTI volume: (X, Y, Z) float32 and its affine."""
     data, affine = _read(path)
+
     return data.astype(np.float32, copy=False), affine
 
 
@@ -149,50 +163,78 @@ def suv_factor(sidecar: Mapping[str, Any]) -> float:
     """
     for key in ("InjectedRadioactivity", "BodyWeight", "ScanStart", "TracerHalfLife"):
         if not isinstance(sidecar.get(key), (int, float)):
-            raise ValueError(
-                f"sidecar: {key} is missing; SUV needs dose (MBq), weight (kg), times (s)"
-            )
+            needed = "SUV needs dose (MBq), weight (kg), times (s)"
+            raise ValueError(f"sidecar: {key} is missing; {needed}")
+
     decay = 0.5 ** (sidecar["ScanStart"] / sidecar["TracerHalfLife"])
-    return float(sidecar["InjectedRadioactivity"] * 1e6 * decay / (sidecar["BodyWeight"] * 1e3))
+    dose_bq = sidecar["InjectedRadioactivity"] * 1e6 * decay
+    weight_g = sidecar["BodyWeight"] * 1e3
+
+    return float(dose_bq / weight_g)
 
 
 def _sidecar(path: str | Path) -> dict[str, Any]:
     beside = sidecar_path(path)
     if not beside.exists():
-        raise FileNotFoundError(
-            f'{path}: its sidecar {beside.name} is missing; it has to say "Units": "{UNITS}"'
-        )
+        expected = f'it has to say "Units": "{ACTIVITY_UNITS}"'
+        raise FileNotFoundError(f"{path}: its sidecar {beside.name} is missing; {expected}")
+
     sidecar = read_json(beside)
     if not isinstance(sidecar, dict):
         raise ValueError(f"{beside}: expected a JSON object, got a {type(sidecar).__name__}")
+
     return sidecar
+
+
+def _bqml_per_unit(path: str | Path, beside: Path, in_sidecar: Any, given: str | None) -> float:
+    """Bq/mL of one unit of the image `path`, by its sidecar `beside` or as `given`; ValueError."""
+    if in_sidecar is None and given is None:
+        missing = f"no sidecar {beside.name} says the units"
+        raise ValueError(f"{path}: {missing}; give them: --units Bq/mL or --units kBq/mL")
+
+    if in_sidecar is None:
+        return _bqml(path, given)
+
+    factor = _bqml(beside, in_sidecar)
+    if given is not None and _bqml("--units", given) != factor:
+        both = f"the sidecar says {in_sidecar!r}, --units {given!r}"
+        raise ValueError(f"{beside}: Units: {both}; one of them is wrong")
+
+    return factor
 
 
 def _bqml(source: str | Path, units: Any) -> float:
     """Bq/mL of one unit; ValueError naming `source`, which says the unit."""
     name = str(units).lower()
+    message = f"{source}: Units: expected Bq/mL or kBq/mL, got {units!r}"
+
     if name.startswith("suv") or name == "g/ml":
         raise ValueError(
-            f"{source}: Units: expected Bq/mL or kBq/mL, got {units!r}; the network needs activity, "
-            "which SUV gives only with injected dose, body weight and times: export the image in Bq/mL"
+            f"{message}; the network needs activity, which SUV gives only with injected dose, "
+            "body weight and times: export the image in Bq/mL"
         )
+
     if name not in BQML:
-        raise ValueError(f"{source}: Units: expected Bq/mL or kBq/mL, got {units!r}")
+        raise ValueError(message)
+
     return BQML[name]
 
 
 def _finite(path: str | Path, data: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         data = data.astype(np.float32, copy=False)
-    bad = int(np.count_nonzero(~np.isfinite(data)))
-    if bad:
-        raise ValueError(f"{path}: {bad} of {data.size} voxels are NaN or infinite")
+
+    n_bad = int(np.count_nonzero(~np.isfinite(data)))
+    if n_bad:
+        raise ValueError(f"{path}: {n_bad} of {data.size} voxels are NaN or infinite")
+
     return data
 
 
 def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such image")
+
     try:
         _check_gzip(path)
         image: Any = nib.load(path)
@@ -200,10 +242,13 @@ def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         data = np.asarray(image.dataobj) if fault is None else None
     except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable NIfTI file (truncated?): {error}") from error
+
     if data is None:
         raise ValueError(f"{path}: {fault}")
+
     if data.dtype.kind not in "iuf":
         raise ValueError(f"{path}: expected one real number a voxel, got {data.dtype}")
+
     return data, np.asarray(image.affine, float)
 
 
@@ -213,31 +258,39 @@ def _fault(image: Any) -> str | None:
     """
     if not isinstance(image, nib.Nifti1Pair):
         return f"not a NIfTI file but {type(image).__name__}"
+
+    if len(image.shape) == 4:
+        frames = f"{image.shape[3]} frame(s); take out a single one first"
+        return f"expected a 3-D image, got shape {image.shape}: {frames}"
+
     if len(image.shape) != 3:
-        frames = (
-            f": {image.shape[3]} frame(s); take out a single one first"
-            if len(image.shape) == 4
-            else ""
-        )
-        return f"expected a 3-D image, got shape {image.shape}{frames}"
+        return f"expected a 3-D image, got shape {image.shape}"
+
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
         return "no affine (sform and qform codes are 0); position and orientation are unknown"
+
     affine = np.asarray(image.affine, float)
-    size = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    if (
-        not np.isfinite(affine).all()
-        or size.min() < 1e-3
-        or abs(np.linalg.det(affine[:3, :3] / size)) < 1e-3
-    ):
+    if not _has_three_axes(affine):
         return f"expected an affine with three axes, mm, got {affine[:3].tolist()}"
-    code = (
-        int(image.header["xyzt_units"]) % 8
-    )  # the lowest three bits are the unit of space; 0 is unknown, taken as mm
+
+    # The lowest three bits are the unit of space; 0 is unknown, taken as mm.
+    code = int(image.header["xyzt_units"]) % 8
     if code not in (0, MM):
-        return (
-            f"xyzt_units: expected mm, got {({1: 'metre', 3: 'micron'}).get(code, f'code {code}')}"
-        )
+        name = {1: "metre", 3: "micron"}.get(code, f"code {code}")
+        return f"xyzt_units: expected mm, got {name}"
+
     return None
+
+
+def _has_three_axes(affine: np.ndarray) -> bool:
+    """Whether an affine (4, 4) is finite, with voxels above a micrometre and independent axes."""
+    axes = affine[:3, :3]
+    size_mm = np.sqrt((axes**2).sum(axis=0))
+
+    if not np.isfinite(affine).all() or size_mm.min() < 1e-3:
+        return False
+
+    return bool(abs(np.linalg.det(axes / size_mm)) >= 1e-3)
 
 
 def _check_gzip(path: str | Path) -> None:
@@ -252,9 +305,12 @@ def _check_gzip(path: str | Path) -> None:
 
 def _write(path: str | Path, data: np.ndarray, affine: np.ndarray) -> None:
     image = nib.Nifti1Image(data, affine)
+
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    image.header["cal_min"], image.header["cal_max"] = 0, 0
+    image.header["cal_min"] = 0
+    image.header["cal_max"] = 0
+
     with atomic(path) as temporary:
         nib.save(image, temporary)

@@ -13,7 +13,8 @@ from .recorder import SUFFIX
 
 # Files of a folder whose origin one sidecar tells.
 SHARED = ("listmode.json", "index.tsv" + SUFFIX)
-ENDINGS = (".nii.gz", ".safetensors", ".md", "_log.csv")
+# Endings of the files NAME.* that a sidecar NAME.json tells of.
+WITH_SIDECAR = (".nii.gz", ".safetensors", ".md", "_log.csv")
 
 
 def find(path: Path) -> Path | None:
@@ -22,15 +23,20 @@ def find(path: Path) -> Path | None:
     """
     if path.suffix == ".json" and path.exists() and "provenance" in _content(path):
         return path
-    stems = [path.name.removesuffix(end) for end in ENDINGS if path.name.endswith(end)]
-    own = [path.with_name(f"{stem}.json") for stem in stems] + [path.with_name(path.name + SUFFIX)]
-    for beside in own:
+
+    stems = [path.name.removesuffix(end) for end in WITH_SIDECAR if path.name.endswith(end)]
+    sidecars = [path.with_name(f"{stem}.json") for stem in stems]
+    record = path.with_name(path.name + SUFFIX)
+    for beside in (*sidecars, record):
         if beside.exists() and "provenance" in _content(beside):
             return beside
+
     for record in sorted(path.parent.glob("*" + SUFFIX)):
         if path.name in _content(record).get("outputs", {}):
             return record
-    return next((path.parent / name for name in SHARED if (path.parent / name).exists()), None)
+
+    of_folder = (path.parent / name for name in SHARED)
+    return next((shared for shared in of_folder if shared.exists()), None)
 
 
 def tree(path: Path, depth: int | None = None) -> Iterator[str]:
@@ -39,53 +45,79 @@ def tree(path: Path, depth: int | None = None) -> Iterator[str]:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
+
     yield from _lines(path, None, "", "", depth, set())
 
 
 def _lines(
-    path: Path, noted: str | None, first: str, rest: str, depth: int | None, seen: set[Path]
+    path: Path, noted: str | None, first: str, rest: str, depth: int | None, shown: set[Path]
 ) -> Iterator[str]:
+    """The lines of `path` and below; `noted` is its hash when it was read.
+
+    `first` and `rest` stand before the first line and those below it.
+    """
     origin = find(path)
     known = _content(origin).get("provenance", {}) if origin is not None else {}
-    inputs: dict[str, str] = {k: v for k, v in known.get("inputs", {}).items() if Path(k) != path}
-    told_by = {find(Path(k)) for k in inputs if not k.endswith(".json")}
-    inputs = {k: v for k, v in inputs.items() if Path(k) not in told_by}  # sidecars of other inputs
-    again = path in seen and bool(inputs)
-    seen.add(path)
+    inputs = _inputs(path, known)
+
+    is_repeated = path in shown and bool(inputs)
+    shown.add(path)
+
     state = "" if noted is None else _state(path, noted)
-    yield f"{first}{path}{state}{'  (see above)' if again else '  ' + _told(known)}"
-    if again or not inputs:
+    note = "(see above)" if is_repeated else _summary(known)
+    yield f"{first}{path}{state}  {note}"
+
+    if is_repeated or not inputs:
         return
+
     if depth == 0:
         yield f"{rest}└─ ... {len(inputs)} inputs"
         return
+
+    depth_left = None if depth is None else depth - 1
     for number, (name, digest) in enumerate(inputs.items(), 1):
-        last = number == len(inputs)
-        yield from _lines(
-            Path(name), digest, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "),
-            None if depth is None else depth - 1, seen,
-        )  # fmt: skip
+        is_last = number == len(inputs)
+        branch = rest + ("└─ " if is_last else "├─ ")
+        below = rest + ("   " if is_last else "│  ")
+        yield from _lines(Path(name), digest, branch, below, depth_left, shown)
+
+
+def _inputs(path: Path, known: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> hash of what `path` was made from, without the sidecars of its other inputs."""
+    inputs = {
+        name: digest for name, digest in known.get("inputs", {}).items() if Path(name) != path
+    }
+    sidecars = {find(Path(name)) for name in inputs if not name.endswith(".json")}
+
+    return {name: digest for name, digest in inputs.items() if Path(name) not in sidecars}
 
 
 def _state(path: Path, noted: str) -> str:
     """What became of an input since."""
     if not path.exists():
         return "  [gone]"
+
     return "" if sha256(path) == noted else "  [CHANGED SINCE]"
 
 
-def _told(known: Mapping[str, Any]) -> str:
+def _summary(known: Mapping[str, Any]) -> str:
+    """When, where, by which job, device, seed and version a file was made, in brackets."""
     if not known:
         return "[no sidecar: an original, or made by hand]"
+
     software = known.get("software", {})
-    words = [
-        f"{known.get('finished', '?')} on {known.get('host', '?')}", f"job {known.get('job') or 'none'}",
-        str(known.get("device", "?")), f"seed {known.get('seed')}",
+    facts = [
+        f"{known.get('finished', '?')} on {known.get('host', '?')}",
+        f"job {known.get('job') or 'none'}",
+        str(known.get("device", "?")),
+        f"seed {known.get('seed')}",
         f"tgdpet {software.get('tgdpet', '?')} {software.get('commit', '?')}",
-    ]  # fmt: skip
-    return f"[{', '.join(words)}]"
+    ]
+
+    return f"[{', '.join(facts)}]"
 
 
 def _content(path: Path) -> dict[str, Any]:
     content = read_json(path)
+
     return content if isinstance(content, dict) else {}

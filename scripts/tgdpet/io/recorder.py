@@ -1,88 +1,90 @@
-"""What a script read and wrote, noted while it runs: the provenance of results that have no sidecar
-of their own.
+"""Records of origin for results that have no sidecar of their own.
 
-Inputs are files that were opened below a path of the command line, outputs those that
-`files.atomic` wrote. One record a job and folder, `NAME.provenance.json` beside its first output
-NAME. Files named on the command line count even where a library reads them unseen (safetensors).
+One record a job and folder, `NAME.provenance.json` beside the job's first output NAME there. The
+outputs are those that `files.atomic` wrote. The inputs are the files that the command line names
+and those that the script says it read beyond them.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from . import files
 
 SUFFIX = ".provenance.json"
-_opened: set[str] | None = None  # None: nobody listens
-_hooked = False
 
 
-def _note(event: str, arguments: tuple[Any, ...]) -> None:
-    if (
-        _opened is not None
-        and event == "open"
-        and isinstance(arguments[0], (str, bytes, os.PathLike))
-    ):
-        _opened.add(os.fsdecode(arguments[0]))
+def write_records(
+    outputs: Sequence[Path],
+    read: Iterable[Path],
+    argv: Sequence[str],
+    started: float,
+) -> None:
+    """Write the records of a job's `outputs`, unless one of them is a sidecar itself.
 
-
-@contextmanager
-def recorded(words: list[str]) -> Iterator[None]:
-    """Note what is read and written while the block runs, and write the record when it ends without
-    an error.
-
-    `words` are those of the command line after the script's name; files elsewhere (libraries,
-    fonts) are no inputs.
+    `read` are the files that the script names as read, `argv` those of its command line after its
+    name, `started` is `time.time()` at the job's beginning, s. What the job wrote is no input.
     """
-    global _opened, _hooked
-    if not _hooked:  # cannot be taken back
-        sys.addaudithook(_note)
-        _hooked = True
-    started, before = time.time(), len(files.written)
-    _opened = set()
-    try:
-        yield
-    finally:
-        opened, _opened = _opened, None
-    outputs = files.written[before:]
-    if not outputs or any(_has_sidecar(path) for path in outputs):
+    if not outputs or any(_is_sidecar(path) for path in outputs):
         return
-    parts = {
-        part for word in words if not word.startswith("-") for part in (word, *word.split(":"))
-    }
-    places = {os.path.abspath(part) for part in parts if part and os.path.exists(part)}
-    done = {os.path.abspath(path) for path in outputs}
-    opened |= {word for word in words if not word.startswith("-") and os.path.isfile(word)}
-    read = {os.path.abspath(path): path for path in sorted(opened)}  # once, relative where it was
-    inputs = [path for whole, path in read.items() if whole not in done and _below(whole, places)]
-    told = files.sidecar(inputs, {"words": words}, _value(words, "--seed"), "cpu", started)
-    for folder in dict.fromkeys(path.parent for path in outputs):
-        own = [path for path in outputs if path.parent == folder]
-        hashes = {path.name: files.sha256(path) for path in own if path.exists()}
-        files.write_json(
-            own[0].with_name(own[0].name + SUFFIX), {"outputs": hashes, "provenance": told}
-        )
 
-
-def _below(path: str, places: set[str]) -> bool:
-    """Whether `path` is a file in one of the folders `places`, or one of them."""
-    return os.path.isfile(path) and any(
-        path == place or path.startswith(place.rstrip("/") + "/") for place in places
+    provenance = files.sidecar(
+        inputs=_inputs(read, argv, outputs),
+        settings={"words": list(argv)},
+        seed=_seed(argv),
+        device="cpu",
+        started=started,
     )
 
+    by_folder: dict[Path, list[Path]] = {}
+    for path in outputs:
+        by_folder.setdefault(path.parent, []).append(path)
 
-def _has_sidecar(path: Path) -> bool:
+    for folder, paths in by_folder.items():
+        content = {"outputs": _hashes(paths), "provenance": provenance}
+        files.write_json(folder / f"{paths[0].name}{SUFFIX}", content)
+
+
+def _hashes(paths: Iterable[Path]) -> dict[str, str]:
+    """Name -> SHA-256 of the files that are still there."""
+    return {path.name: files.sha256(path) for path in paths if path.exists()}
+
+
+def _inputs(
+    read: Iterable[Path],
+    argv: Sequence[str],
+    outputs: Sequence[Path],
+) -> list[str]:
+    """Each input once, as it was named, in the order of the names."""
+    named = {str(path) for path in read}
+    for word in argv:
+        if not word.startswith("-") and os.path.isfile(word):
+            named.add(word)
+
+    by_whole_path = {}
+    for name in sorted(named):
+        by_whole_path[os.path.abspath(name)] = name
+
+    for path in outputs:
+        by_whole_path.pop(os.path.abspath(path), None)
+
+    return list(by_whole_path.values())
+
+
+def _is_sidecar(path: Path) -> bool:
     if path.suffix != ".json" or not path.exists():
         return False
+
     content = files.read_json(path)
     return isinstance(content, dict) and "provenance" in content
 
 
-def _value(words: list[str], option: str) -> int | None:
-    return int(words[words.index(option) + 1]) if option in words else None
+def _seed(argv: Sequence[str]) -> int | None:
+    """The value of the option --seed, if there is one."""
+    if "--seed" not in argv:
+        return None
+
+    following = argv.index("--seed") + 1
+    return int(argv[following])

@@ -190,9 +190,9 @@ class Scanner:
         return self.efficiency**2 * area**2 / (2 * math.pi)
 
 
-# What is published and what assumed is in docs/list-mode.md. The clinical efficiency gives a line
-# of 700 mm in air (NEMA NU 2-2018, section 4) 13 counts/s per kBq, within what is published for
-# whole-body PET/CT.
+# What is published and what assumed is in docs/explanation/physics.md. The clinical efficiency
+# gives a line of 700 mm in air (NEMA NU 2-2018, section 4) 13 counts/s per kBq, within what is
+# published for whole-body PET/CT.
 PRESETS = {
     "demo": Scanner(
         radius_mm=390.0, crystals_per_ring=320, rings=36, ring_pitch_mm=8.0, max_ring_difference=35,

@@ -207,7 +207,11 @@ def test_export_writes_the_network_and_refuses_as_denoise_does(
 
 @pytest.mark.parametrize("words", [["--help"], ["denoise", "--help"], ["export", "--help"]])
 def test_help_says_what_matters_and_starts_at_once(root: Path, words: list[str]) -> None:
-    code = f"import sys, tgdpet.cli.command as c\ntry:\n c.main({words})\nfinally:\n assert 'torch' not in sys.modules"
+    code = (
+        "import sys, tgdpet.cli.command as c\n"
+        f"try:\n c.main({words})\n"
+        "finally:\n assert 'torch' not in sys.modules"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=root / "scripts"
     )
@@ -219,8 +223,12 @@ def test_help_says_what_matters_and_starts_at_once(root: Path, words: list[str])
 
 
 def test_python_m_is_the_same_command(root: Path) -> None:
+    program = [sys.executable, "-m", "tgdpet"]
+    words = ["denoise", "--model", "gone", Path("in.nii.gz").resolve(), "o.nii"]
     done = subprocess.run(
-        [sys.executable, "-m", "tgdpet", "denoise", "--model", "gone", Path("in.nii.gz").resolve(), "o.nii"],
-        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root / "scripts")},
-    )  # fmt: skip
+        [*program, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root / "scripts")},
+    )
     assert (done.returncode, done.stderr) == (1, "error: gone: no such network\n")

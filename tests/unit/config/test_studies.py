@@ -135,15 +135,13 @@ def test_an_error_names_file_row_column_and_value(tmp_path, text, words):
 
 
 def test_lesions_and_paths_reach_the_command_line(tmp_path):
-    table = (
-        FULL
-        + "a1\tadapt\tanatomy\t21\t1\tdata/p1\tliver:20:3.5, spleen:12:2\nb1\tadapt\tanalytic\t21\t2\n"
+    rows = (
+        "a1\tadapt\tanatomy\t21\t1\tdata/p1\tliver:20:3.5, spleen:12:2\n",
+        "b1\tadapt\tanalytic\t21\t2\n",
     )
-    one, two = read_studies(write(tmp_path, table))
-    assert (
-        one.lesions == (Lesion("liver", 20.0, 3.5), Lesion("spleen", 12.0, 2.0))
-        and two.lesions == ()
-    )
+    one, two = read_studies(write(tmp_path, FULL + "".join(rows)))
+    assert one.lesions == (Lesion("liver", 20.0, 3.5), Lesion("spleen", 12.0, 2.0))
+    assert two.lesions == ()
     assert (
         source_options(one) == "--source anatomy --path data/p1 --lesions liver:20:3.5,spleen:12:2"
     )
