@@ -166,7 +166,9 @@ def recon_sidecar(
 
 def files_read(folder: Path, *more: str) -> list[Path]:
     """The files that `read` reads, and those of `more` (such as background.npy) that are there."""
-    needed = [folder / name for name in ("listmode.json", "scanner.json", "events.npy", "mu.nii.gz")]
+    needed = [
+        folder / name for name in ("listmode.json", "scanner.json", "events.npy", "mu.nii.gz")
+    ]
     beside = [folder / name for name in more]
 
     return [*needed, *(path for path in beside if path.exists())]

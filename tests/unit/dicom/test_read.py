@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -11,8 +10,18 @@ import pytest
 
 pydicom = pytest.importorskip("pydicom")
 
-from dicom_series import AXIAL, CORONAL, OBLIQUE, ORIGIN_MM, PIXEL_MM, SAGITTAL, SPACING_MM
-from dicom_series import isotope, volume, write
+from dicom_series import (
+    AXIAL,
+    CORONAL,
+    OBLIQUE,
+    ORIGIN_MM,
+    PIXEL_MM,
+    SAGITTAL,
+    SPACING_MM,
+    isotope,
+    volume,
+    write,
+)
 from tgdpet.dicom.read import read_series
 from tgdpet.dicom.series import DicomError
 from tgdpet.io.nifti import suv_factor, write_image
