@@ -11,7 +11,15 @@ import numpy as np
 
 from ..io.nifti import Image
 from .geometry import geometry_of
-from .series import DicomError, Slice, check_readable, choose_series, find_series, one_frame
+from .series import (
+    DicomError,
+    Slice,
+    check_readable,
+    choose_series,
+    find_series,
+    load_pydicom,
+    one_frame,
+)
 from .sidecar import sidecar_of
 from .units import bqml_factor, rescaling
 
@@ -73,10 +81,8 @@ def _plane_bqml(item: Slice) -> np.ndarray:
 
 def _stored_values(item: Slice) -> Any:
     """The pixels as float64, of whatever transfer syntax pydicom's decoders read."""
-    import pydicom
-
     try:
-        pixels = pydicom.dcmread(item.path).pixel_array
+        pixels = load_pydicom().dcmread(item.path).pixel_array
     except Exception as error:
         message = " ".join(str(error).split())
         raise DicomError(f"{item.path}: its pixels cannot be read: {message}") from error

@@ -84,16 +84,24 @@ def find_series(folder: str | Path) -> list[Series]:
     )
 
 
+def load_pydicom() -> Any:
+    """The package pydicom; DicomError where it is not installed."""
+    try:
+        import pydicom
+    except ImportError as error:
+        raise DicomError("DICOM needs the package pydicom: pip install 'tgdpet[dicom]'") from error
+    return pydicom
+
+
 def read_header(path: Path) -> Any:
     """The header of a DICOM file; None for a file that is none.
 
     Raises DicomError for a file that says it is DICOM and cannot be read.
     """
-    import pydicom
-
     if not _says_dicom(path):
         return None
 
+    pydicom = load_pydicom()
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True)
         list(

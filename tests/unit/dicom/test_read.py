@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -236,3 +237,10 @@ def test_compressed_pixels_are_read(tmp_path):
         dataset.compress(pydicom.uid.RLELossless)
         dataset.save_as(path)
     np.testing.assert_array_equal(read_series(packed).image.data, read_series(plain).image.data)
+
+
+def test_without_pydicom_one_line_says_what_to_install(tmp_path, monkeypatch):
+    folder = write(tmp_path / "pet", volume())
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(DicomError, match=r"pip install 'tgdpet\[dicom\]'"):
+        read_series(folder)
