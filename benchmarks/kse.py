@@ -1,5 +1,4 @@
-"""Seconds that KSE takes for one layer, and the largest difference between CPU and GPU where there
-is one.
+"""Seconds that KSE takes for one layer; where there is a GPU, its largest difference to the CPU.
 
 Run by hand: python benchmarks/kse.py [--threads 2] [--repeats 5]. float64 throughout; medians of
 the repeats.
@@ -24,12 +23,31 @@ SHAPES = [(64, 3, 3, 3), (128, 128, 3, 3), (256, 256, 3, 3), (256, 256, 3, 3, 3)
 
 def seconds(weight: torch.Tensor, repeats: int) -> float:
     """Median time of `kse.score`, after one call to warm up."""
-    times = []
+    times_s = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
         kse.score(weight).cpu()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+        times_s.append(time.perf_counter() - start)
+
+    return statistics.median(times_s[1:])
+
+
+def line(shape: tuple[int, ...], threads: int, repeats: int) -> str:
+    """What one layer's weight of this shape takes."""
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    name = "x".join(map(str, shape))
+    on_cpu_s = seconds(weight, repeats)
+    measured = f"{name:>16}: {on_cpu_s:7.3f} s on {threads} CPU thread(s)"
+
+    if not torch.cuda.is_available():
+        return measured
+
+    on_gpu = weight.cuda()
+    difference = kse.score(weight) - kse.score(on_gpu).cpu()
+    apart = float(difference.abs().max())
+    on_gpu_s = seconds(on_gpu, repeats)
+
+    return f"{measured}, {on_gpu_s:7.4f} s on the GPU, {apart:.1e} apart"
 
 
 def main() -> None:
@@ -37,14 +55,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
+
     torch.set_num_threads(args.threads)
     for shape in SHAPES:
-        weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        line = f"{'x'.join(map(str, shape)):>16}: {seconds(weight, args.repeats):7.3f} s on {args.threads} CPU thread(s)"
-        if torch.cuda.is_available():
-            apart = float((kse.score(weight) - kse.score(weight.cuda()).cpu()).abs().max())
-            line += f", {seconds(weight.cuda(), args.repeats):7.4f} s on the GPU, {apart:.1e} apart"
-        print(line, flush=True)
+        print(line(shape, args.threads, args.repeats), flush=True)
 
 
 if __name__ == "__main__":

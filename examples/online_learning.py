@@ -5,10 +5,10 @@ A study's list mode is split into two halves of equal counts. Each half is a tar
 denoise; TGD lets only redundant kernels move. Printed are the errors before and after and what kept
 its bits; a PNG shows the images.
 
-    pip install tgdpet            # or, from a checkout: export PYTHONPATH=scripts
-    python examples/online_learning.py [HALF1.nii.gz HALF2.nii.gz] [--steps N] [--out online_learning.png]
+    pip install tgdpet matplotlib   # or, from a checkout: export PYTHONPATH=scripts
+    python examples/online_learning.py [HALF1.nii.gz HALF2.nii.gz] [--steps N] [--out FILE.png]
 
-Without files a small study is made up: a bladder and a catheter, which the network has never seen.
+Without files a small study is simulated: a bladder and a catheter, which the network has not seen.
 With files there is no truth, and the error is the network's disagreement with the other half, which
 holds that half's noise too.
 """
@@ -32,7 +32,9 @@ from torch.nn import functional
 from tgdpet import tgd
 from tgdpet.io.nifti import read_plain
 
-SIZE, SLICES, COUNTS = 64, 12, 30.0
+SIZE = 64  # pixels along each axis of a slice
+SLICES = 12
+COUNTS = 30.0  # a pixel of activity 1
 
 
 class Study(NamedTuple):
@@ -45,11 +47,24 @@ class Study(NamedTuple):
     truth: Tensor | None
 
 
+class Images(NamedTuple):
+    """An image of each half, (slices, Y, X); the study's image is their mean."""
+
+    first: Tensor
+    second: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """The study's image."""
+        return (self.first + self.second) / 2
+
+
 class YourNetwork(nn.Module):
     """Any network will do: here a residual one with a skip inside."""
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
+
         self.first = nn.Conv2d(1, width, 3, padding=1)
         self.middle = nn.ModuleList(
             nn.Sequential(
@@ -64,57 +79,81 @@ class YourNetwork(nn.Module):
         y = functional.relu(self.first(x))
         for block in self.middle:
             y = y + block(y)
+
         return x - self.last(y)
+
+
+def body() -> Tensor:
+    """(SIZE, SIZE), 0.5 inside."""
+    offset = torch.arange(SIZE) - SIZE / 2
+    y, x = torch.meshgrid(offset, offset, indexing="ij")
+    distance = (x**2 + 1.5 * y**2).sqrt()
+
+    return 0.5 * torch.sigmoid(26 - distance)
 
 
 def discs(n: int, generator: torch.Generator) -> Tensor:
     """Activity (n, SIZE, SIZE): a body and six organs or lesions, which is all that the network is
     trained on.
     """
-    place = torch.arange(SIZE) - SIZE * (0.2 + 0.6 * torch.rand(n, 6, 2, 1, generator=generator))
-    distance = (place[:, :, 0, :, None] ** 2 + place[:, :, 1, None, :] ** 2).sqrt()
+    centre = SIZE * (0.2 + 0.6 * torch.rand(n, 6, 2, 1, generator=generator))
+    offset = torch.arange(SIZE) - centre
+    dy = offset[:, :, 0, :, None]
+    dx = offset[:, :, 1, None, :]
+    distance = (dy**2 + dx**2).sqrt()
+
     radius = 2 + 5 * torch.rand(n, 6, 1, 1, generator=generator)
-    height = torch.rand(n, 6, 1, 1, generator=generator)
-    return body() + (height * torch.sigmoid(radius - distance)).sum(1)
+    uptake = torch.rand(n, 6, 1, 1, generator=generator)
+    organs = (uptake * torch.sigmoid(radius - distance)).sum(1)
+
+    return body() + organs
 
 
-def body() -> Tensor:
-    """(SIZE, SIZE), 0.5 inside."""
-    y, x = torch.meshgrid(
-        torch.arange(SIZE) - SIZE / 2, torch.arange(SIZE) - SIZE / 2, indexing="ij"
-    )
-    return 0.5 * torch.sigmoid(26 - (x**2 + 1.5 * y**2).sqrt())
+def blurred(activity: Tensor) -> Tensor:
+    """The activity (n, Y, X) as the scanner would see it without noise."""
+    return functional.avg_pool2d(activity[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
 
 
-def noisy(activity: Tensor, counts: float, generator: torch.Generator) -> Tensor:
+def measured(activity: Tensor, counts: float, generator: torch.Generator) -> Tensor:
     """A blurred Poisson image of the activity (n, Y, X), `counts` a pixel where the activity is
     1.
     """
-    events = torch.poisson(counts * activity.clamp(min=0), generator=generator) / counts
-    return functional.avg_pool2d(events[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
+    expected = counts * activity.clamp(min=0)
+    events = torch.poisson(expected, generator=generator)
+
+    return blurred(events / counts)
 
 
-def made_up(seed: int = 5) -> Study:
+def simulated(seed: int = 5) -> Study:
     """A study with a bladder of five times the uptake and a catheter, a thin bright line."""
     generator = torch.Generator().manual_seed(seed)
     y, x = torch.meshgrid(torch.arange(SIZE) - 38.0, torch.arange(SIZE) - 32.0, indexing="ij")
+
     bladder = 5 * torch.sigmoid(8 - (x**2 + 1.3 * y**2).sqrt())
-    catheter = 3 * torch.exp(-0.5 * ((y + 16 + 6 * torch.sin(x / 6)) / 0.9) ** 2) * (x.abs() < 20)
-    truth = (body() + bladder + catheter).repeat(SLICES, 1, 1)
-    smooth = functional.avg_pool2d(truth[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
-    return Study(noisy(truth, COUNTS, generator), noisy(truth, COUNTS, generator), smooth)
+    from_line = (y + 16 + 6 * torch.sin(x / 6)) / 0.9
+    catheter = 3 * torch.exp(-0.5 * from_line**2) * (x.abs() < 20)
+    activity = (body() + bladder + catheter).repeat(SLICES, 1, 1)
+
+    first = measured(activity, COUNTS, generator)
+    second = measured(activity, COUNTS, generator)
+
+    return Study(first, second, blurred(activity))
 
 
 def from_files(first: Path, second: Path) -> Study:
     """Two NIfTI images of one study on one grid (X, Y, Z), scaled so that the 99th percentile of
     the first is 1.
     """
-    a, b = (np.asarray(read_plain(p)[0], dtype=np.float32) for p in (first, second))
+    a, _ = read_plain(first)
+    b, _ = read_plain(second)
     if a.shape != b.shape or a.ndim != 3:
         raise SystemExit(f"{second}: expected a volume like {first}, {a.shape}; got {b.shape}")
+
     scale = float(np.percentile(a, 99))
-    halves = [torch.from_numpy(v.transpose(2, 1, 0).copy() / scale) for v in (a, b)]
-    return Study(halves[0], halves[1], None)
+    half_a = torch.from_numpy(a.transpose(2, 1, 0).copy() / scale)
+    half_b = torch.from_numpy(b.transpose(2, 1, 0).copy() / scale)
+
+    return Study(half_a, half_b, None)
 
 
 def pretrain(network: nn.Module, steps: int) -> None:
@@ -122,11 +161,15 @@ def pretrain(network: nn.Module, steps: int) -> None:
     generator = torch.Generator().manual_seed(1)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     network.train()
+
     for _ in range(steps):
-        clean = discs(8, generator)
-        target = functional.avg_pool2d(clean[:, None], 3, 1, 1, count_include_pad=False)
+        activity = discs(8, generator)
+        target = blurred(activity)[:, None]
+        noisy = measured(activity, COUNTS, generator)[:, None]
+
         optimizer.zero_grad()
-        functional.mse_loss(network(noisy(clean, COUNTS, generator)[:, None]), target).backward()
+        loss = functional.mse_loss(network(noisy), target)
+        loss.backward()
         optimizer.step()
 
 
@@ -134,51 +177,65 @@ def learn_online(network: nn.Module, study: Study, layer: tgd.TGD, steps: int) -
     """Noise2Noise: slices of the first half predict those of the second, and the other way
     round.
     """
-    pairs = torch.cat([study.first, study.second]), torch.cat([study.second, study.first])
+    inputs = torch.cat([study.first, study.second])[:, None]
+    targets = torch.cat([study.second, study.first])[:, None]
+
     generator = torch.Generator().manual_seed(2)
     optimizer = torch.optim.Adam(layer.parameters(), lr=1e-3)
     network.train()
+
     for _ in range(steps):
-        batch = torch.randint(len(pairs[0]), (8,), generator=generator)
-        flip = [2, 3][: int(torch.randint(3, (), generator=generator))]
-        x, y = (p[batch][:, None].flip(flip) for p in pairs)
+        batch = torch.randint(len(inputs), (8,), generator=generator)
+        n_flips = int(torch.randint(3, (), generator=generator))
+        axes = [2, 3][:n_flips]
+        x = inputs[batch].flip(axes)
+        y = targets[batch].flip(axes)
+
         optimizer.zero_grad()
-        functional.mse_loss(network(x), y).backward()
+        loss = functional.mse_loss(network(x), y)
+        loss.backward()
         layer.step(optimizer)
 
 
 @torch.no_grad()
-def denoised(network: nn.Module, study: Study) -> tuple[Tensor, Tensor]:
-    """Each half denoised, (slices, Y, X); the study's image is their mean."""
+def denoise(network: nn.Module, study: Study) -> Images:
+    """Each half denoised."""
     network.eval()
-    first, second = (torch.cat([network(s[None, None])[0] for s in half]) for half in study[:2])
-    return first, second
+    halves = [
+        torch.cat([network(slice_[None, None])[0] for slice_ in half])
+        for half in (study.first, study.second)
+    ]
+
+    return Images(*halves)
 
 
-def error(parts: tuple[Tensor, Tensor], study: Study) -> float:
-    """RMSE to the truth, or of each denoised half to the other half as measured."""
+def rmse(images: Images, study: Study) -> float:
+    """RMSE to the truth, or of each half to the other half as measured."""
     if study.truth is not None:
-        return float(functional.mse_loss((parts[0] + parts[1]) / 2, study.truth).sqrt())
-    return float(
-        functional.mse_loss(torch.cat(parts), torch.cat([study.second, study.first])).sqrt()
-    )
+        return float(functional.mse_loss(images.mean, study.truth).sqrt())
+
+    other_halves = torch.cat([study.second, study.first])
+    return float(functional.mse_loss(torch.cat(images), other_halves).sqrt())
 
 
 def draw(path: Path, panels: dict[str, Tensor]) -> None:
     """The middle slice of each volume in inverse grey on one scale."""
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(3 * len(panels), 3.2), layout="constrained"
-    )
-    top = float(torch.quantile(panels["measured"][len(panels["measured"]) // 2], 0.998))
+    size = (3 * len(panels), 3.2)  # inches
+    figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained")
+
+    middle = len(panels["measured"]) // 2
+    darkest = float(torch.quantile(panels["measured"][middle], 0.998))
+
     for axis, (title, volume) in zip(axes, panels.items(), strict=True):
-        shown = axis.imshow(volume[len(volume) // 2].numpy(), cmap="gray_r", vmin=0, vmax=top)
+        shown = axis.imshow(volume[middle].numpy(), cmap="gray_r", vmin=0, vmax=darkest)
         axis.set(title=title, xticks=[], yticks=[])
+
     figure.colorbar(shown, ax=axes, label="activity, relative", shrink=0.8)
     figure.savefig(path, dpi=120)
 
 
-def main() -> None:
-    """Pre-train, learn online, report."""
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -193,34 +250,48 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("online_learning.png"))
     args = parser.parse_args()
+
     if len(args.halves) not in (0, 2):
         parser.error(f"expected no file or two, got {len(args.halves)}")
-    study = from_files(*args.halves) if args.halves else made_up()
+
+    return args
+
+
+def main() -> None:
+    """Pre-train, learn online, report."""
+    args = parse_arguments()
+    study = from_files(*args.halves) if args.halves else simulated()
+
     torch.manual_seed(0)
     network = YourNetwork()
     pretrain(network, 2 * args.steps)
-    before = denoised(network, study)
+    before = denoise(network, study)
 
-    masks = tgd.select(
-        tgd.score_kernels(network, study.first[None, :1, :SIZE, :SIZE]), fraction=args.fraction
-    )
+    # Score, select, retrain: the paper's method on the study itself.
+    example = study.first[None, :1, :SIZE, :SIZE]
+    scores = tgd.score_kernels(network, example)
+    masks = tgd.select(scores, fraction=args.fraction)
     with tgd.TGD(network, masks) as layer:
         learn_online(network, study, layer, args.steps)
         kept = layer.unchanged()
 
-    after, counts = denoised(network, study), layer.counts()
-    errors = [f"{title} {error(v, study):.4f}" for title, v in
-              (("measured", study[:2]), ("before", before), ("after", after))]  # fmt: skip
-    print(
-        f"RMSE to {'the truth' if study.truth is not None else 'the other half'}: {', '.join(errors)}"
-    )
+    counts = layer.counts()
+    images = {
+        "measured": Images(study.first, study.second),
+        "before": before,
+        "after": denoise(network, study),
+    }
+    panels = {title: image.mean for title, image in images.items()}
+    if study.truth is not None:
+        panels["truth"] = study.truth
+
+    errors = [f"{title} {rmse(image, study):.4f}" for title, image in images.items()]
+    compared_with = "the truth" if study.truth is not None else "the other half"
+    print(f"RMSE to {compared_with}: {', '.join(errors)}")
     print(f"kernels retrained: {counts['kernels_retrained']} of {counts['kernels_total']}")
     print(f"useful kernels, biases and statistics have the same bits: {kept}")
-    means = {
-        t: (a + b) / 2
-        for t, (a, b) in {"measured": study[:2], "before": before, "after": after}.items()
-    }
-    draw(args.out, means | ({"truth": study.truth} if study.truth is not None else {}))
+
+    draw(args.out, panels)
     print(f"images: {args.out}")
 
 

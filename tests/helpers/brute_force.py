@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from tgdpet.tgd.connectivity import CONVS
+from tgdpet.tgd.layer_kinds import CONVS
 
 MIXING = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 OUTPUT = "<output>"

@@ -7,7 +7,7 @@ from torch import nn
 
 from tgdpet import tgd
 from tgdpet.networks.dncnn import DnCNN
-from tgdpet.tgd import connectivity
+from tgdpet.tgd import connectivity, layer_kinds
 from tgdpet.tgd.layer import FLOWS
 
 FLOWS = FLOWS
@@ -89,7 +89,7 @@ def network(name: str, dtype=torch.float32) -> nn.Module:
 def random_masks(net: nn.Module, frozen: float = 0.5) -> dict[str, torch.Tensor]:
     """A mask of every convolution but the last, with about that share of kernels frozen."""
     generator = torch.Generator().manual_seed(4)
-    convs = [(n, m) for n, m in net.named_modules() if isinstance(m, connectivity.CONVS)][:-1]
+    convs = [(n, m) for n, m in net.named_modules() if isinstance(m, layer_kinds.CONVS)][:-1]
     return {n: torch.rand(m.out_channels, generator=generator) >= frozen for n, m in convs}
 
 
@@ -126,7 +126,7 @@ def kept(net, before, masks, batchnorm="eval") -> bool:
     """Whether all that is useful has its bits of `before`, judged without the library's own
     bookkeeping.
     """
-    norms = connectivity.followers(net, torch.zeros(1, 3, 16, 16))
+    norms = connectivity.following_norms(net, torch.zeros(1, 3, 16, 16))
     free = {
         f"{m}.{k}": mask
         for c, mask in masks.items()

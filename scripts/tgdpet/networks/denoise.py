@@ -13,15 +13,16 @@ from torch import Tensor, nn
 
 from ..io.files import sidecar
 from ..io.nifti import Image, write_image
-from ..runtime import device as devices
+from ..runtime.device import arithmetic, describe
+from .architecture import SLICES
 from .weights import Card
 
-PIXELS_AT_ONCE = (
-    2**17
-)  # of all slices in one batch: 128 MiB for a layer of 256 channels, whatever the slices' size
+# Of all slices in one batch: 128 MiB for a layer of 256 channels, whatever the slices' size.
+PIXELS_AT_ONCE = 2**17
+MIDDLE = SLICES // 2
 
 
-class Volume(Protocol):
+class VolumeLike(Protocol):
     """What can be cut into slices: an array, a memory map or nibabel's `dataobj` of an uncompressed
     file.
     """
@@ -37,61 +38,73 @@ class Volume(Protocol):
 @torch.inference_mode()
 def denoise(
     model: nn.Module,
-    image: Volume,
+    image: VolumeLike,
     scale: float,
     device: torch.device | str = "cpu",
-    step: Callable[[int], None] | None = None,
+    on_slices: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """The denoised image (X, Y, Z) float32, Bq/mL like `image`; `scale` is the network's Bq/mL that
     count as 1.
 
     Each slice goes through with its two neighbours, the ends repeated as in training, and the
-    middle of the three output slices is kept. `image` is read a few slices at a time. `step(n)` is
-    called after every n slices. Raises ValueError where `image` is not a volume.
+    middle of the three output slices is kept. `image` is read a few slices at a time.
+    `on_slices(n)` is called after every n slices. Raises ValueError where `image` is not a volume.
     """
     if len(image.shape) != 3 or 0 in image.shape:
         raise ValueError(f"denoise: expected an image (X, Y, Z), got shape {image.shape}")
-    place = torch.device(device)
-    cuda = place.type == "cuda"
+
+    device = torch.device(device)
+    cuda = device.type == "cuda"
+
     # Channels last is what CPUs and half precision like; a GPU's kernels for plain float32 are
     # written for the other.
     layout = torch.contiguous_format if cuda else torch.channels_last
-    model = model.to(place, memory_format=layout).eval()  # type: ignore[call-overload]
+    model = model.to(device, memory_format=layout).eval()  # type: ignore[call-overload]
+
     nx, ny, depth = image.shape
-    out = torch.empty((depth, ny, nx), pin_memory=cuda)
-    at_once = max(1, PIXELS_AT_ONCE // (nx * ny))
+    denoised = torch.empty((depth, ny, nx), pin_memory=cuda)
+    slices_at_once = max(1, PIXELS_AT_ONCE // (nx * ny))
+
     # TF32 and bfloat16 keep 10 and 7 bits of a factor, so that eight layers of them are off by 1e-3
     # of the scale or more: an image would depend on the machine. Plain float32 is the same to 1e-5
     # everywhere, and 256 slices of 192 x 192 are 25 TFLOP at the paper's width: about a second for
     # a GPU of 20 to 40 TFLOP/s.
-    with devices.arithmetic("float32", deterministic=False):
-        for first in range(0, depth, at_once):
-            last = min(first + at_once, depth)
+    with arithmetic("float32", deterministic=False):
+        for first in range(0, depth, slices_at_once):
+            last = min(first + slices_at_once, depth)
             slices = _with_neighbours(image, first, last)
+
             # Pinned memory comes from torch's own pool, which hands it out again only when the copy
             # from it is done, so nothing here waits for the GPU.
-            slices = (
-                (slices.pin_memory() if cuda else slices).to(place, non_blocking=True).div_(scale)
-            )
-            stack = slices.unfold(0, 3, 1).permute(0, 3, 1, 2).contiguous(memory_format=layout)
-            out[first:last].copy_(model(stack)[:, 1] * scale, non_blocking=cuda)
-            if step is not None:
-                step(last - first)
+            if cuda:
+                slices = slices.pin_memory()
+
+            slices = slices.to(device, non_blocking=True).div_(scale)
+
+            # (slices, 3 neighbours, Y, X).
+            stack = slices.unfold(0, SLICES, 1).permute(0, 3, 1, 2)
+            output = model(stack.contiguous(memory_format=layout))
+            denoised[first:last].copy_(output[:, MIDDLE] * scale, non_blocking=cuda)
+
+            if on_slices is not None:
+                on_slices(last - first)
+
         if cuda:
-            torch.cuda.synchronize(place)
-    return out.numpy().transpose(2, 1, 0)
+            torch.cuda.synchronize(device)
+
+    return denoised.numpy().transpose(2, 1, 0)
 
 
 def write_denoised(
-    out: str | Path,
+    path: str | Path,
     noisy: Image,
     network: tuple[nn.Module, Card],
-    place: torch.device,
+    device: torch.device,
     inputs: Iterable[Path],
     settings: Mapping[str, Any],
-    step: Callable[[int], None] | None = None,
+    on_slices: Callable[[int], None] | None = None,
 ) -> None:
-    """Denoise `noisy` with a loaded network and write it to `out`: same affine, Bq/mL, sidecar
+    """Denoise `noisy` with a loaded network and write it to `path`: same affine, Bq/mL, sidecar
     carried over.
 
     The sidecar gains `Network` and the provenance, made of the files `inputs` and the `settings`.
@@ -99,26 +112,30 @@ def write_denoised(
     """
     started = time.time()
     model, card = network
-    clean = denoise(model, noisy.data, card.intensity_scale_bqml, place, step)
+
+    clean = denoise(model, noisy.data, card.intensity_scale_bqml, device, on_slices)
+
     if not np.isfinite(clean).all():
         raise ValueError(
-            f"{out}: {card.network} gives NaN or infinite values; the input's largest is {noisy.data.max():g}"
+            f"{path}: {card.network} gives NaN or infinite values; "
+            f"the input's largest is {noisy.data.max():g}"
         )
-    provenance = sidecar(inputs, settings, None, devices.describe(place), started)
-    write_image(
-        out,
-        clean,
-        noisy.affine,
-        {**noisy.sidecar, "Network": card.network, "provenance": provenance},
-    )
+
+    provenance = sidecar(inputs, settings, None, describe(device), started)
+    content = {**noisy.sidecar, "Network": card.network, "provenance": provenance}
+    write_image(path, clean, noisy.affine, content)
 
 
-def _with_neighbours(image: Volume, first: int, last: int) -> Tensor:
+def _with_neighbours(image: VolumeLike, first: int, last: int) -> Tensor:
     """The slices `first` to `last` - 1 and one more at each side: (slices, Y, X) float32, their own
     memory.
     """
     depth = image.shape[2]
-    low, high = max(first - 1, 0), min(last + 1, depth)
+    low = max(first - 1, 0)
+    high = min(last + 1, depth)
     block = np.asarray(image[:, :, low:high], np.float32).transpose(2, 1, 0)
-    around = np.clip(np.arange(first - 1, last + 1), 0, depth - 1) - low
-    return torch.from_numpy(np.ascontiguousarray(block[around]))
+
+    # The edge slice again where there is no neighbour.
+    wanted = np.clip(np.arange(first - 1, last + 1), 0, depth - 1)
+
+    return torch.from_numpy(np.ascontiguousarray(block[wanted - low]))

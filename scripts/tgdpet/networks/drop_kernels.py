@@ -13,32 +13,42 @@ import torch
 from torch import nn
 
 from ..tgd import connectivity
+from ..tgd.layer_kinds import CONVS
 from .architecture import SLICES
 from .denoise import denoise
 
 
-def dropped(
+def without_kernels(
     model: nn.Module,
     masks: Mapping[str, torch.Tensor],
     links: Sequence[connectivity.Link] | None = None,
 ) -> nn.Module:
     """A copy of `model` in which nothing reads the masked kernels' outputs.
 
-    Zeroing the reader's weights, not the kernel's own, as batch normalisation would turn a zero
-    kernel into a constant. `links`: who reads whom, where it is known already (`probe.links`).
+    Zeroing the consumer's weights, not the kernel's own, as batch normalisation would turn a zero
+    kernel into a constant. `links`: which kernel feeds which consumer, where it is known already
+    (`connectivity.links`).
     """
-    out = copy.deepcopy(model)
-    modules = dict(out.named_modules())
-    weight = next(model.parameters())
-    for link in connectivity.links(model, _example(model)) if links is None else links:
-        if link.producer in masks:
-            read = link.reach[masks[link.producer]].any(dim=0)
-            with torch.no_grad():
-                modules[link.consumer].weight[:, read.to(weight.device)] = 0
-    return out
+    if links is None:
+        links = connectivity.links(model, _example(model))
+
+    silenced = copy.deepcopy(model)
+    device = next(model.parameters()).device
+
+    for link in links:
+        if link.producer not in masks:
+            continue
+
+        channels = link.reach[masks[link.producer]].any(dim=0)
+        consumer: Any = silenced.get_submodule(link.consumer)
+
+        with torch.no_grad():
+            consumer.weight[:, channels.to(device)] = 0
+
+    return silenced
 
 
-def count(
+def count_dropped(
     model: nn.Module,
     masks: Mapping[str, torch.Tensor],
     norms: Mapping[str, Sequence[str]] | None = None,
@@ -47,17 +57,24 @@ def count(
     normalisation.
 
     `norms`: the layers that normalise each convolution's output, where they are known already
-    (`probe.followers`).
+    (`connectivity.following_norms`).
     """
-    modules, parameters = dict(model.named_modules()), 0
-    norms = connectivity.followers(model, _example(model)) if norms is None else norms
-    for name, mask in masks.items():
-        for owner in [name, *norms.get(name, [])]:
-            parameters += sum(
-                p.numel() // p.shape[0] * int(mask.sum())
-                for p in modules[owner].parameters(recurse=False)
-            )
-    return sum(int(m.sum()) for m in masks.values()), parameters
+    if norms is None:
+        norms = connectivity.following_norms(model, _example(model))
+
+    n_kernels = 0
+    n_parameters = 0
+
+    for conv, mask in masks.items():
+        n_masked = int(mask.sum())
+        n_kernels += n_masked
+
+        for name in [conv, *norms.get(conv, [])]:
+            for parameter in model.get_submodule(name).parameters(recurse=False):
+                per_kernel = parameter.numel() // parameter.shape[0]
+                n_parameters += per_kernel * n_masked
+
+    return n_kernels, n_parameters
 
 
 def experiment(
@@ -68,7 +85,7 @@ def experiment(
     thresholds: list[float],
     scale: float,
     device: torch.device,
-    step: Callable[[int], None] = lambda n: None,
+    on_slices: Callable[[int], None] = lambda n: None,
 ) -> tuple[list[dict[str, Any]], dict[float, np.ndarray]]:
     """Denoise `image` with the whole network (phi = 0) and with kernels below each threshold
     dropped.
@@ -77,32 +94,48 @@ def experiment(
     (reference above 5 % of its 99th percentile).
     """
     body = reference > 0.05 * np.percentile(reference, 99)
+
     if not body.any():
         raise ValueError(
             f"drop: the reference image is empty, its largest value is {reference.max():g} Bq/mL"
         )
-    links, norms = (
-        connectivity.links(model, _example(model)),
-        connectivity.followers(model, _example(model)),
-    )
+
+    links = connectivity.links(model, _example(model))
+    norms = connectivity.following_norms(model, _example(model))
+    n_kernels = sum(conv.out_channels for conv in model.modules() if isinstance(conv, CONVS))
+    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+
     images: dict[float, np.ndarray] = {}
     rows = []
+
     for phi in [0.0, *thresholds]:
-        masks = {n: torch.from_numpy(v < phi) for n, v in scores.items()}
-        images[phi] = denoise(dropped(model, masks, links), image, scale, device, step)
-        kernels, parameters = count(model, masks, norms)
-        change = float(np.sqrt(((images[phi] - images[0.0])[body] ** 2).mean()))
-        rows.append({
-            "phi": phi,
-            "kernels_dropped": kernels,
-            "kernels_total": sum(m.out_channels for m in model.modules() if isinstance(m, connectivity.CONVS)),
-            "parameters_dropped": parameters,
-            "parameters_total": sum(p.numel() for p in model.parameters()),
-            "rmse_to_undropped_bqml": change,
-            "rmse_to_reference_bqml": float(np.sqrt(((images[phi] - reference)[body] ** 2).mean())),
-            "relative_change": change / float(images[0.0][body].mean()),
-        })  # fmt: skip
+        masks = {name: torch.from_numpy(kse < phi) for name, kse in scores.items()}
+        silenced = without_kernels(model, masks, links)
+        images[phi] = denoise(silenced, image, scale, device, on_slices)
+
+        kernels_dropped, parameters_dropped = count_dropped(model, masks, norms)
+        undropped_body = images[0.0][body]
+        change_bqml = _rmse(images[phi] - images[0.0], body)
+
+        rows.append(
+            {
+                "phi": phi,
+                "kernels_dropped": kernels_dropped,
+                "kernels_total": n_kernels,
+                "parameters_dropped": parameters_dropped,
+                "parameters_total": n_parameters,
+                "rmse_to_undropped_bqml": change_bqml,
+                "rmse_to_reference_bqml": _rmse(images[phi] - reference, body),
+                "relative_change": change_bqml / float(undropped_body.mean()),
+            }
+        )
+
     return rows, images
+
+
+def _rmse(difference: np.ndarray, body: np.ndarray) -> float:
+    """Root mean square of a difference image within the body, in its unit."""
+    return float(np.sqrt((difference[body] ** 2).mean()))
 
 
 def _example(model: nn.Module) -> torch.Tensor:

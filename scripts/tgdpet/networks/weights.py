@@ -16,12 +16,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from .. import __version__
-from ..io.files import NETWORK_KEY as KEY
-from ..io.files import atomic
+from ..io.files import NETWORK_KEY, atomic
 from .dncnn import DnCNN
 
-# of the card and the tensors' names; files without the key are the first ones, and are format 1
-FORMAT = 1
+# Of the card and the tensors' names; files without the key are the first ones, and are format 1.
+WEIGHTS_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,12 @@ def save(path: str | Path, model: nn.Module, card: Card) -> None:
     """Write weights, running statistics and card, whole or not at all; ValueError where one is NaN
     or infinite.
     """
-    tensors = {n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}
+    state = model.state_dict()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     _check_finite(path, tensors)
-    content = {"format": FORMAT, **dataclasses.asdict(card)}
-    write_tensors(path, tensors, {KEY: json.dumps(content, sort_keys=True)})
+
+    content = {"format": WEIGHTS_FORMAT, **dataclasses.asdict(card)}
+    write_tensors(path, tensors, {NETWORK_KEY: json.dumps(content, sort_keys=True)})
 
 
 def write_tensors(
@@ -59,11 +60,16 @@ def write_tensors(
     with atomic(path) as temporary:
         try:
             save_file(tensors, temporary, metadata=metadata)
-        except SafetensorError as error:  # its own exception, for a full disk too
+        except SafetensorError as error:
+            # Its own exception, for a full disk too.
             raise OSError(str(error)) from error
-        if temporary.exists():  # safetensors writes for its owner's eyes only, whatever the umask
-            os.umask(mask := os.umask(0))
-            temporary.chmod(0o666 & ~mask)
+
+        # safetensors writes for its owner's eyes only, whatever the umask, which can only be read
+        # by setting it.
+        if temporary.exists():
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[DnCNN, Card]:
@@ -74,21 +80,19 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[DnCNN, C
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such network")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
-    card = _card(path, metadata)
-    _check_finite(path, state)
+
+    tensors, metadata = _read_tensors(path)
+    card = _read_card(path, metadata)
+    _check_finite(path, tensors)
+
     try:
         model = DnCNN(card.width, torch.Generator().manual_seed(0))
-        model.load_state_dict(state)
+        model.load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(
             f"{path}: weights do not fit a DnCNN of width {card.width:g}: {error}"
         ) from error
+
     return model.to(device).eval(), card
 
 
@@ -98,17 +102,37 @@ def masks(model: DnCNN, card: Card) -> dict[str, torch.Tensor]:
 
     Raises ValueError where the mask names a channel that the network lacks.
     """
-    out = {}
-    for name, channels in card.mask.items():
-        if name not in (scored := model.scored):
+    n_kernels = model.scored
+    by_module = {}
+
+    for module, channels in card.mask.items():
+        if module not in n_kernels:
             continue
-        if not all(isinstance(c, int) and 0 <= c < scored[name] for c in channels):
+
+        last = n_kernels[module] - 1
+
+        if not all(isinstance(channel, int) and 0 <= channel <= last for channel in channels):
             raise ValueError(
-                f"{card.network}: mask of {name}: expected channels from 0 to {scored[name] - 1}"
+                f"{card.network}: mask of {module}: expected channels from 0 to {last}"
             )
-        out[name] = torch.zeros(scored[name], dtype=torch.bool)
-        out[name][channels] = True
-    return out
+
+        by_module[module] = torch.zeros(n_kernels[module], dtype=torch.bool)
+        by_module[module][channels] = True
+
+    return by_module
+
+
+def _read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """All tensors and the metadata of a safetensors file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
+
+    return tensors, metadata
 
 
 def _check_finite(path: str | Path, tensors: dict[str, torch.Tensor]) -> None:
@@ -117,34 +141,51 @@ def _check_finite(path: str | Path, tensors: dict[str, torch.Tensor]) -> None:
             raise ValueError(f"{path}: {name} holds NaN or infinite values")
 
 
-def _card(path: str | Path, metadata: dict[str, str]) -> Card:
-    if KEY not in metadata:
+def _read_card(path: str | Path, metadata: dict[str, str]) -> Card:
+    """The card of the metadata, or a ValueError that names what is wrong with it."""
+    if NETWORK_KEY not in metadata:
         raise ValueError(
-            f"{path}: no {KEY!r} entry in the metadata; this is not a network of this pipeline"
+            f"{path}: no {NETWORK_KEY!r} entry in the metadata; "
+            "this is not a network of this pipeline"
         )
+
     try:
-        content = json.loads(metadata[KEY])
+        content = json.loads(metadata[NETWORK_KEY])
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: the metadata are not valid JSON: {error}") from error
+
     if not isinstance(content, dict):
         raise ValueError(
             f"{path}: the metadata: expected a JSON object, got a {type(content).__name__}"
         )
-    form = content.get("format", 1)
-    if type(form) is not int or form < 1:
-        raise ValueError(
-            f"{path}: the metadata's format: expected a whole number >= 1, got {form!r}"
-        )
-    if form > FORMAT:
-        raise ValueError(
-            f"{path}: format {form} is newer than what tgdpet {__version__} reads (up to {FORMAT}): update tgdpet"
-        )
-    names = {f.name for f in dataclasses.fields(Card)}
+
+    # First, whatever else a newer card may hold.
+    _check_format(path, content.get("format", 1))
+
     missing = {"network", "width", "intensity_scale_bqml"} - set(content)
+
     if missing:
         raise ValueError(f"{path}: the metadata lack {', '.join(sorted(missing))}")
+
     for key in ("width", "intensity_scale_bqml"):
         value = content[key]
+
         if not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise ValueError(f"{path}: the metadata's {key}: expected a number > 0, got {value!r}")
-    return Card(**{k: v for k, v in content.items() if k in names})
+
+    known = {field.name for field in dataclasses.fields(Card)}
+    return Card(**{key: value for key, value in content.items() if key in known})
+
+
+def _check_format(path: str | Path, version: Any) -> None:
+    # A bool is an int, but no format.
+    if type(version) is not int or version < 1:
+        raise ValueError(
+            f"{path}: the metadata's format: expected a whole number >= 1, got {version!r}"
+        )
+
+    if version > WEIGHTS_FORMAT:
+        raise ValueError(
+            f"{path}: format {version} is newer than what tgdpet {__version__} reads "
+            f"(up to {WEIGHTS_FORMAT}): update tgdpet"
+        )

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import torch
 
 from . import distributed
@@ -76,6 +75,8 @@ def free_bytes(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    import psutil  # only a training needs it
+
     free = int(psutil.virtual_memory().available)
     with contextlib.suppress(
         OSError, ValueError

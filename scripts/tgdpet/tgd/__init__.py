@@ -1,13 +1,16 @@
 """Targeted Gradient Descent: kernel scores (KSE), masks, and the layer that retrains redundant
 kernels only.
 
-Needs torch and nothing else of this package; `layer.py` has an example.
+Needs torch and nothing else of this package; `layer.py` has an example. In the order of the paper's
+section 2: `kse` (eqs. 1 to 3), `scoring` (whose kernels a score is of, which are redundant),
+`layer` (eq. 4), with `masks` and `sparse_backward` behind it; `connectivity` finds out which kernel
+feeds which convolution, from passes through an `activation_graph`.
 """
 
-from .cut_network import TraceError
 from .layer import TGD
 from .masks import accumulate
 from .scoring import consumer_weight, score_components, score_kernels, select
+from .tracing_modes import TraceError
 
 __all__ = [
     "TGD",

@@ -1,12 +1,12 @@
-"""Which kernels feed which convolution, in any network: cut it at its convolutions and probe with
-autograd.
+"""Which kernels feed which convolution, in any network: probed with autograd, without reading its
+code.
 
-With a leaf in place of every convolution's output, the gradient of input channel j of a convolution
-with respect to a leaf is non-zero in the kernels that reach j with no other convolution between.
-That holds through activations, pooling, adds, concatenation, chunks, PixelShuffle and control flow
-alike. Runs go on until one more pair of them finds nothing new. Then kernels are redrawn and every
-convolution's input compared: a channel that changes though no link says so is reached by a way that
-autograd does not see, and an error says where.
+Passes through the network's activation graph, cut at its convolutions, show the kernels that reach
+each input channel with no other convolution between. That holds through activations, pooling, adds,
+concatenation, chunks, PixelShuffle and control flow alike. Passes go on until one more pair of them
+shows nothing new. Then kernels are redrawn and every convolution's input compared: a channel that
+changes though no link says so is reached by a way that autograd does not see, and an error says
+where.
 """
 
 from __future__ import annotations
@@ -20,22 +20,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .cut_network import BATCHNORM_LAYERS, CONVS, INPUT, CutNetwork, Draw, Record, TraceError
+from .activation_graph import NETWORK_INPUT, Activation, ActivationGraph, Draw, ForwardPass
+from .reach import bits_of_numbers, merge_reach, reach_of_input, reach_of_output
+from .tracing_modes import TraceError
 
 __all__ = [
-    "BATCHNORM_LAYERS",
-    "CONVS",
-    "INPUT",
+    "NETWORK_INPUT",
     "Connections",
     "Link",
-    "TraceError",
     "connections",
-    "followers",
+    "following_norms",
     "links",
 ]
 
-TURNS = 8
-SAMPLE = 16
+MOST_ROUNDS = 8  # of passes, until nothing new is seen
 TOLERANCE = 1e-5  # of an input's largest value: rounding on a GPU that adds in no fixed order
 
 
@@ -44,7 +42,7 @@ class Link:
     """`reach[p, c]`: output channel p of `producer` reaches input channel c of `consumer`, no
     convolution between.
 
-    `producer` is INPUT for the network's own input, taken as a whole: one row, all True.
+    `producer` is NETWORK_INPUT for the network's own input, taken as a whole: one row, all True.
     """
 
     producer: str
@@ -63,15 +61,47 @@ class Connections:
 
 
 @dataclass
-class _Found:
-    """The union over runs; `news` is the last link that was new."""
+class ObservedLinks:
+    """The union over passes: reach by (producer, consumer), kernels that reach the output, number
+    of kernels by module.
+    """
 
     links: dict[tuple[str, str], Tensor] = field(default_factory=dict)
-    norms: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     outputs: dict[str, Tensor] = field(default_factory=dict)
-    kernels: dict[str, int] = field(default_factory=dict)
-    size: int = 0
-    news: str = ""
+    n_kernels: dict[str, int] = field(default_factory=dict)
+    n_entries: int = 0  # of all links
+    newest: str = ""  # the last link that was new
+
+    def add(self, forward_pass: ForwardPass) -> None:
+        """Add one pass's links."""
+        for leaf in forward_pass.leaves:
+            if leaf.module != NETWORK_INPUT:
+                self.n_kernels[leaf.module] = leaf.n_channels
+
+        for read in forward_pass.conv_inputs:
+            self._add_consumer(read, forward_pass)
+
+        of_output = reach_of_output(forward_pass)
+        for producer, kernels in of_output.items():
+            merge_reach(self.outputs, producer, kernels)
+
+    def _add_consumer(self, read: Activation, forward_pass: ForwardPass) -> None:
+        fully_linked = {
+            producer
+            for (producer, consumer), reach in self.links.items()
+            if consumer == read.module and bool(reach.all())
+        }
+
+        by_producer = reach_of_input(read, forward_pass, fully_linked)
+        for producer, reach in by_producer.items():
+            if producer == NETWORK_INPUT:
+                reach = torch.ones_like(reach)
+
+            pair = (producer, read.module)
+            n_new = merge_reach(self.links, pair, reach)
+            if n_new:
+                self.n_entries += n_new
+                self.newest = f"module {read.module!r}: what it reads of {producer!r}"
 
 
 def links(
@@ -86,8 +116,12 @@ def links(
 @contextmanager
 def _gradients() -> Iterator[None]:
     """Gradients in float32, whatever the caller has switched off."""
-    full = [torch.autocast(kind, enabled=False) for kind in ("cpu", "cuda")]
-    with torch.inference_mode(False), torch.enable_grad(), full[0], full[1]:
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
         yield
 
 
@@ -103,244 +137,174 @@ def connections(
     called, whose input depends on kernels by a way that autograd does not see (detach, numpy,
     indices), whose links change with the data, or which hides a convolution in a function call.
     """
-    net = CutNetwork(model, example_input)
-    if unknown := sorted(set(unused) - set(net.convs)):
+    graph = ActivationGraph(model, example_input)
+    unknown = sorted(set(unused) - set(graph.convs))
+    if unknown:
         raise TraceError(
             f"unused: expected names of convolutions of the model, got {', '.join(unknown)}"
         )
-    found = _Found()
-    for _ in _modes(net, unused):
-        _merge(found, net.run())
-        _until_stable(net, found)
-    return Connections([Link(p, c, reach) for (p, c), reach in found.links.items()], found.outputs)
+
+    observed = ObservedLinks()
+    for _ in _modes(graph, unused):
+        observed.add(graph.run())
+        _add_until_stable(graph, observed)
+
+    all_links = []
+    for (producer, consumer), reach in observed.links.items():
+        all_links.append(Link(producer, consumer, reach))
+
+    return Connections(all_links, observed.outputs)
 
 
 @_gradients()
-def followers(model: torch.nn.Module, example_input: Any) -> dict[str, list[str]]:
+def following_norms(model: torch.nn.Module, example_input: Any) -> dict[str, list[str]]:
     """The norm layers that follow each convolution: every channel depends on that kernel of it, and
     nothing else.
     """
-    net = CutNetwork(model, example_input)
-    found = _Found()
-    for _ in _modes(net, net.convs):
-        for record in (net.run(), net.run(Draw(0)), net.run(Draw(0, -1))):
-            for name, x, axis in record.norms:
-                for producer, reach in _reach(x, axis, record).items():
-                    _join(found.norms, (producer, name), reach)
-    by_norm: dict[str, list[tuple[str, Tensor]]] = defaultdict(list)
-    for (producer, norm), reach in found.norms.items():
-        by_norm[norm].append((producer, reach))
-    out: dict[str, list[str]] = defaultdict(list)
-    for norm, [(producer, reach), *others] in by_norm.items():
-        one_to_one = reach.shape[0] == reach.shape[1] and bool(
-            (reach == torch.eye(len(reach), dtype=torch.bool)).all()
-        )
-        if not others and producer != INPUT and one_to_one:
-            out[producer].append(norm)
-    return dict(out)
+    graph = ActivationGraph(model, example_input)
+    reach_of_norm: dict[str, dict[str, Tensor]] = defaultdict(dict)
+
+    for _ in _modes(graph, unused=graph.convs):
+        for draw in (None, Draw(0), Draw(0, -1)):
+            forward_pass = graph.run(draw)
+            for read in forward_pass.norm_inputs:
+                by_producer = reach_of_input(read, forward_pass)
+                for producer, reach in by_producer.items():
+                    merge_reach(reach_of_norm[read.module], producer, reach)
+
+    norms_of: dict[str, list[str]] = defaultdict(list)
+    for norm, by_producer in reach_of_norm.items():
+        if len(by_producer) != 1:
+            continue
+
+        producer, reach = next(iter(by_producer.items()))
+        if producer != NETWORK_INPUT and _is_identity(reach):
+            norms_of[producer].append(norm)
+
+    return dict(norms_of)
 
 
-def _modes(net: CutNetwork, unused: Collection[str]) -> Iterator[None]:
+def _is_identity(reach: Tensor) -> bool:
+    n_rows, n_columns = reach.shape
+    identity = torch.eye(n_rows, n_columns, dtype=torch.bool)
+    return n_rows == n_columns and torch.equal(reach, identity)
+
+
+def _modes(graph: ActivationGraph, unused: Collection[str]) -> Iterator[None]:
     """Evaluation mode, then training mode if convolutions (heads of deep supervision) were not
     called before.
     """
-    for train in (False, True):
-        net.twin.train(train)
+    for training in (False, True):
+        graph.network.train(training)
         yield
-        if not set(net.convs) - net.called:
+        if not set(graph.convs) - graph.called:
             return
-    if missing := [n for n in net.convs if n not in net.called and n not in unused]:
+
+    called_or_unused = {*graph.called, *unused}
+    missing = [name for name in graph.convs if name not in called_or_unused]
+    if missing:
         raise TraceError(
-            f"module {missing[0]!r}: its forward was not called for this input, so that what it reads cannot be found; "
-            "give an example_input that runs it, or name it in unused= if nothing ever does"
+            f"module {missing[0]!r}: its forward was not called for this input, so that what it "
+            "reads cannot be found; give an example_input that runs it, or name it in unused= if "
+            "nothing ever does"
         )
 
 
-def _until_stable(net: CutNetwork, found: _Found) -> None:
-    """Add runs until a pair of opposite signs finds no new link and redrawn kernels show no hidden
-    one.
+def _add_until_stable(graph: ActivationGraph, observed: ObservedLinks) -> None:
+    """Add passes until a pair of opposite signs shows no new link and redrawn kernels show no
+    hidden one.
 
     What redrawn kernels changed without a link stays in doubt until links explain that very draw.
     """
     doubts: dict[int, str] = {}
-    for turn in range(TURNS):
-        before = found.size
+
+    for seed in range(MOST_ROUNDS):
+        n_before = observed.n_entries
         for sign in (1, -1):
-            _merge(found, net.run(Draw(turn, sign)))
-        if found.size > before:
+            forward_pass = graph.run(Draw(seed, sign))
+            observed.add(forward_pass)
+
+        if observed.n_entries > n_before:
             continue
-        doubts = {
-            seed: why for seed in (*doubts, turn) if (why := _hidden(net, found, seed)) is not None
-        }
-        if not doubts and found.size == before:
+
+        doubts = _remaining_doubts(graph, observed, [*doubts, seed])
+        if not doubts and observed.n_entries == n_before:
             return
-    why = next(iter(doubts.values()), None)
+
+    if doubts:
+        first_error = next(iter(doubts.values()))
+        raise TraceError(first_error)
+
     raise TraceError(
-        why
-        or f"{found.news}: differs from run to run; links that change with the data cannot be used"
+        f"{observed.newest}: differs from run to run; links that change with the data cannot be used"
     )
 
 
-def _merge(found: _Found, record: Record) -> None:
-    """Add one run's links."""
-    for name, leaf, axis in record.leaves:
-        if name != INPUT:
-            found.kernels[name] = leaf.shape[axis]
-    for consumer, x, axis in record.convs:
-        full = {p for (p, c), reach in found.links.items() if c == consumer and bool(reach.all())}
-        for producer, reach in _reach(x, axis, record, full).items():
-            reach = torch.ones_like(reach) if producer == INPUT else reach
-            if new := _join(found.links, (producer, consumer), reach):
-                found.size += new
-                found.news = f"module {consumer!r}: what it reads of {producer!r}"
-    for producer, reach in _output_reach(record).items():
-        _join(found.outputs, producer, reach)
+def _remaining_doubts(
+    graph: ActivationGraph, observed: ObservedLinks, seeds: list[int]
+) -> dict[int, str]:
+    """The seeds whose redrawn kernels change an input without a link, each with its error."""
+    doubts = {}
+    for seed in seeds:
+        error = hidden_dependence(graph, observed, seed)
+        if error is not None:
+            doubts[seed] = error
+
+    return doubts
 
 
-def _join(into: dict[Any, Tensor], key: Any, reach: Tensor) -> int:
-    """Or `reach` into a table; the number of entries that are new."""
-    before = int(into[key].sum()) if key in into else 0
-    into[key] = into[key] | reach if key in into else reach
-    return int(into[key].sum()) - before
-
-
-def _reach(x: Tensor, axis: int, record: Record, full: Collection[str] = ()) -> dict[str, Tensor]:
-    """Boolean (channels of the leaf, channels of x) for every leaf that reaches x; leaves in `full`
-    may be left out.
-
-    A leaf of which a sample of many channels reads every kernel counts as read by all.
+def hidden_dependence(graph: ActivationGraph, observed: ObservedLinks, seed: int) -> str | None:
+    """Redraw each module's kernels, all and by halves that part any two; the error of the first
+    input changed without a link, None where there is none.
     """
-    if not x.requires_grad:
-        return {}
-    weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(x)
-    sums = (x * weights).movedim(axis, 0).flatten(1).sum(1)
-    table = _by_groups(sums, record)
-    wanted = [
-        i for i, (name, _, _) in enumerate(record.leaves) if table[i] is None and name not in full
-    ]
-    if wanted and len(sums) > 2 * SAMPLE:
-        few = _one_by_one(
-            sums[torch.randperm(len(sums), generator=torch.Generator().manual_seed(3))[:SAMPLE]],
-            record,
-        )
-        for i in wanted:
-            table[i] = (
-                torch.ones(len(few[i]), len(sums), dtype=torch.bool) if bool(few[i].all()) else None
-            )
-        wanted = [i for i in wanted if table[i] is None]
-    if wanted:
-        every = _one_by_one(sums, record)
-        for i in wanted:
-            table[i] = every[i]
-    out: dict[str, Tensor] = {}
-    for (name, _, _), reach in zip(record.leaves, table, strict=True):
-        if reach is not None and bool(reach.any()):
-            _join(out, name, reach)
-    return out
+    base = graph.run(Draw(seed))
 
-
-def _one_by_one(sums: Tensor, record: Record) -> list[Tensor]:
-    """The reach of every leaf, from one backward pass a channel."""
-    return [torch.stack(r, dim=1) for r in zip(*(_touched(s, record) for s in sums), strict=True)]
-
-
-def _by_groups(sums: Tensor, record: Record) -> list[Tensor | None]:
-    """The same from two backward passes a bit of the channel's number; None for a leaf that feeds
-    channels twice.
-    """
-    bits = max(1, (len(sums) - 1).bit_length())
-    place = torch.arange(len(sums))
-    if 2 * bits >= len(sums):
-        return [None] * len(record.leaves)
-    groups = [(place >> bit & 1).bool() for bit in range(bits)]
-    one, zero = (
-        [_touched(sums[(g == side).to(sums.device)].sum(), record) for g in groups]
-        for side in (True, False)
-    )
-    out: list[Tensor | None] = []
-    for i, (name, _, _) in enumerate(record.leaves):
-        ones, zeros = (torch.stack([touched[i] for touched in side]) for side in (one, zero))
-        seen = (ones | zeros).any(dim=0)
-        column = (ones * 2 ** torch.arange(bits)[:, None]).sum(dim=0)
-        if name == INPUT:
-            out.append(seen[:, None].expand(1, len(sums)))
-        elif bool((ones & zeros).any()) or bool((ones == zeros)[:, seen].any()):
-            out.append(None)
-        else:
-            out.append(torch.nn.functional.one_hot(column, len(sums)).bool() & seen[:, None])
-    return out
-
-
-def _output_reach(record: Record) -> dict[str, Tensor]:
-    """Boolean (channels of the leaf,) for every convolution that reaches the network's output."""
-    seen = [
-        torch.view_as_real(o) if o.is_complex() else o for o in record.outputs if o.requires_grad
-    ]
-    if not seen:
-        return {}
-    generator = torch.Generator().manual_seed(1)
-    target = torch.stack(
-        [(o * torch.randn(o.shape, generator=generator).to(o)).sum().double() for o in seen]
-    ).sum()
-    out: dict[str, Tensor] = {}
-    for (name, _, _), touched in zip(record.leaves, _touched(target, record), strict=True):
-        if name != INPUT and bool(touched.any()):
-            _join(out, name, touched)
-    return out
-
-
-def _touched(target: Tensor, record: Record) -> list[Tensor]:
-    """For every leaf, boolean (channels,): where the gradient of `target` is not zero; INPUT counts
-    as one channel.
-    """
-    leaves = [leaf for _, leaf, _ in record.leaves]
-    gradients = torch.autograd.grad(target, leaves, retain_graph=True, allow_unused=True)
-    out = []
-    for (name, leaf, axis), gradient in zip(record.leaves, gradients, strict=True):
-        rows = leaf.reshape(1, -1) if name == INPUT else leaf.movedim(axis, 0).flatten(1)
-        if gradient is None:
-            out.append(torch.zeros(len(rows), dtype=torch.bool))
-        else:
-            rows = (
-                gradient.reshape(1, -1) if name == INPUT else gradient.movedim(axis, 0).flatten(1)
-            )
-            out.append((rows != 0).any(dim=1).cpu())
-    return out
-
-
-def _hidden(net: CutNetwork, found: _Found, seed: int) -> str | None:
-    """Redraw each module's kernels, all and by halves that part any two; the first input changed
-    without a link.
-    """
-    base = net.run(Draw(seed))
-    for name, n in list(found.kernels.items()):
-        place = torch.arange(n)
-        sides = [
-            (place >> bit & 1).bool() for bit in range((n - 1).bit_length())
-        ]  # any two kernels differ in a bit
-        for channels in (torch.ones(n, dtype=torch.bool), *sides, *(~side for side in sides)):
-            other = net.run(Draw(seed, 1, name, channels))
-            if (
-                other.calls != base.calls
-            ):  # the control flow follows the data: one more run to learn from
-                _merge(found, other)
+    for producer, n_kernels in list(observed.n_kernels.items()):
+        for redrawn in _subsets(n_kernels):
+            other = graph.run(Draw(seed, 1, producer, redrawn))
+            if other.calls != base.calls:
+                # The control flow follows the data: one more pass to learn from.
+                observed.add(other)
                 continue
-            for (consumer, x, axis), (_, y, _) in zip(base.convs, other.convs, strict=True):
-                reach = found.links.get(
-                    (name, consumer), torch.zeros(n, x.shape[axis], dtype=torch.bool)
-                )
-                if bool((_changed(x, y, axis) & ~reach[channels].any(dim=0)).any()):
+
+            for read, read_again in zip(base.conv_inputs, other.conv_inputs, strict=True):
+                no_link = torch.zeros(n_kernels, read.n_channels, dtype=torch.bool)
+                pair = (producer, read.module)
+                reach = observed.links.get(pair, no_link)
+
+                linked = reach[redrawn].any(dim=0)
+                changed = _changed_channels(read, read_again)
+                unexplained = changed & ~linked
+                if bool(unexplained.any()):
                     return (
-                        f"module {consumer!r}: its input depends on {name!r} by a way that autograd does not see "
-                        "(detach, no_grad, numpy or indices that follow the data); it cannot be traced"
+                        f"module {read.module!r}: its input depends on {producer!r} by a way that "
+                        "autograd does not see (detach, no_grad, numpy or indices that follow the "
+                        "data); it cannot be traced"
                     )
+
     return None
 
 
+def _subsets(n_kernels: int) -> list[Tensor]:
+    """All kernels, then halves of them such that any two kernels are parted by one: their numbers
+    differ in a bit.
+    """
+    all_kernels = torch.ones(n_kernels, dtype=torch.bool)
+    halves = bits_of_numbers(n_kernels)
+    other_halves = [~half for half in halves]
+
+    return [all_kernels, *halves, *other_halves]
+
+
 @torch.no_grad()
-def _changed(x: Tensor, y: Tensor, axis: int) -> Tensor:
+def _changed_channels(read: Activation, read_again: Activation) -> Tensor:
     """Boolean (channels,): where two inputs differ by more than rounding."""
-    a, b = (t.detach().movedim(axis, 0).flatten(1) for t in (x, y))
-    largest = torch.where(a.isfinite(), a.abs(), 0.0).max()
-    same = (a == b) | ((a - b).abs() <= TOLERANCE * largest)
-    return ~(same | (a.isnan() & b.isnan())).all(dim=1).cpu()
+    a = read.by_channel(read.values.detach())
+    b = read_again.by_channel(read_again.values.detach())
+
+    finite = torch.where(a.isfinite(), a.abs(), 0.0)
+    within_rounding = (a - b).abs() <= TOLERANCE * finite.max()
+    both_nan = a.isnan() & b.isnan()
+    same = (a == b) | within_rounding | both_nan
+
+    return ~same.all(dim=1).cpu()

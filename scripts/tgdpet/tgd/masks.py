@@ -1,4 +1,4 @@
-"""From masks of output channels to the entries of parameters that may move, and bitwise
+"""From masks of output channels to the entries of parameters that may be updated, and bitwise
 comparison.
 """
 
@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .connectivity import BATCHNORM_LAYERS, CONVS
+from .layer_kinds import CONVS, NORM_LAYERS
 
-INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+INTEGER_OF_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes
 
 
 @dataclass(frozen=True)
-class Movable:
-    """`mask` broadcasts over the parameter, True = may move; `count` is the number of such
+class TargetedEntries:
+    """`mask` broadcasts over a parameter, True = may be updated; `count` is the number of such
     entries.
     """
 
@@ -27,60 +27,74 @@ class Movable:
     count: int
 
 
-def movable(
-    model: nn.Module, channels: Mapping[str, Tensor], *, spare: bool = False
-) -> dict[str, Movable]:
-    """Parameter name -> entries that may move, for convolutions and norm layers with a mask of
-    output channels.
+def targeted_entries(
+    model: nn.Module, channels: Mapping[str, Tensor], *, include_candidates: bool = False
+) -> dict[str, TargetedEntries]:
+    """Parameter name -> entries that may be updated, for convolutions and norm layers with a mask
+    of output channels.
 
-    A parameter that several masked modules share moves only where all of them allow it. `spare`
-    adds norm layers that may turn out to follow a masked convolution, with nothing to move yet.
+    A parameter that several masked modules share is updated only where all of them allow it.
+    `include_candidates` adds norm layers that may turn out to follow a masked convolution, with
+    nothing to update yet.
     """
-    modules = dict(model.named_modules())
-    found: dict[int, Tensor] = {}
-    for name, mask in channels.items():
-        if not bool(mask.any()):
-            continue
-        for parameter, entry in _entries(modules[name], mask):
-            entry = entry.to(parameter.device)
-            found[id(parameter)] = found[id(parameter)] & entry if id(parameter) in found else entry
-    if spare:
-        sizes = {len(m) for m in channels.values() if bool(m.any())}
-        for module in modules.values():
-            for parameter in _affine(module):
-                if len(parameter) in sizes:
-                    found.setdefault(id(parameter), torch.zeros_like(parameter, dtype=torch.bool))
-    out = {}
+    targeted = {name: mask for name, mask in channels.items() if bool(mask.any())}
+    masks: dict[nn.Parameter, Tensor] = {}
+
+    for name, channel_mask in targeted.items():
+        module = model.get_submodule(name)
+        for parameter, entries in _entries(module, channel_mask):
+            entries = entries.to(parameter.device)
+            if parameter in masks:
+                entries = masks[parameter] & entries
+            masks[parameter] = entries
+
+    if include_candidates:
+        sizes = {len(channel_mask) for channel_mask in targeted.values()}
+        for module in model.modules():
+            for parameter in _affine_parameters(module):
+                if len(parameter) in sizes and parameter not in masks:
+                    nothing = torch.zeros_like(parameter, dtype=torch.bool)
+                    masks[parameter] = nothing
+
+    by_name = {}
     for name, parameter in model.named_parameters():
-        if id(parameter) in found:
-            mask = found[id(parameter)]
-            out[name] = Movable(mask, int(mask.expand_as(parameter).sum()))
-    return out
+        if parameter not in masks:
+            continue
+        mask = masks[parameter]
+        count = int(mask.expand_as(parameter).sum())
+        by_name[name] = TargetedEntries(mask, count)
+
+    return by_name
 
 
-def checked(model: nn.Module, name: str, mask: Tensor) -> Tensor:
+def checked_mask(model: nn.Module, name: str, mask: Tensor) -> Tensor:
     """A copy of `mask` on the device of the convolution it is for; ValueError where it does not fit
     that module.
     """
     modules = dict(model.named_modules())
-    if not isinstance(modules.get(name), CONVS):
-        close = difflib.get_close_matches(
-            name, [n for n, m in modules.items() if isinstance(m, CONVS)], n=1
-        )
+    convs = {n: module for n, module in modules.items() if isinstance(module, CONVS)}
+    if name not in convs:
+        close = difflib.get_close_matches(name, convs, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"masks: {name!r} is no convolution of the model{hint}")
+
+    conv: Any = convs[name]
+    fits = tuple(mask.shape) == (conv.out_channels,)
+    if mask.dtype != torch.bool or not fits:
         raise ValueError(
-            f"masks: {name!r} is no convolution of the model"
-            + (f"; did you mean {close[0]!r}?" if close else "")
+            f"masks: {name}: expected {conv.out_channels} booleans (out channels), "
+            f"got {mask.dtype} {tuple(mask.shape)}"
         )
-    conv: Any = modules[name]
-    if mask.dtype != torch.bool or tuple(mask.shape) != (conv.out_channels,):
+
+    weight = conv._parameters.get("weight")
+    if not isinstance(weight, nn.Parameter):
         raise ValueError(
-            f"masks: {name}: expected {conv.out_channels} booleans (out channels), got {mask.dtype} {tuple(mask.shape)}"
+            f"masks: {name}: its weight is computed by a parametrization, "
+            "not a parameter of its own"
         )
-    if not isinstance(conv._parameters.get("weight"), nn.Parameter):
-        raise ValueError(
-            f"masks: {name}: its weight is computed by a parametrization, not a parameter of its own"
-        )
-    return mask.detach().clone().to(conv.weight.device)
+
+    own_copy = mask.detach().clone()
+    return own_copy.to(weight.device)
 
 
 def accumulate(previous: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -90,48 +104,69 @@ def accumulate(previous: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dic
     Module name -> bool (out channels,); a module that only one round names keeps that round's mask.
     Raises ValueError where the two do not fit together.
     """
-    out = {n: m.detach().clone() for n, m in previous.items()}
+    union = {name: mask.detach().clone() for name, mask in previous.items()}
+
     for name, mask in new.items():
-        old = out.get(name, torch.zeros_like(mask, dtype=torch.bool))
+        nothing = torch.zeros_like(mask, dtype=torch.bool)
+        old = union.get(name, nothing)
+
         for given in (old, mask):
             if given.dtype != torch.bool or given.shape != mask.shape:
                 raise ValueError(
                     f"masks: {name}: expected {len(mask)} booleans in both rounds, "
                     f"got {given.dtype} {tuple(given.shape)}"
                 )
-        out[name] = old.to(mask.device) | mask
-    return out
+
+        union[name] = old.to(mask.device) | mask
+
+    return union
 
 
-def bits_equal(a: Tensor, b: Tensor, moves: Tensor | None = None) -> bool:
-    """Whether two tensors hold the same bits outside `moves`; -0.0 differs from 0.0, a NaN equals
+def bits_equal(a: Tensor, b: Tensor, targets: Tensor | None = None) -> bool:
+    """Whether two tensors hold the same bits outside `targets`; -0.0 differs from 0.0, a NaN equals
     itself.
     """
-    whole = INTEGERS[a.element_size()]
-    same = a.detach().view(whole) == b.detach().view(whole)
-    return bool((same if moves is None else same | moves).all())
+    integer = INTEGER_OF_SIZE[a.element_size()]
+    bits_a = a.detach().view(integer)
+    bits_b = b.detach().view(integer)
+
+    same = bits_a == bits_b
+    if targets is not None:
+        same = same | targets
+
+    return bool(same.all())
 
 
-def _entries(module: nn.Module, mask: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
+def _entries(module: nn.Module, channel_mask: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
+    """A module's parameters, each with the mask of its entries that make the masked channels."""
     if not isinstance(module, CONVS):
-        return [(p, mask) for p in _affine(module)]
+        return [(parameter, channel_mask) for parameter in _affine_parameters(module)]
+
     weight: Any = module.weight
-    if getattr(
-        module, "transposed", False
-    ):  # (C, N / groups, ...): rows of group g hold its outputs
-        groups: Any = module.groups
-        entry = mask.reshape(groups, 1, -1).expand(groups, weight.shape[0] // groups, -1)
-        entry = entry.reshape(weight.shape[0], weight.shape[1], *[1] * (weight.ndim - 2))
+    n_rows, n_columns, *kernel_size = weight.shape
+    kernel_axes = [1] * len(kernel_size)
+
+    if getattr(module, "transposed", False):
+        # (C, N / groups, ...): the rows of group g hold its outputs.
+        n_groups: Any = module.groups
+        by_group = channel_mask.reshape(n_groups, 1, -1)
+        of_rows = by_group.expand(n_groups, n_rows // n_groups, -1)
+        of_weight = of_rows.reshape(n_rows, n_columns, *kernel_axes)
     else:
-        entry = mask.reshape(-1, *[1] * (weight.ndim - 1))
+        of_weight = channel_mask.reshape(n_rows, 1, *kernel_axes)
+
+    entries = [(weight, of_weight)]
     bias: Any = module.bias
-    return [(weight, entry)] + ([(bias, mask)] if bias is not None else [])
+    if bias is not None:
+        entries.append((bias, channel_mask))
+
+    return entries
 
 
-def _affine(module: nn.Module) -> list[nn.Parameter]:
-    if not isinstance(
-        module,
-        (*BATCHNORM_LAYERS, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
-    ):
+def _affine_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Gamma and beta of a norm layer that has them; nothing of any other module."""
+    if not isinstance(module, NORM_LAYERS):
         return []
-    return [p for p in (module.weight, module.bias) if p is not None]
+
+    affine = (module.weight, module.bias)
+    return [parameter for parameter in affine if parameter is not None]

@@ -1,5 +1,8 @@
 """KSE of every kernel of any network, as the convolutions that read it see it, and the choice of
-the redundant ones.
+the redundant ones (the paper's Fig. 2).
+
+KSE scores the input channels of a convolution (the consumer). A redundant channel marks the kernels
+of an earlier convolution (the producer) that make it; those are what TGD retrains.
 """
 
 from __future__ import annotations
@@ -11,48 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from . import kse
-from .connectivity import INPUT, Connections, connections
+from .connectivity import NETWORK_INPUT, Connections, connections
 
-
-def consumer_weight(conv: nn.Module) -> Tensor:
-    """A convolution's weight as (N, C, ...), C counting all its input channels, groups and
-    transposition undone.
-    """
-    weight: Tensor = conv.weight  # type: ignore[assignment]
-    groups: int = conv.groups  # type: ignore[assignment]
-    if getattr(conv, "transposed", False):
-        parts = weight.reshape(groups, -1, *weight.shape[1:])  # (G, C/G, N/G, ...)
-        return parts.movedim(2, 0).reshape(weight.shape[1], -1, *weight.shape[2:])
-    parts = weight.reshape(groups, -1, *weight.shape[1:])  # (G, N/G, C/G, ...)
-    return parts.movedim(1, 0).reshape(weight.shape[0] // groups, -1, *weight.shape[2:])
-
-
-def score_components(
-    model: nn.Module,
-    example_input: Any,
-    *,
-    k: int = 5,
-    alpha: float = 1.0,
-    unused: Collection[str] = (),
-) -> dict[str, kse.Components]:
-    """Sparsity, entropy and KSE of each output kernel by module, from the consumer that needs it
-    most.
-
-    float64 (N,) on the CPU; computed where the weights are. Protected (KSE 1) are, in a module that
-    has consumers, kernels that none of them reads and kernels that also reach the network's output
-    with no convolution between. Raises TraceError (a ValueError) naming the module that cannot be
-    traced.
-    """
-    found = connections(model, example_input, unused=unused)
-    read = _by_readers(model, found, k, alpha)
-    out = {}
-    for name in (n for n, _ in model.named_modules() if n in read):
-        table = read[name]
-        protected = table.kse < 0
-        if name in found.outputs:
-            protected = protected | found.outputs[name]
-        out[name] = table._replace(kse=torch.where(protected, 1.0, table.kse))
-    return out
+NO_CONSUMER = -1.0  # in place of a KSE, which is at least 0
 
 
 def score_kernels(
@@ -73,10 +37,50 @@ def score_kernels(
     convolutions that are never called. Raises TraceError (a ValueError) naming the module that
     cannot be traced.
     """
-    return {
-        n: c.kse
-        for n, c in score_components(model, example_input, k=k, alpha=alpha, unused=unused).items()
-    }
+    scores = score_components(
+        model,
+        example_input,
+        k=k,
+        alpha=alpha,
+        unused=unused,
+    )
+    return {name: components.kse for name, components in scores.items()}
+
+
+def score_components(
+    model: nn.Module,
+    example_input: Any,
+    *,
+    k: int = 5,
+    alpha: float = 1.0,
+    unused: Collection[str] = (),
+) -> dict[str, kse.Components]:
+    """Sparsity, entropy and KSE of each output kernel by module, as its most sensitive consumer
+    sees it.
+
+    float64 (N,) on the CPU; computed where the weights are. Protected (KSE 1) are, in a module that
+    has consumers, kernels that none of them reads and kernels that also reach the network's output
+    with no convolution between. Raises TraceError (a ValueError) naming the module that cannot be
+    traced.
+    """
+    connected = connections(model, example_input, unused=unused)
+    as_seen = _by_producer(model, connected, k, alpha)
+    scores = {}
+
+    # In the order of the modules.
+    for name, _ in model.named_modules():
+        if name not in as_seen:
+            continue
+
+        components = as_seen[name]
+        protected = components.kse == NO_CONSUMER
+        if name in connected.outputs:
+            protected = protected | connected.outputs[name]
+
+        value = torch.where(protected, 1.0, components.kse)
+        scores[name] = components._replace(kse=value)
+
+    return scores
 
 
 def select(
@@ -85,56 +89,114 @@ def select(
     """True = redundant, to be retrained: KSE < phi (strictly), or the `fraction` of all kernels
     with the smallest KSE.
 
-    phi = 0 selects nothing. Raises ValueError for a fraction outside [0, 1] or a phi that is not a
-    number >= 0.
+    The mask M of the paper's section 2.1. phi = 0 selects nothing. Raises ValueError for a fraction
+    outside [0, 1] or a phi that is not a number >= 0.
     """
-    tensors = {n: torch.as_tensor(s, dtype=torch.float64) for n, s in scores.items()}
-    if fraction is None:
-        if not phi >= 0:
-            raise ValueError(f"phi: expected a number >= 0, got {phi}")
-        return {n: s < phi for n, s in tensors.items()}
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction: expected a share in [0, 1], got {fraction}")
-    if not tensors:
-        return {}
-    everything = torch.cat(list(tensors.values()))
-    chosen = torch.zeros(len(everything), dtype=torch.bool)
-    chosen[everything.argsort(stable=True)[: round(fraction * len(everything))]] = True
-    return dict(zip(tensors, chosen.split([len(s) for s in tensors.values()]), strict=True))
+    values = {}
+    for name, score in scores.items():
+        values[name] = torch.as_tensor(score, dtype=torch.float64)
+
+    if fraction is not None:
+        return _smallest(values, fraction)
+
+    if not phi >= 0:
+        raise ValueError(f"phi: expected a number >= 0, got {phi}")
+    return {name: value < phi for name, value in values.items()}
 
 
-def _by_readers(
-    model: nn.Module, found: Connections, k: int, alpha: float
+def consumer_weight(conv: nn.Module) -> Tensor:
+    """A convolution's weight as (N, C, ...), C counting all its input channels, groups and
+    transposition undone.
+    """
+    weight: Tensor = conv.weight  # type: ignore[assignment]
+    n_groups: int = conv.groups  # type: ignore[assignment]
+    n_rows, n_columns, *kernel_axes = weight.shape
+
+    by_group = weight.reshape(n_groups, -1, n_columns, *kernel_axes)
+    if getattr(conv, "transposed", False):
+        # (G, C / G, N / G, ...) -> (N / G, G, C / G, ...)
+        per_output = by_group.movedim(2, 0)
+        n_outputs = n_columns
+    else:
+        # (G, N / G, C / G, ...) -> (N / G, G, C / G, ...)
+        per_output = by_group.movedim(1, 0)
+        n_outputs = n_rows // n_groups
+
+    return per_output.reshape(n_outputs, -1, *kernel_axes)
+
+
+def _by_producer(
+    model: nn.Module, connected: Connections, k: int, alpha: float
 ) -> dict[str, kse.Components]:
-    """Components of each kernel's neediest reader by producer; KSE -1 where no convolution reads
-    it.
+    """Components of each kernel's most sensitive consumer by producer; KSE is NO_CONSUMER where no
+    convolution reads the kernel.
     """
-    seen: dict[str, kse.Components] = {}
-    out: dict[str, kse.Components] = {}
-    for link in found.links:
-        if link.producer == INPUT:
+    of_consumers: dict[str, kse.Components] = {}
+    of_producers: dict[str, kse.Components] = {}
+
+    for link in connected.links:
+        if link.producer == NETWORK_INPUT:
             continue
-        if link.consumer not in seen:
-            parts = kse.components(
-                consumer_weight(model.get_submodule(link.consumer)), k=k, alpha=alpha
-            )
-            seen[link.consumer] = kse.Components(*(p.cpu() for p in parts))
-        best = _largest(seen[link.consumer], link.reach)
-        out[link.producer] = _larger(out[link.producer], best) if link.producer in out else best
-    return out
+
+        if link.consumer not in of_consumers:
+            conv = model.get_submodule(link.consumer)
+            components = kse.components(consumer_weight(conv), k=k, alpha=alpha)
+            on_cpu = [part.cpu() for part in components]
+            of_consumers[link.consumer] = kse.Components(*on_cpu)
+
+        consumer = of_consumers[link.consumer]
+        seen = _most_sensitive_channel(consumer, link.reach)
+        if link.producer in of_producers:
+            seen = _larger(of_producers[link.producer], seen)
+
+        of_producers[link.producer] = seen
+
+    return of_producers
 
 
-def _largest(consumer: kse.Components, reach: Tensor) -> kse.Components:
-    """Components of the neediest consumer channel that each producer kernel reaches; KSE -1 where
-    there is none.
+def _most_sensitive_channel(consumer: kse.Components, reach: Tensor) -> kse.Components:
+    """Components of the consumer's channel with the largest KSE that each producer kernel reaches;
+    KSE is NO_CONSUMER where it reaches none.
     """
-    value = torch.where(reach, consumer.kse, -1.0)
-    best = value.argmax(dim=1)
-    none = ~reach.any(dim=1)
-    sparsity, entropy = (torch.where(none, torch.nan, c[best]) for c in consumer[:2])
-    return kse.Components(sparsity, entropy, value.max(dim=1).values)
+    reached_kse = torch.where(reach, consumer.kse, NO_CONSUMER)
+    channel = reached_kse.argmax(dim=1)
+    largest_kse, _ = reached_kse.max(dim=1)
+
+    sparsity = consumer.sparsity[channel]
+    entropy = consumer.entropy[channel]
+    reaches_none = ~reach.any(dim=1)
+
+    return kse.Components(
+        torch.where(reaches_none, torch.nan, sparsity),
+        torch.where(reaches_none, torch.nan, entropy),
+        largest_kse,
+    )
 
 
 def _larger(a: kse.Components, b: kse.Components) -> kse.Components:
-    first = a.kse >= b.kse
-    return kse.Components(*(torch.where(first, x, y) for x, y in zip(a, b, strict=True)))
+    """For each kernel the components whose KSE is larger."""
+    a_is_larger = a.kse >= b.kse
+    return kse.Components(
+        torch.where(a_is_larger, a.sparsity, b.sparsity),
+        torch.where(a_is_larger, a.entropy, b.entropy),
+        torch.where(a_is_larger, a.kse, b.kse),
+    )
+
+
+def _smallest(values: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor]:
+    """The `fraction` of all kernels of the network with the smallest KSE; of equals the first."""
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction: expected a share in [0, 1], got {fraction}")
+    if not values:
+        return {}
+
+    all_kernels = torch.cat(list(values.values()))
+    n_selected = round(fraction * len(all_kernels))
+    ascending = all_kernels.argsort(stable=True)
+
+    selected = torch.zeros(len(all_kernels), dtype=torch.bool)
+    selected[ascending[:n_selected]] = True
+
+    kernels_per_module = [len(value) for value in values.values()]
+    by_module = selected.split(kernels_per_module)
+    return dict(zip(values, by_module, strict=True))

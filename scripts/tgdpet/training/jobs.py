@@ -22,11 +22,11 @@ from ..io.files import sha256, sidecar, write_json
 from ..networks import model_card, weights
 from ..networks.architecture import SLICES
 from ..networks.dncnn import DnCNN
-from ..networks.score_table import COLUMNS, read_scores
+from ..networks.score_table import SCORE_COLUMNS, read_scores
 from ..runtime import device, distributed
 from ..runtime.distributed import World
 from ..runtime.seeds import derive, torch_generator
-from ..tgd.layer import score_components
+from ..tgd.scoring import score_components
 from . import adapt as adaptation
 from .baselines import Old, candidate_name
 from .job import Job
@@ -126,7 +126,7 @@ def score_table(model: nn.Module, k: int, alpha: float) -> pd.DataFrame:
         for name, c in parts.items()
         for channel in range(len(c.kse))
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
 def _data(

@@ -18,8 +18,8 @@ from ..config.sections import Training
 from ..dataset.patches import Batch, PatchData, Patches
 from ..runtime import device
 from ..runtime.progress import Progress
-from ..tgd.connectivity import BATCHNORM_LAYERS
 from ..tgd.layer import TGD
+from ..tgd.layer_kinds import BATCHNORM_LAYERS
 from . import checkpoint
 from .log import LOG, TensorBoard, write_log
 from .step import Forward, Losses, State, Stop, TrainingError, TrainingRun

@@ -26,7 +26,7 @@ from tgdpet.figures import phi as figure
 from tgdpet.io.files import write_csv
 from tgdpet.networks import drop_kernels
 from tgdpet.runtime.seeds import derive
-from tgdpet.tgd.layer import TGD, score_kernels
+from tgdpet.tgd import TGD, score_kernels
 from tgdpet.training import judge, loop
 from tgdpet.training.loop import task_loss
 from tgdpet.workflow import costs

@@ -31,8 +31,8 @@ def test_a_network_that_sees_no_noise_returns_the_image(model):
 
 def test_dropped_kernels_are_silent_and_the_others_as_before(model):
     masks = tgd.select(tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)), 0.5)
-    less = drop_kernels.dropped(model, masks)
-    spoilt = drop_kernels.dropped(model, masks)
+    less = drop_kernels.without_kernels(model, masks)
+    spoilt = drop_kernels.without_kernels(model, masks)
     for name, mask in masks.items():  # whatever the dropped kernels hold, nobody reads it
         with torch.no_grad():
             spoilt.get_submodule(name).weight[mask] = 7.0
@@ -46,8 +46,8 @@ def test_nothing_dropped_is_the_network_itself(model):
     none = tgd.select(tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)), 0.0)
     x = torch.randn(1, 3, 16, 16)
     with torch.no_grad():
-        assert torch.equal(drop_kernels.dropped(model, none)(x), model(x))
-    assert drop_kernels.count(model, none) == (0, 0)
+        assert torch.equal(drop_kernels.without_kernels(model, none)(x), model(x))
+    assert drop_kernels.count_dropped(model, none) == (0, 0)
 
 
 def test_what_dropping_everything_removes(model):
@@ -55,7 +55,7 @@ def test_what_dropping_everything_removes(model):
         n: torch.ones_like(s, dtype=torch.bool)
         for n, s in tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)).items()
     }
-    kernels, parameters = drop_kernels.count(model, everything)
+    kernels, parameters = drop_kernels.count_dropped(model, everything)
     last = sum(p.numel() for p in model.blocks[-1].parameters())
     assert (kernels, parameters) == (
         model.kernels - 3,
@@ -72,7 +72,9 @@ def test_the_experiment_reports_more_dropped_at_higher_thresholds(model):
     assert rows[0]["kernels_dropped"] == 0 and rows[0]["rmse_to_undropped_bqml"] == 0
     assert rows[1]["kernels_dropped"] < rows[2]["kernels_dropped"] < rows[2]["kernels_total"]
     assert set(images) == {0.0, 0.3, 0.6}
-    alone = drop_kernels.dropped(model, {n: torch.from_numpy(v < 0.6) for n, v in scores.items()})
+    alone = drop_kernels.without_kernels(
+        model, {n: torch.from_numpy(v < 0.6) for n, v in scores.items()}
+    )
     np.testing.assert_array_equal(images[0.6], denoise(alone, image(), 1000.0))
 
 

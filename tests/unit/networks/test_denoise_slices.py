@@ -94,7 +94,7 @@ def test_memory_is_bounded_by_pixels_whatever_the_depth(few):
     few(4)
     spy, steps = Spy(), []
     volume = Watched(image(8))
-    denoise(spy, volume, SCALE, step=steps.append)
+    denoise(spy, volume, SCALE, on_slices=steps.append)
     assert spy.shapes == [(4, 3, 12, 14)] * 2 and steps == [4, 4]
     assert [list(r) for r in volume.asked] == [[0, 1, 2, 3, 4], [3, 4, 5, 6, 7]]
     wide = Spy()

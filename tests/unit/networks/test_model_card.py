@@ -94,7 +94,7 @@ def test_an_adapted_network_names_its_chain_and_what_was_retrained(tmp_path, ind
 
 def test_a_number_that_is_missing_has_no_row(index):
     numbers = {"final_loss": 0.5, "final_validation_psnr": None}
-    page = model_card.text(
+    page = model_card.markdown(
         weights.Card("n", 1.0, 1.0), numbers, read_index(index), "v1/index.tsv", "n.safetensors"
     )
     assert (
@@ -106,7 +106,7 @@ def test_a_number_that_is_missing_has_no_row(index):
 
 def test_the_header_is_yaml_and_text_cannot_break_a_table(index):
     card = weights.Card("n", 1.0, 1.0, settings={"note": "a | b\nc"})
-    page = model_card.text(card, {}, read_index(index), "v1/index.tsv", "n.safetensors")
+    page = model_card.markdown(card, {}, read_index(index), "v1/index.tsv", "n.safetensors")
     header = yaml.safe_load(page.split("---\n")[1])
     assert header["license"] == "apache-2.0" and "pet" in header["tags"]
     assert r"| note | a \| b c |" in page

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from tgdpet.io.files import NETWORK_KEY
 from tgdpet.networks import weights
 from tgdpet.networks.dncnn import DnCNN
 
@@ -68,10 +69,10 @@ def test_damage_is_named(tmp_path):
 def test_a_card_that_cannot_be_is_named(tmp_path, change, cause):
     path, model = tmp_path / "x.safetensors", DnCNN(0.125)
     card = {"network": "net", "width": 0.125, "intensity_scale_bqml": 1.0, **change}
-    weights.write_tensors(path, dict(model.state_dict()), {weights.KEY: json.dumps(card)})
+    weights.write_tensors(path, dict(model.state_dict()), {NETWORK_KEY: json.dumps(card)})
     with pytest.raises(ValueError, match=r"x\.safetensors.*" + cause):
         weights.load(path)
-    weights.write_tensors(path, dict(model.state_dict()), {weights.KEY: "{"})
+    weights.write_tensors(path, dict(model.state_dict()), {NETWORK_KEY: "{"})
     with pytest.raises(ValueError, match=r"x\.safetensors.*not valid JSON"):
         weights.load(path)
 
@@ -83,7 +84,7 @@ def test_weights_that_are_not_numbers_are_neither_written_nor_read(tmp_path):
     with pytest.raises(ValueError, match=r"x\.safetensors: blocks\.3\.conv\.weight holds NaN"):
         weights.save(path, model, weights.Card("net", 0.125, 1.0))
     assert not path.exists()
-    weights.write_tensors(path, dict(model.state_dict()), {weights.KEY: json.dumps(card)})
+    weights.write_tensors(path, dict(model.state_dict()), {NETWORK_KEY: json.dumps(card)})
     with pytest.raises(ValueError, match=r"x\.safetensors: blocks\.3\.conv\.weight holds NaN"):
         weights.load(path)
 

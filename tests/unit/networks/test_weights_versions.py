@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from tgdpet.io.files import NETWORK_KEY
 from tgdpet.networks import weights
 from tgdpet.networks.dncnn import DnCNN
 
@@ -29,7 +30,7 @@ def first(root):
 
 def card_of(path):
     with safe_open(path, framework="pt") as file:
-        return json.loads(file.metadata()[weights.KEY])
+        return json.loads(file.metadata()[NETWORK_KEY])
 
 
 def test_the_first_version_is_read_and_gives_the_same_output(first):
@@ -55,7 +56,7 @@ def test_the_first_version_is_read_and_gives_the_same_output(first):
 
 def test_what_is_written_names_its_format(tmp_path):
     weights.save(tmp_path / "x.safetensors", DnCNN(0.125), weights.Card("net", 0.125, 1.0))
-    assert card_of(tmp_path / "x.safetensors")["format"] == 1 == weights.FORMAT
+    assert card_of(tmp_path / "x.safetensors")["format"] == 1 == weights.WEIGHTS_FORMAT
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,6 @@ def test_a_format_that_is_not_known_is_refused(tmp_path, content, cause):
     path = tmp_path / "x.safetensors"
     if isinstance(content, dict):
         content = {"network": "net", "width": 0.125, "intensity_scale_bqml": 1.0, **content}
-    weights.write_tensors(path, dict(DnCNN(0.125).state_dict()), {weights.KEY: json.dumps(content)})
+    weights.write_tensors(path, dict(DnCNN(0.125).state_dict()), {NETWORK_KEY: json.dumps(content)})
     with pytest.raises(ValueError, match=r"x\.safetensors: .*" + cause):
         weights.load(path)

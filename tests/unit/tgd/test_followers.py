@@ -47,20 +47,20 @@ def test_followers_read_one_kernel_a_channel(forward, channels, expected):
     )
     example = image(2, 1, 6, 6)
     model.eval()(example)
-    assert connectivity.followers(model, example) == expected
+    assert connectivity.following_norms(model, example) == expected
 
 
 def test_every_norm_that_follows_is_named():
     model = Net(lambda m, x: m.b(m.second(F.relu(m.first(m.a(x))))), a=c2(1, 6), first=nn.GroupNorm(2, 6),
                 second=nn.InstanceNorm2d(6, affine=True), b=c2(6, 2))  # fmt: skip
-    assert connectivity.followers(model, image(1, 1, 6, 6)) == {"a": ["first", "second"]}
+    assert connectivity.following_norms(model, image(1, 1, 6, 6)) == {"a": ["first", "second"]}
 
 
 def test_a_norm_behind_kernels_that_are_silent_on_the_data_follows():
     model = nn.Sequential(nn.Conv2d(3, 64, 1), nn.ReLU(), nn.BatchNorm2d(64), nn.Conv2d(64, 2, 1))
     with torch.no_grad():
         model[0].bias.fill_(-100.0)
-    assert connectivity.followers(model, image(1, 3, 1, 1)) == {
+    assert connectivity.following_norms(model, image(1, 3, 1, 1)) == {
         "0": ["2"]
     }  # one pixel: some pass with one sign only
 
@@ -71,10 +71,10 @@ def test_a_way_that_only_the_data_take_counts():
         return m.b(m.norm(y.flip(1) if float(y.detach().min()) > 50 else y))
 
     model = Net(forward, a=c2(1, 4), norm=nn.BatchNorm2d(4), b=c2(4, 2))
-    assert connectivity.followers(model, image(1, 1, 6, 6)) == {"a": ["norm"]}
+    assert connectivity.following_norms(model, image(1, 1, 6, 6)) == {"a": ["norm"]}
     with torch.no_grad():
         model.a.bias.fill_(100.0)
-    assert connectivity.followers(model, image(1, 1, 6, 6)) == {}
+    assert connectivity.following_norms(model, image(1, 1, 6, 6)) == {}
 
 
 def test_the_norms_of_a_head_that_is_called_in_training_only():
@@ -85,4 +85,4 @@ def test_the_norms_of_a_head_that_is_called_in_training_only():
     model = Net(
         forward, a=c2(1, 4), b=c2(4, 1), side=c2(4, 5), norm=nn.BatchNorm2d(5), head=c2(5, 1)
     )
-    assert connectivity.followers(model, image(2, 1, 6, 6)) == {"side": ["norm"]}
+    assert connectivity.following_norms(model, image(2, 1, 6, 6)) == {"side": ["norm"]}

@@ -12,7 +12,7 @@ from torch import nn
 
 from brute_force import OUTPUT, Brute
 from tgdpet import tgd
-from tgdpet.tgd import connectivity
+from tgdpet.tgd import connectivity, layer_kinds
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,7 +54,7 @@ def test_links_are_those_of_brute_force(name):
     found, brute = connectivity.connections(model, example), Brute(model, example)
     draw = random.Random(name)
     for module, conv in model.named_modules():
-        if not isinstance(conv, connectivity.CONVS):
+        if not isinstance(conv, layer_kinds.CONVS):
             continue
         for p in draw.sample(range(conv.out_channels), min(SAMPLE, conv.out_channels)):
             linked = {
@@ -83,7 +83,7 @@ def test_useful_kernels_keep_their_bits(name):
             layer.step(optimizer)
     moved = 0
     for module, conv in model.named_modules():
-        if isinstance(conv, connectivity.CONVS):
+        if isinstance(conv, layer_kinds.CONVS):
             mask = masks.get(module, torch.zeros(conv.out_channels, dtype=torch.bool))
             axis = 1 if getattr(conv, "transposed", False) else 0
             changed = (

@@ -115,6 +115,6 @@ def test_no_float32_inside():
 def test_many_outputs_are_taken_in_parts(monkeypatch):
     weight = torch.randn(40, 9, 1, 1, generator=torch.Generator().manual_seed(0))
     whole = kse.components(weight)
-    monkeypatch.setattr(kse, "DISTANCES", 3 * 40 * 40)
+    monkeypatch.setattr(kse, "DISTANCES_AT_ONCE", 3 * 40 * 40)
     for a, b in zip(kse.components(weight), whole, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=0)

@@ -43,7 +43,7 @@ def test_where_nothing_is_left_out_the_plain_convolution_runs():
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 def test_taking_channels_keeps_the_memory_format(memory):
     values, rows = torch.randn(2, 6, 4, 5).contiguous(memory_format=memory), torch.tensor([0, 3, 4])
-    found = sparse_backward.take(values, rows)
+    found = sparse_backward.take_channels(values, rows)
     assert torch.equal(found, values[:, rows])
     assert found.is_contiguous(memory_format=memory)
 
@@ -90,7 +90,7 @@ def test_hooks_of_others_are_called_and_copies_work():
         assert twin.blocks[2].conv._conv_forward.conv is twin.blocks[2].conv
         expected = twin(x)
         assert (
-            layer._resolved
+            layer._norms_known
         )  # the copy's hooks lead to this TGD, not to a copy of it and of its snapshot
         assert torch.equal(expected, net(x))
         handle = net.blocks[2].conv.register_forward_hook(

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgdpet.tgd import connectivity
-from tgdpet.tgd.cut_network import CutNetwork, Draw
+from tgdpet import tgd
+from tgdpet.tgd import connectivity, reach
+from tgdpet.tgd.activation_graph import ActivationGraph, Draw
 from zoo import Net, c2, image
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -96,11 +97,13 @@ def test_wide_maps_take_few_backward_passes(monkeypatch, n, mix, known, passes):
         mix=nn.Linear(n, n) if mix else nn.Identity(),
         b=c1(n, 1),
     )
-    record, calls, touched = CutNetwork(model, image(1, 1, 2, 2)).run(), [], connectivity._touched
-    monkeypatch.setattr(connectivity, "_touched", lambda *given: calls.append(1) or touched(*given))
-    name, x, axis = record.convs[-1]
-    found = connectivity._reach(x, axis, record, known)
-    assert name == "b" and len(calls) == passes
+    forward_pass = ActivationGraph(model, image(1, 1, 2, 2)).run()
+    read = forward_pass.conv_inputs[-1]
+    calls = []
+    touched = reach.touched_kernels
+    monkeypatch.setattr(reach, "touched_kernels", lambda *given: calls.append(1) or touched(*given))
+    found = reach.reach_of_input(read, forward_pass, known)
+    assert read.module == "b" and len(calls) == passes
     assert ("a" in found) == ("a" not in known)
 
 
@@ -108,7 +111,10 @@ def test_wide_maps_take_few_backward_passes(monkeypatch, n, mix, known, passes):
 def test_the_networks_own_input_is_one_row_all_true(n):
     model = Net(lambda m, x: (m.b(torch.cat([m.a(x), x], 1)), x), a=c2(2, n), b=c2(n + 2, 1))
     found = reaches(model, image(1, 2, 6, 6))
-    for pair, channels in [(f"{connectivity.INPUT} a", 2), (f"{connectivity.INPUT} b", n + 2)]:
+    for pair, channels in [
+        (f"{connectivity.NETWORK_INPUT} a", 2),
+        (f"{connectivity.NETWORK_INPUT} b", n + 2),
+    ]:
         assert (
             found[pair].dtype == torch.bool
             and found[pair].shape == (1, channels)
@@ -159,7 +165,7 @@ def test_a_small_part_that_is_hidden_is_still_seen(share):
         return m.b(y + share * y.detach().roll(1, 1))
 
     with pytest.raises(
-        connectivity.TraceError,
+        tgd.TraceError,
         match="'b': its input depends on 'a' by a way that autograd does not see",
     ):
         connectivity.links(Net(forward, a=c1(1, 8), b=c1(8, 1)), image(1, 1, 4, 4))
@@ -176,21 +182,21 @@ def test_ways_of_the_training_mode_count_only_where_it_is_needed():
     )
     with_head = Net(forward, **parts, head=c2(4, 1))
     assert torch.equal(reaches(with_head, image(2, 1, 6, 6))["a b"], eye | eye.flip(1))
-    assert connectivity.followers(with_head, image(2, 1, 6, 6)) == {}
+    assert connectivity.following_norms(with_head, image(2, 1, 6, 6)) == {}
     without = Net(forward, **parts)
     without.head = nn.Identity()
     assert torch.equal(reaches(without, image(2, 1, 6, 6))["a b"], eye)
-    assert connectivity.followers(without, image(2, 1, 6, 6)) == {"a": ["norm"]}
+    assert connectivity.following_norms(without, image(2, 1, 6, 6)) == {"a": ["norm"]}
 
 
 def test_news_from_the_search_for_hidden_ways_means_one_more_turn(monkeypatch):
     turns = []
 
     def hidden(net, found, turn):
-        found.size += not turns
+        found.n_entries += not turns
         turns.append(turn)
 
-    monkeypatch.setattr(connectivity, "_hidden", hidden)
+    monkeypatch.setattr(connectivity, "hidden_dependence", hidden)
     connectivity.links(nn.Sequential(c1(1, 4), c1(4, 1)), image(1, 1, 4, 4))
     assert len(turns) == 2 and turns[1] == turns[0] + 1
 
@@ -207,17 +213,17 @@ def test_a_branch_that_redrawn_kernels_open_is_learned_from():
         y = m.a(x)
         return m.b(m.step(y) if float(y.detach()[0, 0, 0, 0]) < 0 else y)
 
-    net = CutNetwork(Net(forward, a=c1(1, 1), step=c1(1, 1), b=c1(1, 1)), image(1, 1, 4, 4))
+    net = ActivationGraph(Net(forward, a=c1(1, 1), step=c1(1, 1), b=c1(1, 1)), image(1, 1, 4, 4))
 
     def steps(*draw):
         return len(net.run(Draw(*draw)).calls) == 3
 
     every = torch.ones(1, dtype=torch.bool)
     seed = next(s for s in range(100) if not steps(s) and steps(s, 1, "a", every))
-    found = connectivity._Found()
-    connectivity._merge(found, net.run(Draw(seed)))
+    found = connectivity.ObservedLinks()
+    found.add(net.run(Draw(seed)))
     assert ("a", "step") not in found.links
-    assert connectivity._hidden(net, found, seed) is None
+    assert connectivity.hidden_dependence(net, found, seed) is None
     assert bool(found.links["a", "step"].all())
 
 
@@ -233,7 +239,7 @@ def test_one_kernel_that_another_depends_on_is_seen_wherever_it_lies():
 
     for i in range(5):
         for j in set(range(5)) - {i}:
-            with pytest.raises(connectivity.TraceError, match="autograd does not see"):
+            with pytest.raises(tgd.TraceError, match="autograd does not see"):
                 connectivity.links(hidden(i, j), image(1, 1, 4, 4))
 
 
@@ -246,5 +252,5 @@ def test_a_dependency_that_some_draws_hide_is_not_cleared_by_a_lucky_one(kernel,
             z[:, kernel + 1] += y[:, kernel].detach()
         return m.b(z)
 
-    with pytest.raises(connectivity.TraceError, match="autograd does not see"):
+    with pytest.raises(tgd.TraceError, match="autograd does not see"):
         connectivity.links(Net(forward, a=c1(1, 6), b=c1(6, 1)), image(1, 1, 4, 4))

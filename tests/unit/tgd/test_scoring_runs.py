@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tgdpet import tgd
 from tgdpet.tgd import connectivity
-from tgdpet.tgd.cut_network import INPUT, CutNetwork, Draw
+from tgdpet.tgd.activation_graph import NETWORK_INPUT, ActivationGraph, Draw
 from tgdpet.tgd.layer import FLOWS
 from zoo import Net, c2, checkpointed, deep_supervision, image
 
@@ -34,14 +34,18 @@ def eye(n):
     return torch.eye(n, dtype=torch.bool)
 
 
-def values(net: CutNetwork, draw: Draw | None) -> dict[str, Tensor]:
+def values(net: ActivationGraph, draw: Draw | None) -> dict[str, Tensor]:
     """What the convolutions' leaves hold in one run."""
-    return {name: leaf.detach().clone() for name, leaf, _ in net.run(draw).leaves if name != INPUT}
+    return {
+        name: leaf.detach().clone()
+        for name, leaf, _ in net.run(draw).leaves
+        if name != NETWORK_INPUT
+    }
 
 
 def test_a_draw_is_fixed_by_its_seed_its_sign_and_what_it_redraws():
     model = Net(lambda m, x: m.c(m.a(x) + m.b(x)), a=c2(1, 4), b=c2(1, 4), c=c2(4, 1))
-    net = CutNetwork(model, image(1, 1, 5, 5))
+    net = ActivationGraph(model, image(1, 1, 5, 5))
     one, again, other, minus = (values(net, d) for d in (Draw(0), Draw(0), Draw(1), Draw(0, -1)))
     assert not torch.equal(one["a"], one["b"])
     for name, value in one.items():
@@ -61,7 +65,7 @@ def test_one_pair_of_opposite_signs_shows_every_kernel_behind_relu(monkeypatch):
     with torch.no_grad():
         model[0].bias.fill_(-100.0)  # nothing passes in the run on the real data
     monkeypatch.setattr(
-        connectivity, "TURNS", 2
+        connectivity, "MOST_ROUNDS", 2
     )  # one pair that finds them, one that finds nothing new
     assert torch.equal(reach(model, image(1, 3, 1, 1), "0", "2"), eye(64))
 
@@ -85,12 +89,12 @@ def test_buffers_are_put_back_after_every_run():
     before = {n: b.clone() for n, b in model.named_buffers()}
     assert torch.equal(reach(model, image(2, 1, 6, 6)), eye(4).roll(1, 1))
     tgd.score_kernels(model, image(2, 1, 6, 6))
-    net = CutNetwork(model, image(2, 1, 6, 6))
+    net = ActivationGraph(model, image(2, 1, 6, 6))
     for train in (False, True):
-        net.twin.train(train)
+        net.network.train(train)
         for draw in (None, Draw(0), Draw(0, -1)):
             net.run(draw)
-            for owner in (model, net.twin):
+            for owner in (model, net.network):
                 assert all(torch.equal(b, before[n]) for n, b in owner.named_buffers()), (
                     train,
                     draw,
@@ -104,10 +108,10 @@ def test_buffers_are_put_back_after_a_run_that_fails():
 
     model = Net(forward, a=c2(1, 4))
     model.register_buffer("calls", torch.tensor(0))
-    net = CutNetwork(model, image(1, 1, 6, 6))
+    net = ActivationGraph(model, image(1, 1, 6, 6))
     with pytest.raises(RuntimeError, match="stop"):
         net.run()
-    assert int(net.twin.calls) == 0
+    assert int(net.network.calls) == 0
 
 
 def test_dropout_drops_the_same_kernels_when_values_are_redrawn():
@@ -122,7 +126,7 @@ def test_dropout_drops_the_same_kernels_when_values_are_redrawn():
 
 
 def test_what_is_drawn_by_chance_inside_follows_the_draw_alone():
-    net = CutNetwork(
+    net = ActivationGraph(
         Net(lambda m, x: F.dropout(m.a(x), 0.5, training=True), a=c2(1, 4)), image(1, 1, 6, 6)
     )
 
@@ -139,12 +143,12 @@ def test_what_is_drawn_by_chance_inside_follows_the_draw_alone():
 
 
 def test_a_backward_pass_that_calls_convolutions_again_adds_no_calls():
-    net = CutNetwork(checkpointed(), image(1, 1, 6, 6).requires_grad_())
+    net = ActivationGraph(checkpointed(), image(1, 1, 6, 6).requires_grad_())
     for draw in (None, Draw(0)):
         record = net.run(draw)
-        connectivity._merge(connectivity._Found(), record)
+        connectivity.ObservedLinks().add(record)
         assert [n for n, _ in record.calls] == ["a", "b", "c"]
-        assert [n for n, _, _ in record.leaves] == [INPUT, "a", "b", "c"]
+        assert [n for n, _, _ in record.leaves] == [NETWORK_INPUT, "a", "b", "c"]
 
 
 def test_a_branch_on_normalised_values_is_that_of_the_data():
@@ -294,9 +298,7 @@ def test_kernels_of_the_networks_own_are_refused_but_constants_are_not():
     assert torch.equal(reach(Net(blurred, a=c2(1, 4), b=c2(4, 2)), image(1, 1, 6, 6)), eye(4))
     model = Net(lambda m, x: m.b(F.conv2d(m.a(x), m.kernel)), a=c2(1, 4), b=c2(4, 2))
     model.kernel = nn.Parameter(torch.rand(4, 4, 1, 1))
-    with pytest.raises(
-        connectivity.TraceError, match="module 'Net': runs a convolution by a function call"
-    ):
+    with pytest.raises(tgd.TraceError, match="module 'Net': runs a convolution by a function call"):
         connectivity.links(model, image(1, 1, 6, 6))
 
 
@@ -314,7 +316,7 @@ def test_runs_have_gradients_and_full_precision_in_any_context(context):
     model = Net(forward, a=c2(1, 4), norm=nn.BatchNorm2d(4), b=c2(4, 2))
     with context():
         assert torch.equal(reach(model, image(1, 1, 6, 6)), eye(4))
-        assert connectivity.followers(model, image(1, 1, 6, 6)) == {"a": ["norm"]}
+        assert connectivity.following_norms(model, image(1, 1, 6, 6)) == {"a": ["norm"]}
     assert kinds == {(torch.float32, True, False, torch.float32)}
 
 

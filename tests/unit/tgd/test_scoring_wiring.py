@@ -8,7 +8,7 @@ from torch import nn
 
 from brute_force import OUTPUT, Brute
 from tgdpet import tgd
-from tgdpet.tgd import connectivity, kse
+from tgdpet.tgd import connectivity, kse, layer_kinds
 from tgdpet.tgd.scoring import consumer_weight
 from zoo import ZOO, Net, c2, deep_supervision, dynamic, functional_norms, image, norms
 
@@ -21,7 +21,7 @@ def by_kernel(found: connectivity.Connections) -> dict[tuple[str, int], set[tupl
     """
     out: dict[tuple[str, int], set[tuple[str, int]]] = {}
     for link in found.links:
-        if link.producer != connectivity.INPUT:
+        if link.producer != connectivity.NETWORK_INPUT:
             for p, c in torch.nonzero(link.reach).tolist():
                 out.setdefault((link.producer, p), set()).add((link.consumer, c))
     for name, reach in found.outputs.items():
@@ -36,7 +36,7 @@ def test_links_are_those_of_brute_force(name):
     model = build()
     found, brute = by_kernel(connectivity.connections(model, example)), Brute(model, example)
     for module, conv in model.named_modules():
-        if isinstance(conv, connectivity.CONVS):
+        if isinstance(conv, layer_kinds.CONVS):
             for p in range(conv.out_channels):
                 assert found.get((module, p), set()) == brute.feeds(module, p), (
                     f"{name}: kernel {p} of {module}"
@@ -51,7 +51,7 @@ def test_scores_are_the_largest_of_the_readers(name):
     weights = {
         n: kse.score(consumer_weight(m))
         for n, m in model.named_modules()
-        if isinstance(m, connectivity.CONVS)
+        if isinstance(m, layer_kinds.CONVS)
     }
     feeds = by_kernel(connectivity.connections(model, example))
     for module, values in scores.items():
@@ -75,9 +75,7 @@ def test_norms_by_function_are_norms():
 
 def test_control_flow_that_follows_the_data_is_read_on_every_branch():
     model = dynamic()
-    with pytest.raises(
-        connectivity.TraceError, match=r"'cold': its forward was not called.*unused="
-    ):
+    with pytest.raises(tgd.TraceError, match=r"'cold': its forward was not called.*unused="):
         tgd.score_kernels(model, image(1, 1, 8, 8))
     feeds = by_kernel(connectivity.connections(model, image(1, 1, 8, 8), unused=["cold"]))
     for p in range(4):

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tgd_cases import FLOWS, NETS, image, network, random_masks, small
 from tgdpet import tgd
-from tgdpet.tgd import connectivity, sparse_backward
+from tgdpet.tgd import connectivity, layer_kinds, sparse_backward
 
 LAST = torch.channels_last
 
@@ -28,7 +28,7 @@ def reference(net, masks, flow, x):
     "layer"), then masked.
     """
     net = copy.deepcopy(net).train()
-    norms = connectivity.followers(net, x[:1])
+    norms = connectivity.following_norms(net, x[:1])
     masked = {m: mask for c, mask in masks.items() for m in (c, *norms.get(c, []))}
 
     def stop(mask):
@@ -38,12 +38,12 @@ def reference(net, masks, flow, x):
         )
 
     for name, module in net.named_modules():
-        if isinstance(module, connectivity.BATCHNORM_LAYERS):
+        if isinstance(module, layer_kinds.BATCHNORM_LAYERS):
             module.eval()
         if (
             flow == "layer"
             and name in masked
-            and isinstance(module, (*connectivity.CONVS, *connectivity.BATCHNORM_LAYERS))
+            and isinstance(module, (*layer_kinds.CONVS, *layer_kinds.BATCHNORM_LAYERS))
         ):
             module.register_forward_hook(stop(masked[name]))
     loss_of(net, x).backward()
@@ -194,7 +194,7 @@ def test_forward_is_bitwise_the_plain_one(flow, memory, training, low):
     for name in NETS:
         net = network(name).train(training).to(memory_format=memory)
         for module in net.modules():
-            if isinstance(module, connectivity.BATCHNORM_LAYERS):
+            if isinstance(module, layer_kinds.BATCHNORM_LAYERS):
                 module.eval()
         x = image().contiguous(memory_format=memory)
         with torch.autocast("cpu", torch.bfloat16, enabled=low):

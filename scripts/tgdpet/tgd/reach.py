@@ -1,0 +1,210 @@
+"""Which kernels reach a convolution's input with no other convolution between: the gradient of
+input channel c with respect to the leaf of a convolution is non-zero in just those kernels.
+
+One backward pass a channel would do. Where every kernel feeds one channel at most, as in a plain
+chain, two passes a bit of the channel's number are enough; where all channels are mixed, a sample
+of the channels shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .activation_graph import NETWORK_INPUT, Activation, ForwardPass
+
+SAMPLE = 16  # channels of a wide map that stand for all
+WEIGHTS_SEED = 1  # of the random weights of sums over a map
+SAMPLE_SEED = 3
+
+
+def merge_reach(table: dict[Any, Tensor], key: Any, reach: Tensor) -> int:
+    """Or `reach` into a table; the number of entries that are new."""
+    n_before = 0
+    if key in table:
+        n_before = int(table[key].sum())
+        reach = table[key] | reach
+
+    table[key] = reach
+    return int(reach.sum()) - n_before
+
+
+def reach_of_input(
+    read: Activation, forward_pass: ForwardPass, known: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """Module -> boolean (channels of its leaf, channels of `read`), for every leaf that reaches
+    what a module has read; leaves of the modules in `known` may be left out.
+
+    A leaf of which a sample of many channels reads every kernel counts as read by all.
+    """
+    if not read.values.requires_grad:
+        return {}
+
+    sums = _channel_sums(read)
+    by_leaf = _reach_by_bits(sums, forward_pass)
+
+    def missing() -> list[int]:
+        return [
+            i
+            for i, leaf in enumerate(forward_pass.leaves)
+            if by_leaf[i] is None and leaf.module not in known
+        ]
+
+    n_channels = len(sums)
+    if missing() and n_channels > 2 * SAMPLE:
+        generator = torch.Generator().manual_seed(SAMPLE_SEED)
+        order = torch.randperm(n_channels, generator=generator)
+        sample = sums[order[:SAMPLE]]
+        of_sample = _reach_by_channel(sample, forward_pass)
+
+        for i in missing():
+            if bool(of_sample[i].all()):
+                n_kernels = len(of_sample[i])
+                by_leaf[i] = torch.ones(n_kernels, n_channels, dtype=torch.bool)
+
+    if missing():
+        of_all = _reach_by_channel(sums, forward_pass)
+        for i in missing():
+            by_leaf[i] = of_all[i]
+
+    # A module that is called several times has several leaves.
+    by_module: dict[str, Tensor] = {}
+    for leaf, reach in zip(forward_pass.leaves, by_leaf, strict=True):
+        if reach is not None and bool(reach.any()):
+            merge_reach(by_module, leaf.module, reach)
+
+    return by_module
+
+
+def reach_of_output(forward_pass: ForwardPass) -> dict[str, Tensor]:
+    """Module -> boolean (channels of its leaf,) for every convolution that reaches the network's
+    output.
+    """
+    sums = []
+    generator = torch.Generator().manual_seed(WEIGHTS_SEED)
+
+    for output in forward_pass.outputs:
+        if not output.requires_grad:
+            continue
+
+        values = torch.view_as_real(output) if output.is_complex() else output
+        weights = torch.randn(values.shape, generator=generator)
+        weighted = values * weights.to(values)
+        sums.append(weighted.sum().double())
+
+    if not sums:
+        return {}
+
+    total = torch.stack(sums).sum()
+    touched = touched_kernels(total, forward_pass)
+
+    by_module: dict[str, Tensor] = {}
+    for leaf, kernels in zip(forward_pass.leaves, touched, strict=True):
+        if leaf.module != NETWORK_INPUT and bool(kernels.any()):
+            merge_reach(by_module, leaf.module, kernels)
+
+    return by_module
+
+
+def touched_kernels(target: Tensor, forward_pass: ForwardPass) -> list[Tensor]:
+    """For every leaf, boolean (channels,): where the gradient of the scalar `target` is not zero;
+    the network's input counts as one channel.
+    """
+    gradients = torch.autograd.grad(
+        target,
+        [leaf.values for leaf in forward_pass.leaves],
+        retain_graph=True,
+        allow_unused=True,
+    )
+
+    touched = []
+    for leaf, gradient in zip(forward_pass.leaves, gradients, strict=True):
+        if gradient is None:
+            kernels = torch.zeros(leaf.n_channels, dtype=torch.bool)
+        else:
+            is_touched = leaf.by_channel(gradient) != 0
+            kernels = is_touched.any(dim=1).cpu()
+        touched.append(kernels)
+
+    return touched
+
+
+def _channel_sums(read: Activation) -> Tensor:
+    """A weighted sum of each channel, (channels,); random weights, as plain sums of normalised maps
+    are constant.
+    """
+    generator = torch.Generator().manual_seed(WEIGHTS_SEED)
+    weights = torch.randn(read.values.shape, generator=generator)
+    weighted = read.values * weights.to(read.values)
+
+    return read.by_channel(weighted).sum(1)
+
+
+def _reach_by_channel(sums: Tensor, forward_pass: ForwardPass) -> list[Tensor]:
+    """The reach of every leaf, from one backward pass a channel."""
+    by_channel = [touched_kernels(channel_sum, forward_pass) for channel_sum in sums]
+
+    by_leaf = zip(*by_channel, strict=True)
+    return [torch.stack(columns, dim=1) for columns in by_leaf]
+
+
+def _reach_by_bits(sums: Tensor, forward_pass: ForwardPass) -> list[Tensor | None]:
+    """The same from two backward passes a bit of the channel's number; None for a leaf that feeds
+    several channels with one kernel, and for all where it would take more passes than channels.
+
+    A kernel that feeds one channel is touched by the channels whose bit is 1 or by those whose bit
+    is 0: together the bits spell the channel's number.
+    """
+    n_channels = len(sums)
+    bit_is_one = bits_of_numbers(n_channels)
+    n_passes = 2 * len(bit_is_one)
+    if n_channels == 1 or n_passes >= n_channels:
+        return [None] * len(forward_pass.leaves)
+
+    def touched_by(group: Tensor) -> list[Tensor]:
+        in_group = group.to(sums.device)
+        return touched_kernels(sums[in_group].sum(), forward_pass)
+
+    by_ones = [touched_by(group) for group in bit_is_one]
+    by_zeros = [touched_by(~group) for group in bit_is_one]
+
+    by_leaf = []
+    for i, leaf in enumerate(forward_pass.leaves):
+        ones = torch.stack([touched[i] for touched in by_ones])
+        zeros = torch.stack([touched[i] for touched in by_zeros])
+        by_leaf.append(_reach_from_bits(leaf, ones, zeros, n_channels))
+
+    return by_leaf
+
+
+def bits_of_numbers(n: int) -> list[Tensor]:
+    """For each bit of the numbers 0 to n - 1, boolean (n,): which of them have it. Any two numbers
+    differ in a bit.
+    """
+    numbers = torch.arange(n)
+    n_bits = (n - 1).bit_length()
+    return [(numbers >> bit & 1).bool() for bit in range(n_bits)]
+
+
+def _reach_from_bits(
+    leaf: Activation, ones: Tensor, zeros: Tensor, n_channels: int
+) -> Tensor | None:
+    """The reach of one leaf from its kernels touched by the channels whose bit is 1, and by those
+    whose bit is 0, both (bits, kernels); None where they do not spell one channel each.
+    """
+    reaches_any = (ones | zeros).any(dim=0)
+    if leaf.module == NETWORK_INPUT:
+        return reaches_any[:, None].expand(1, n_channels)
+
+    reaches_both = ones & zeros
+    is_same = (ones == zeros)[:, reaches_any]
+    if bool(reaches_both.any()) or bool(is_same.any()):
+        return None
+
+    powers_of_two = 2 ** torch.arange(len(ones))
+    channel = (ones * powers_of_two[:, None]).sum(dim=0)
+    reach = torch.nn.functional.one_hot(channel, n_channels).bool()
+    return reach & reaches_any[:, None]
