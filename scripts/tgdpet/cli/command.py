@@ -10,7 +10,14 @@ from pathlib import Path
 
 from .. import __version__
 from . import arguments
-from .dicom import IMPORT, choice_arguments, import_arguments, import_series
+from .dicom import (
+    IMPORT,
+    choice_arguments,
+    denoise_series,
+    import_arguments,
+    import_series,
+    is_nifti,
+)
 
 ABOUT = "Import a scan, denoise an image, or hand a network to other programs."
 NOT_FOR_DIAGNOSIS = (
@@ -111,7 +118,11 @@ def _denoise(args: argparse.Namespace) -> None:
 
     started = time.monotonic()
     if args.image.is_dir():
-        raise IsADirectoryError(f"{args.image}: expected an image, got a folder")
+        _denoise_dicom(args)
+        return
+
+    if args.series is not None or args.frame is not None:
+        raise ValueError(f"{args.image}: --series and --frame choose among DICOM files of a folder")
 
     inputs = [args.image, nifti.sidecar_path(args.image), *_files_of(args.model)]
     outputs = [args.out, nifti.sidecar_path(args.out)]
@@ -132,6 +143,19 @@ def _denoise(args: argparse.Namespace) -> None:
     seconds = time.monotonic() - started
     took = f"{seconds:.1f} s on {device.describe(chosen)}"
     print(f"{args.out}: {size} voxels in Bq/mL, by {card.network}, {took}")
+
+
+def _denoise_dicom(args: argparse.Namespace) -> None:
+    from ..io import nifti
+
+    if args.units is not None:
+        raise ValueError(f"{args.image}: --units: a DICOM series says its units itself")
+
+    if is_nifti(args.out):
+        outputs = [args.out, nifti.sidecar_path(args.out)]
+        _check_out(args.out, (".nii", ".nii.gz"), outputs, _files_of(args.model), args.overwrite)
+
+    print(denoise_series(args))
 
 
 def _import(args: argparse.Namespace) -> None:

@@ -76,7 +76,9 @@ def find_series(folder: str | Path) -> list[Series]:
             by_uid[_required(header, "SeriesInstanceUID", path)].append(Slice(path, header))
 
     if not by_uid:
-        raise DicomError(f"{folder}: no DICOM file in it")
+        raise DicomError(
+            f"{folder}: expected a folder with a PET DICOM series, got no DICOM file in it"
+        )
 
     found = [Series(uid, tuple(slices)) for uid, slices in by_uid.items()]
     return sorted(

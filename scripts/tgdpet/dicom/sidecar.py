@@ -16,7 +16,7 @@ SERIES_STARTS_EARLIER = (
     "GEMS_PETD_01"  # GE's private block (0009,xx) with the scan's own date and time
 )
 GE_SCAN_DATETIME = 0x0D
-# Keys of BIDS-PET that a header's text becomes as it is. Descriptions, which people type, are left out.
+# Keys of BIDS-PET and the text that they get. Descriptions, which people type, are left out.
 TEXTS = {
     "Manufacturer": "Manufacturer",
     "ManufacturersModelName": "ManufacturerModelName",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -31,17 +33,22 @@ NO_LONGER_TRUE = (
 PHILIPS_GROUP = 0x7053
 
 
-def write_series(folder: str | Path, source: DicomImage, data: np.ndarray, network: str) -> int:
+def write_series(
+    folder: str | Path, source: DicomImage, data: np.ndarray, network: str, replace: bool = False
+) -> int:
     """Write `data` (X, Y, Z) in Bq/mL, on the grid of `source`, as a derived series; files written.
 
     New series and instance UIDs, ImageType DERIVED\\SECONDARY, one rescale slope, units BQML; frame
-    of reference, positions and patient are those of the source. `folder` must not exist: the series
-    is made beside it and moved there when it is whole.
+    of reference, positions and patient are those of the source. The series is made beside `folder`
+    and moved there when it is whole; a folder that exists is refused, or, with `replace`, replaced
+    if nothing but such a series is in it.
     """
     import pydicom
     from pydicom.uid import generate_uid
 
     folder = Path(folder)
+    check_output_folder(folder, source.slices[0].path.parent, replace)
+
     planes = source.as_slices(np.asarray(data, np.float64))
     largest = float(np.abs(planes).max())
     slope = largest / LARGEST_STORED if largest > 0 else 1.0
@@ -56,11 +63,37 @@ def write_series(folder: str | Path, source: DicomImage, data: np.ndarray, netwo
             derived = _derived(dataset, plane, slope, series_uid, network)
             derived.InstanceNumber = number
             derived.save_as(unfinished / f"{number:05d}.dcm", enforce_file_format=True)
+        if folder.exists():
+            shutil.rmtree(folder)
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return len(planes)
+
+
+def check_output_folder(folder: Path, source: Path, replace: bool) -> None:
+    """Refuse, before any work, a folder that cannot be written or that holds something else."""
+    parent = folder.absolute().parent
+    if not parent.is_dir():
+        raise FileNotFoundError(f"{folder}: the folder {parent} does not exist")
+
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(f"{folder}: the folder {parent} cannot be written to")
+
+    whole = folder.resolve()
+    if whole == source.resolve() or whole in source.resolve().parents:
+        raise ValueError(f"{folder}: holds the input {source}; choose another output")
+
+    if folder.exists() and not replace:
+        raise FileExistsError(f"{folder}: exists; give --overwrite to replace it")
+
+    if folder.exists() and not (folder.is_dir() and _only_written_here(folder)):
+        raise FileExistsError(f"{folder}: holds other files than a denoised series; not replaced")
+
+
+def _only_written_here(folder: Path) -> bool:
+    return all(re.fullmatch(r"\d{5}\.dcm", path.name) for path in folder.iterdir())
 
 
 def _derived(dataset: Any, plane: np.ndarray, slope: float, series_uid: str, network: str) -> Any:
