@@ -1,4 +1,4 @@
-"""The command `tgdpet`: denoise an image by hand, hand a network to other programs."""
+"""The command `tgdpet`: import a scan, denoise it, hand a network to other programs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,34 @@ from pathlib import Path
 
 from .. import __version__
 from . import arguments
+from .dicom import (
+    IMPORT,
+    choice_arguments,
+    denoise_series,
+    import_arguments,
+    import_series,
+    is_nifti,
+)
 
-ABOUT = "Denoise an image by hand, or hand a network to other programs."
+ABOUT = "Import a scan, denoise an image, or hand a network to other programs."
 NOT_FOR_DIAGNOSIS = (
     "Research software, not for diagnosis. "
     "What is wrong with the input is one line on the screen and exit code 1."
 )
 DENOISE = """\
-Denoise one NIfTI image of activity with a trained network.
+Denoise one image of activity, NIfTI or DICOM, with a trained network.
 
-The image is 3-D, its voxels finite, its affine in mm. The units stand in the JSON file beside it
-(IN.json for IN.nii.gz, "Units": "Bq/mL" or "kBq/mL") or are given with --units. The output is
+A NIfTI image is 3-D, its voxels finite, its affine in mm. The units stand in the JSON file beside
+it (IN.json for IN.nii.gz, "Units": "Bq/mL" or "kBq/mL") or are given with --units. The output is
 float32 in Bq/mL, whatever the input was in, on the same grid with the same affine; the file
 OUT.json beside it holds everything that IN.json says, the network's name and where the image came
 from (inputs, settings, versions).
 
-Example: tgdpet denoise --model results/models/v2-net.safetensors in.nii.gz out.nii.gz"""
+IN may be a folder with a PET DICOM series (as `tgdpet import` takes it). With a folder as OUT the
+result is a DICOM series, too: same geometry, frame of reference and patient, new UIDs, DERIVED.
+
+Examples: tgdpet denoise --model results/models/v2-net.safetensors in.nii.gz out.nii.gz
+          tgdpet denoise --model results/models/v2-net.safetensors dicom/ denoised/"""
 EXPORT = """\
 Write a trained network as ONNX (pip install 'tgdpet[onnx]').
 
@@ -48,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     commands = program.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     subcommands = (
+        ("import", IMPORT, import_arguments),
         ("denoise", DENOISE, _denoise_arguments),
         ("export", EXPORT, _export_arguments),
     )
@@ -61,8 +74,10 @@ def parser() -> argparse.ArgumentParser:
         )
         option = subcommand.add_argument
 
-        model_help = "trained network (.safetensors)"
-        option("--model", type=Path, required=True, metavar="M", help=model_help)
+        if name != "import":
+            model_help = "trained network (.safetensors)"
+            option("--model", type=Path, required=True, metavar="M", help=model_help)
+
         add_arguments(subcommand)
         option("--overwrite", action="store_true", help="replace an output that exists")
 
@@ -71,14 +86,17 @@ def parser() -> argparse.ArgumentParser:
 
 def _denoise_arguments(parser: argparse.ArgumentParser) -> None:
     option = parser.add_argument
-    option("image", type=Path, metavar="IN", help="noisy image (.nii or .nii.gz)")
-    option("out", type=Path, metavar="OUT", help="denoised image to write (.nii or .nii.gz)")
+    image_help = "noisy image (.nii or .nii.gz), or a folder with a DICOM series"
+    out_help = "denoised image to write (.nii or .nii.gz); of DICOM, a folder for a series"
+    option("image", type=Path, metavar="IN", help=image_help)
+    option("out", type=Path, metavar="OUT", help=out_help)
     option("--units", help="the input's units, where no JSON file says them: Bq/mL or kBq/mL")
 
     devices = ("auto", "cpu", "cuda")
     device_help = "where to run; auto: a GPU if there is one"
     option("--device", default="auto", choices=devices, help=device_help)
     option("--threads", type=int, help="CPU threads; all cores if not given")
+    choice_arguments(parser)
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +105,7 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(argv: Sequence[str] | None) -> None:
     args = parser().parse_args(argv)
-    subcommand = {"denoise": _denoise, "export": _export}[args.command]
+    subcommand = {"import": _import, "denoise": _denoise, "export": _export}[args.command]
     subcommand(args)
 
 
@@ -100,7 +118,11 @@ def _denoise(args: argparse.Namespace) -> None:
 
     started = time.monotonic()
     if args.image.is_dir():
-        raise IsADirectoryError(f"{args.image}: expected an image, got a folder")
+        _denoise_dicom(args)
+        return
+
+    if args.series is not None or args.frame is not None:
+        raise ValueError(f"{args.image}: --series and --frame choose among DICOM files of a folder")
 
     inputs = [args.image, nifti.sidecar_path(args.image), *_files_of(args.model)]
     outputs = [args.out, nifti.sidecar_path(args.out)]
@@ -121,6 +143,27 @@ def _denoise(args: argparse.Namespace) -> None:
     seconds = time.monotonic() - started
     took = f"{seconds:.1f} s on {device.describe(chosen)}"
     print(f"{args.out}: {size} voxels in Bq/mL, by {card.network}, {took}")
+
+
+def _denoise_dicom(args: argparse.Namespace) -> None:
+    from ..io import nifti
+
+    if args.units is not None:
+        raise ValueError(f"{args.image}: --units: a DICOM series says its units itself")
+
+    if is_nifti(args.out):
+        outputs = [args.out, nifti.sidecar_path(args.out)]
+        _check_out(args.out, (".nii", ".nii.gz"), outputs, _files_of(args.model), args.overwrite)
+
+    print(denoise_series(args))
+
+
+def _import(args: argparse.Namespace) -> None:
+    from ..io import nifti
+
+    outputs = [args.out, nifti.sidecar_path(args.out)]
+    _check_out(args.out, (".nii", ".nii.gz"), outputs, [args.image], args.overwrite)
+    import_series(args)
 
 
 def _export(args: argparse.Namespace) -> None:

@@ -95,6 +95,26 @@ def denoise(
     return denoised.numpy().transpose(2, 1, 0)
 
 
+def denoise_image(
+    noisy: Image,
+    network: tuple[nn.Module, Card],
+    device: torch.device,
+    on_slices: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """The denoised data of an image, Bq/mL; ValueError where a value of it is not finite."""
+    model, card = network
+
+    clean = denoise(model, noisy.data, card.intensity_scale_bqml, device, on_slices)
+
+    if not np.isfinite(clean).all():
+        raise ValueError(
+            f"{card.network} gives NaN or infinite values; "
+            f"the input's largest is {noisy.data.max():g}"
+        )
+
+    return clean
+
+
 def write_denoised(
     path: str | Path,
     noisy: Image,
@@ -111,18 +131,14 @@ def write_denoised(
     Raises ValueError where the network's output is not finite.
     """
     started = time.time()
-    model, card = network
 
-    clean = denoise(model, noisy.data, card.intensity_scale_bqml, device, on_slices)
-
-    if not np.isfinite(clean).all():
-        raise ValueError(
-            f"{path}: {card.network} gives NaN or infinite values; "
-            f"the input's largest is {noisy.data.max():g}"
-        )
+    try:
+        clean = denoise_image(noisy, network, device, on_slices)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
     provenance = sidecar(inputs, settings, None, describe(device), started)
-    content = {**noisy.sidecar, "Network": card.network, "provenance": provenance}
+    content = {**noisy.sidecar, "Network": network[1].network, "provenance": provenance}
     write_image(path, clean, noisy.affine, content)
 
 
