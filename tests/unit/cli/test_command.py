@@ -128,7 +128,9 @@ def test_units(
 def test_images_that_cannot_be_taken(capsys: pytest.CaptureFixture[str]) -> None:
     out = "out.nii.gz"
     assert "gone.nii: no such image" in refused(capsys, "gone.nii", out)
-    assert ".: expected a folder with a PET DICOM series, got no DICOM file" in refused(capsys, ".", out)
+    assert ".: expected a folder with a PET DICOM series, got no DICOM file" in refused(
+        capsys, ".", out
+    )
     save("in.nii.gz", np.zeros((4, 4, 4, 5), np.float32))
     assert "5 frame(s); take out a single one first" in refused(capsys, "in.nii.gz", out)
     for bad in (np.nan, np.inf):
