@@ -1,1 +1,1 @@
-"""What the Snakefile needs: costs and sizes of jobs, the lock of a results folder, failures."""
+"""What the Snakefile needs: costs, sizes of jobs, the lock of a folder, failures, compilation."""
