@@ -27,7 +27,7 @@ from tgdpet.runtime.seeds import derive
 from tgdpet.tgd import TGD, score_kernels
 from tgdpet.training import judge, validation
 from tgdpet.training.validation import task_loss
-from tgdpet.workflow import costs
+from tgdpet.workflow import costs, job_sizes
 from training_cases import CPU, SETTINGS, network, parts, write_index
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -109,7 +109,7 @@ def test_the_bill_counts_the_sweep(root, raw_config):
         if rows[1][stage].jobs != row.jobs
     }
     assert added == {"score": 1, "adapt": 3, "evaluate": 1, "figures": 1}
-    one = costs.training_s(plain, studies, "TGD-net", 1, 0)
+    one = job_sizes.training_s(plain, studies, "TGD-net", 1, 0)
     assert rows[1]["adapt"].core_h - rows[0]["adapt"].core_h == pytest.approx(3 * one / 3600)
 
 
