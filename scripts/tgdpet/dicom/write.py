@@ -54,21 +54,31 @@ def write_series(
     slope = largest / LARGEST_STORED if largest > 0 else 1.0
 
     unfinished = folder.with_name(f".tmp-{folder.name}")
+    replaced = folder.with_name(f".tmp-replaced-{folder.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
+
     series_uid = generate_uid()
     try:
+        unfinished.mkdir()
         for number, (item, plane) in enumerate(zip(source.slices, planes, strict=True), start=1):
             dataset = pydicom.dcmread(item.path)
             derived = _derived(dataset, plane, slope, series_uid, network)
             derived.InstanceNumber = number
             derived.save_as(unfinished / f"{number:05d}.dcm", enforce_file_format=True)
+
+        # The old series goes only when the new one is in its place.
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(replaced)
         unfinished.rename(folder)
-    except BaseException:
+        shutil.rmtree(replaced, ignore_errors=True)
+    except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if replaced.exists() and not folder.exists():
+            replaced.rename(folder)
+        if isinstance(error, OSError):
+            raise OSError(f"{folder}: cannot be written: {error.strerror or error}") from error
         raise
+
     return len(planes)
 
 

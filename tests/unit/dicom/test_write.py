@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,3 +84,21 @@ def test_an_empty_image_is_written_too(tmp_path):
     source = read_series(write(tmp_path / "pet", volume()))
     write_series(tmp_path / "out", source, np.zeros_like(source.image.data), "v2-net")
     assert not read_series(tmp_path / "out").image.data.any()
+
+
+def test_a_series_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    source = read_series(write(tmp_path / "pet", volume()))
+    write_series(tmp_path / "out", source, source.image.data, "v2-net")
+    before = digests(tmp_path / "out")
+    plain = Path.rename
+
+    def fail(self, target):
+        if self.name == ".tmp-out":
+            raise OSError(5, "Input/output error")
+        return plain(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="out: cannot be written: Input/output error"):
+        write_series(tmp_path / "out", source, source.image.data * 2, "v2-net", replace=True)
+    assert digests(tmp_path / "out") == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "pet"]
