@@ -39,6 +39,7 @@ def main() -> None:
 
     rows = reference.compare(new, kept)
     print(reference.comparison_text(rows, new, kept))
+    print(reference_folder.precision_note(args.results, args.reference))
     if not reference.passed(rows):
         sys.exit(1)
 

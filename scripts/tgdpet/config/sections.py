@@ -167,7 +167,7 @@ class Compute:
     precision: str = limits(
         "auto",
         choices=("auto", "float32", "tf32", "bf16"),
-        help="of training; auto: bf16 on a GPU that has it",
+        help="of training; auto: bf16 on a GPU or x86 processor that has it",
     )
     compile: str = limits(
         "auto",

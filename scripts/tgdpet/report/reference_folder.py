@@ -125,16 +125,30 @@ def provenance(roots: Sequence[Path], command: str) -> dict[str, Any]:
     commits = {str(side.get("software", {}).get("commit", "unknown")) for side in sidecars}
     devices = {str(side["device"]) for side in sidecars if side.get("device")}
 
+    precisions = {str(side["precision"]) for side in sidecars if side.get("precision")}
+
     return {
         "command": command,
         "commit": sorted(commits),
         "device": sorted(devices),
+        "precision": sorted(precisions),
         "seeds": [loading.read_config(root / "config.yaml").seed for root in roots],
         "finished": last["finished"],
         "elapsed_h": round((max(ends_s) - min(starts_s)) / 3600, 2),
         "jobs_h": round(sum(durations_s) / 3600, 2),
         "software": last.get("software", {}),
     }
+
+
+def precision_note(results: Path, reference: Path) -> str:
+    """One line: the precision that the networks here and the reference's were trained in."""
+    sidecars = [sidecar for root in seeds_of(results) for sidecar in _sidecars(root)]
+    here = sorted({str(side["precision"]) for side in sidecars if side.get("precision")})
+
+    made = read_json(reference / PROVENANCE)["provenance"]
+    there = made.get("precision") or ["float32"]  # references of before other precisions
+
+    return f"precision of training: {', '.join(here) or 'not known'}; reference {', '.join(there)}"
 
 
 def _changes_text(changed: Mapping[str, tuple[Any, Any]]) -> str:

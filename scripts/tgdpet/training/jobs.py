@@ -49,7 +49,7 @@ def train(job: Job, settings: Training, width: float) -> None:
         model = DnCNN(width, torch_generator(job.seed, job.name, "weights"))
 
         decisive = {"width": width, **asdict(settings)}
-        run = _training_run(job, [job.dataset], decisive, world)
+        run = _training_run(job, [job.dataset], decisive, world, device)
         rows = fit(model, task.train, task.held_out, settings, run)
         if not world.first:
             return
@@ -85,7 +85,7 @@ def adapt(
 
         inputs = [path for path in (base, scores, old) if path is not None]
         decisive = {**asdict(entry), **asdict(settings)}
-        run = _training_run(job, [job.dataset, *inputs], decisive, world, old)
+        run = _training_run(job, [job.dataset, *inputs], decisive, world, device, old)
 
         result = adapt_network(
             model,
@@ -158,6 +158,7 @@ def _training_run(
     inputs: Sequence[Path],
     settings: Mapping[str, Any],
     world: World,
+    device: torch.device,
     old: Path | None = None,
 ) -> TrainingRun:
     """The run, with an identity made of all that decides its result."""
@@ -168,8 +169,9 @@ def _training_run(
             files += [table.parent / name for name in names]
     hashes = [sha256(path) for path in files]
 
+    # `auto` may be another arithmetic on another machine, where a checkpoint does not resume.
     compute = {
-        "precision": job.compute.precision,
+        "precision": devices.precision(job.compute.precision, device),
         "compile": job.compute.compile,
         "deterministic": job.compute.deterministic,
     }
@@ -218,6 +220,7 @@ def _write_network(
     content = {
         "network": job.name,
         "intensity_scale_bqml": card.intensity_scale_bqml,
+        "precision": devices.precision(job.compute.precision, device),
         **result.numbers,
         **_final_losses(result.rows),
     }

@@ -78,8 +78,16 @@ def test_precision_that_the_processor_lacks_is_refused(monkeypatch, wanted):
         device.precision(wanted, CPU)
 
 
-def test_a_processor_trains_in_float32_unless_asked():
-    assert device.precision("auto", CPU) == device.precision("float32", CPU) == "float32"
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [("avx512_bf16", "bf16"), ("amx_bf16", "bf16"), ("bf16", "float32"), ("avx512", "float32")],
+)
+def test_a_processor_trains_in_bf16_where_that_is_known_to_be_faster(
+    monkeypatch, capability, expected
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True})
+    assert device.precision("auto", CPU) == expected
+    assert device.precision("float32", CPU) == "float32"
 
 
 @pytest.mark.parametrize(
