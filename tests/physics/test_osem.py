@@ -235,6 +235,20 @@ def test_the_post_filter_is_a_gaussian_of_its_width():
     assert smooth.sum() == pytest.approx(1, abs=1e-4)
 
 
+def test_the_post_filter_acts_on_each_axis_by_its_width():
+    study = cylinder_study(scan_s=2.0, background=False)
+    additive = np.zeros(len(study.events), np.float32)
+    widths_mm = [12.0, 8.0, 0.0]
+
+    def image(post_fwhm_mm: list[float]) -> np.ndarray:
+        protocol = ReconProtocol([8.0] * 3, 1, 1, post_fwhm_mm)
+        seconds = study.effective_s
+        return osem.reconstruct(PROJECTOR, study.events, additive, sensitivity(), seconds, protocol)
+
+    filtered = osem.blur(image([0.0, 0.0, 0.0]), widths_mm, GRID.voxel_mm)
+    assert np.array_equal(image(widths_mm), filtered)
+
+
 def test_blur_is_its_own_adjoint_and_none_at_width_zero():
     rng = np.random.default_rng(0)
     x, y = rng.random((2, 12, 14, 10))

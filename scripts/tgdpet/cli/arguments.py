@@ -94,8 +94,11 @@ def from_options(args: argparse.Namespace, section: type, skip: Container[str] =
             continue
 
         value = getattr(args, field.name)
-        if value is not None:
-            values[field.name] = value
+        if value is None:
+            continue
+
+        stands_for_all = field.metadata.get("one_for_all") and len(value) == 1
+        values[field.name] = value[0] if stands_for_all else value
 
     return load_section(section, values, "command line")
 

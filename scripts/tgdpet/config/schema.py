@@ -20,6 +20,7 @@ NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9+-]*$")
 # The scalar types of a field, in errors and in a JSON schema.
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
+JSON_SCALARS = tuple(JSON_TYPES)
 
 
 class ConfigError(ValueError):
@@ -37,10 +38,11 @@ def limits(
     choices: Sequence[Any] | None = None,
     length: int | None = None,
     least: int = 1,
+    one_for_all: bool = False,
     help: str = "",
 ) -> Any:
     """A dataclass field with its limits (`low <= x <= high`, `x > above`, `least` values of a list)
-    and its help.
+    and its help. With `one_for_all`, a single value stands for all `length` values of a list.
     """
     meta = {
         "low": low,
@@ -49,6 +51,7 @@ def limits(
         "choices": choices,
         "length": length,
         "least": least,
+        "one_for_all": one_for_all,
         "help": help,
     }
 
@@ -114,10 +117,14 @@ def _named(hint: Any, raw: Any, key: str, source: str) -> dict[str, Any]:
 
 
 def _list(hint: type, raw: Any, key: str, meta: Mapping[str, Any], source: str) -> list[Any]:
+    length = meta.get("length")
+
+    if length and meta.get("one_for_all") and isinstance(raw, JSON_SCALARS):
+        return [_scalar(hint, raw, key, meta, source)] * length
+
     if not isinstance(raw, list):
         raise ConfigError(f"{source}: {key}: expected a list, got {_show(raw)}")
 
-    length = meta.get("length")
     if length is not None and len(raw) != length:
         raise ConfigError(f"{source}: {key}: expected {length} values, got {len(raw)}: {raw}")
 
@@ -209,6 +216,11 @@ def _list_schema(hint: type, meta: Mapping[str, Any]) -> dict[str, Any]:
     }
     if length:
         schema["maxItems"] = length
+
+    # JSON schema applies limits of numbers to numbers and those of lists to lists
+    if meta.get("one_for_all"):
+        one = _scalar_schema(hint, meta, False)
+        return {**one, **schema, "type": ["array", one["type"]]}
 
     return schema
 

@@ -121,8 +121,13 @@ class ReconProtocol:
     )
     iterations: int = limits(3, low=1, high=100, help="passes over all events")
     subsets: int = limits(4, low=1, high=100, help="subsets a pass")
-    post_fwhm_mm: float = limits(
-        0.0, low=0, high=50, help="Gaussian filter after reconstruction, mm FWHM"
+    post_fwhm_mm: list[float] = limits(
+        [0.0, 0.0, 0.0],
+        low=0,
+        high=50,
+        length=3,
+        one_for_all=True,
+        help="Gaussian filter after reconstruction x, y, z, mm FWHM, or one number for all three",
     )
 
 

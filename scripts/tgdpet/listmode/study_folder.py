@@ -183,7 +183,7 @@ def recon_sidecar(
         "ReconMethodName": f"TOF list-mode OSEM, protocol {name}",
         "ReconMethodParameterLabels": ["iterations", "subsets", "psf_fwhm_mm"],
         "ReconMethodParameterValues": [protocol.iterations, protocol.subsets, protocol.psf_fwhm_mm],
-        "ReconFilterType": "Gaussian" if protocol.post_fwhm_mm else "none",
+        "ReconFilterType": "Gaussian" if any(protocol.post_fwhm_mm) else "none",
         "ReconFilterSize": protocol.post_fwhm_mm,
         "AttenuationCorrection": "attenuation map" if meta.get("attenuation", True) else "none",
         **_background_methods(meta),

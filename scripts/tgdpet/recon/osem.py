@@ -61,9 +61,7 @@ def reconstruct(
     for image in iterate(projector, events, additive, sensitivity, seconds, protocol, on_events):
         last = image
 
-    if protocol.post_fwhm_mm > 0:
-        fwhm_mm = [protocol.post_fwhm_mm] * 3
-        last = blur(last, fwhm_mm, projector.grid.voxel_mm)
+    last = blur(last, protocol.post_fwhm_mm, projector.grid.voxel_mm)
 
     if not np.isfinite(last).all():
         raise ValueError(

@@ -35,7 +35,7 @@ SECTIONS = [
     ScannerChoice(),
     Simulation(scan_s=1234567.5, dose_mbq_per_kg=3.7, lesion_contrast=1 / 3),
     Sampling(levels_s=[30.0, 45.5], realisations=3),
-    ReconProtocol([14.0, 10.0, 10.0], 6, 4),
+    ReconProtocol([14.0, 10.0, 10.0], 6, 4, [11.5, 9.2, 0.0]),
     Training(learning_rate=1e-4, l2=1.23456789e-5),
     NetworkEntry(method="tgd", base="v1-net", data="adapt", fraction=0.3),
     NetworkEntry(method="tgd", base="v1-net", data="adapt", accumulate=True),
@@ -87,8 +87,16 @@ def test_switches_are_switched_on_and_off() -> None:
 
 def test_short_numbers_stay_short() -> None:
     assert arguments.to_options(ReconProtocol([8.0] * 3, 3, 4)) == (
-        "--psf-fwhm-mm 8 8 8 --iterations 3 --subsets 4 --post-fwhm-mm 0"
+        "--psf-fwhm-mm 8 8 8 --iterations 3 --subsets 4 --post-fwhm-mm 0 0 0"
     )
+
+
+def test_one_number_stands_for_all_axes() -> None:
+    args = parse(ReconProtocol, "--post-fwhm-mm 11.5")
+    assert arguments.from_options(args, ReconProtocol).post_fwhm_mm == [11.5, 11.5, 11.5]
+
+    with pytest.raises(ConfigError, match="post_fwhm_mm.*3 values, got 2"):
+        arguments.from_options(parse(ReconProtocol, "--post-fwhm-mm 11.5 9.2"), ReconProtocol)
 
 
 def test_options_are_checked_like_the_configuration() -> None:

@@ -115,6 +115,19 @@ def test_schema_file_agrees_with_the_dataclasses(root):
     assert stored == json.loads(json.dumps(sections.schema())), "run: make schema"
 
 
+@pytest.mark.parametrize(
+    ("given", "per_axis"), [([11.5, 9.2, 0], [11.5, 9.2, 0.0]), (10, [10.0, 10.0, 10.0])]
+)
+def test_a_post_filter_is_given_per_axis_or_as_one_number(given, per_axis):
+    raw = {"protocols": {"v1": {"post_fwhm_mm": given}, "v2": {}}}
+
+    protocols = load_config(raw).protocols
+    assert protocols["v1"].post_fwhm_mm == per_axis
+    assert protocols["v2"].post_fwhm_mm == [0.0, 0.0, 0.0]
+
+    jsonschema.validate(raw, sections.schema())
+
+
 def test_schema_refuses_what_one_key_decides():
     for raw in (
         {"sede": 1},
@@ -124,6 +137,8 @@ def test_schema_refuses_what_one_key_decides():
         {"networks": {"a b": {}}},
         {"simulation": {"scan_s": 0}},
         {"device": "gpu"},
+        {"protocols": {"v1": {"post_fwhm_mm": 51}}},
+        {"protocols": {"v1": {"post_fwhm_mm": [9, 9]}}},
     ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(raw, sections.schema())

@@ -55,6 +55,15 @@ WRONG = [
     ({"train": {"patch": 200}}, ["train.patch", "200", "grid.shape"]),
     ({"protocols": {"v1": {}}}, ["protocols", "'v2'", "missing"]),
     ({"protocols": {"v1": {}, "v2": {}, "v3": {}}}, ["protocols.v3", "v1 and v2"]),
+    (
+        {"protocols": {"v1": {"post_fwhm_mm": 51}, "v2": {}}},
+        ["protocols.v1.post_fwhm_mm", "51", ">= 0 and <= 50"],
+    ),
+    (
+        {"protocols": {"v1": {"post_fwhm_mm": [9.0, 9.0]}, "v2": {}}},
+        ["protocols.v1.post_fwhm_mm", "3 values", "2"],
+    ),
+    ({"protocols": {"v1": {"post_fwhm_mm": True}, "v2": {}}}, ["post_fwhm_mm", "True"]),
     ({"results": ""}, ["results", "''", "letters"]),
     ({"results": "my results"}, ["results", "'my results'", "letters"]),
     ({"results": "r{x}"}, ["results", "'r{x}'", "letters"]),

@@ -178,6 +178,20 @@ def test_an_images_sidecar_tells_how_it_was_made(made: Path) -> None:
     assert nifti.suv_factor(sidecar) > 0
 
 
+@pytest.mark.parametrize(
+    ("post_fwhm_mm", "kind"), [([0.0, 0.0, 0.0], "none"), ([11.5, 9.2, 0.0], "Gaussian")]
+)
+def test_an_images_sidecar_tells_its_filter(
+    made: Path, post_fwhm_mm: list[float], kind: str
+) -> None:
+    meta = study_folder.read_study(made).meta
+    protocol = ReconProtocol(post_fwhm_mm=post_fwhm_mm)
+    sidecar = study_folder.recon_sidecar(meta, Sample("60s", 1.0), "v1", protocol, (0, 1))
+
+    assert sidecar["ReconFilterType"] == kind
+    assert sidecar["ReconFilterSize"] == post_fwhm_mm
+
+
 def test_an_images_sidecar_says_what_was_corrected(made: Path) -> None:
     meta = read_json(made / "listmode.json")
 
