@@ -9,6 +9,7 @@ turns a seed's P means into one number, and the effect is the mean of that over 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -33,13 +34,53 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(
+@dataclass(frozen=True)
+class Resampled:
+    """An effect, and the effects (n,) of resampled seeds; none where nothing is repeated.
+
+    `repeats` is how many independent values they rest on.
+    """
+
+    effect: float
+    effects: Floats | None
+    repeats: int
+
+    def interval(self, confidence: float = CONFIDENCE) -> Interval:
+        """The effect with its interval: percentiles, widened for few values."""
+        if self.effects is None:
+            return Interval(self.effect, float("nan"), float("nan"))
+
+        tail = expanded_tail(self.repeats, confidence)
+        low, high = np.quantile(self.effects, (tail, 1 - tail))
+        return Interval(self.effect, float(low), float(high))
+
+    def p_value(self) -> float:
+        """The p at which the interval of confidence 1 - p ends at zero; nan without resamples.
+
+        That is `expanded_tail` solved for the confidence. Where no resampled effect lies on the
+        other side of zero, as if one did: p is no smaller than the resamples can tell.
+        """
+        if self.effects is None:
+            return float("nan")
+
+        n = len(self.effects)
+        n_below = int(np.count_nonzero(self.effects <= 0))
+        n_above = int(np.count_nonzero(self.effects >= 0))
+        tail = max(min(n_below, n_above), 1) / n
+
+        freedom = self.repeats - 1
+        narrowing = np.sqrt(freedom / self.repeats)
+        t = -stats.norm.ppf(min(tail, 0.5)) * narrowing
+        return float(2 * stats.t.sf(t, freedom))
+
+
+def resample(
     seeds: Sequence[Seed],
     statistic: Statistic,
     generator: np.random.Generator,
     resamples: int = RESAMPLES,
-) -> Interval:
-    """The effect with its 95 % bootstrap interval: percentiles, widened for few values.
+) -> Resampled:
+    """The effect and its bootstrap distribution.
 
     `statistic` maps (..., P) to (...). Seeds are drawn, then studies within a seed, then
     realisations within a study, each with replacement and only where there are several. Plain
@@ -61,12 +102,42 @@ def interval(
     n = repeats(seeds)
 
     if n < 2:
-        return Interval(effect, float("nan"), float("nan"))
+        return Resampled(effect, None, n)
 
-    resampled = _resample_seeds(seeds, statistic, resamples, generator)
-    tail = expanded_tail(n)
-    low, high = np.quantile(resampled, (tail, 1 - tail))
-    return Interval(effect, float(low), float(high))
+    effects_resampled = _resample_seeds(seeds, statistic, resamples, generator)
+    return Resampled(effect, effects_resampled, n)
+
+
+def interval(
+    seeds: Sequence[Seed],
+    statistic: Statistic,
+    generator: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """The effect with its 95 % bootstrap interval; see `resample`."""
+    return resample(seeds, statistic, generator, resamples).interval()
+
+
+def holm(p: Floats, share: float = 1 - CONFIDENCE) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Holm's step-down procedure (Scand. J. Statist. 6, 1979).
+
+    The p-value (n,) below which each row is rejected, and whether it is.
+    """
+    n = len(p)
+    order = np.argsort(p, kind="stable")
+    rejected = np.zeros(n, bool)
+    limits = np.full(n, share / max(n, 1))
+
+    for rank, row in enumerate(order):
+        limit = share / (n - rank)
+        limits[order[rank:]] = limit
+
+        if p[row] > limit:
+            break
+
+        rejected[row] = True
+
+    return limits, rejected
 
 
 def expanded_tail(n: int, confidence: float = CONFIDENCE) -> float:

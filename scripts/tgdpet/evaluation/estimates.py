@@ -19,9 +19,9 @@ from ..config.sections import Config
 from ..runtime.seeds import numpy_generator
 from .bootstrap import Floats, Interval, Seed, Statistic, interval
 from .changes import forgetting, gain
+from .claim import both_roles
 from .effects import first
 from .evaluate import METRICS_COLUMNS
-from .paper_claims import both_roles
 from .results import INPUT, ONLINE_BASES, PAPER_TABLE1, Results
 from .seed_runs import Missing, SeedRun, check_columns, read_table
 

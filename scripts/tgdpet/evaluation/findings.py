@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ..config.sections import NetworkEntry
 from ..runtime.seeds import numpy_generator
-from .bootstrap import Floats, Interval, Seed, interval
+from .bootstrap import CONFIDENCE, Floats, Resampled, Seed, holm, resample
+from .claim import Claim, both_roles
 from .effects import change
-from .paper_claims import TGD_NET, V1_NET, Claim, both_roles, claims
+from .paper_claims import TGD_NET, V1_NET, claims
 from .seed_runs import Missing, SeedRun, check_columns, read_table
 
 FINDINGS_COLUMNS = [
@@ -58,13 +60,21 @@ TITLES = {
 }
 
 
+class Judged(NamedTuple):
+    """A claim, the values of the runs that have them, and its resampled effects."""
+
+    claim: Claim
+    seeds: Sequence[Seed]
+    resampled: Resampled
+
+
 def findings(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
     """The table of findings (FINDINGS_COLUMNS), and a line for every claim that cannot be judged.
 
     A claim that is judged in some runs only has a line for each other run. Raises ValueError,
     naming the claim, when an effect is not a finite number.
     """
-    rows = []
+    judged = []
     gaps: list[str] = []
 
     for claim in claims(runs[0].config):
@@ -72,8 +82,10 @@ def findings(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
         gaps += missing
 
         if seeds:
-            rows.append(_row(claim, seeds, runs))
+            judged.append(Judged(claim, seeds, _resample(claim, seeds, runs)))
 
+    confidences = _confidences(judged)
+    rows = [_row(*item) for item in zip(judged, confidences, strict=True)]
     return pd.DataFrame(rows, columns=FINDINGS_COLUMNS), gaps
 
 
@@ -99,7 +111,7 @@ def task_errors(runs: Sequence[SeedRun]) -> tuple[pd.DataFrame, list[str]]:
             gaps += missing
 
             if seeds:
-                changes += _interval(claim, seeds, runs)
+                changes += _resample(claim, seeds, runs).interval()
 
         if len(changes) == 6:
             _, images = _count(seeds)
@@ -188,7 +200,7 @@ def _collect(claim: Claim, runs: Sequence[SeedRun]) -> tuple[list[Seed], list[st
     return seeds, gaps
 
 
-def _interval(claim: Claim, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> Interval:
+def _resample(claim: Claim, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> Resampled:
     """With the same resampled realisations for every claim on the same images.
 
     So comparisons agree with one another.
@@ -197,19 +209,44 @@ def _interval(claim: Claim, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> I
 
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return interval(seeds, claim.statistic, generator)
+            return resample(seeds, claim.statistic, generator)
     except ValueError as error:
         raise ValueError(f"finding {claim.finding} ({claim.measure}): {error}") from error
 
 
-def _row(claim: Claim, seeds: Sequence[Seed], runs: Sequence[SeedRun]) -> list[object]:
-    effect, low, high = _interval(claim, seeds, runs)
+def _confidences(judged: Sequence[Judged]) -> list[float]:
+    """The confidence of each claim's interval: Holm's within a family, else 95 %.
+
+    So the share of families in which any claim is judged wrongly stays at 5 %.
+    """
+    confidences = [CONFIDENCE] * len(judged)
+
+    for family in {item.claim.family for item in judged} - {""}:
+        members = [i for i, item in enumerate(judged) if item.claim.family == family]
+        p = np.array([judged[i].resampled.p_value() for i in members])
+        limits, _ = holm(np.nan_to_num(p, nan=1.0))
+
+        for i, limit in zip(members, limits, strict=True):
+            confidences[i] = 1 - float(limit)
+
+    return confidences
+
+
+def _row(judged: Judged, confidence: float) -> list[object]:
+    claim = judged.claim
+    seeds = judged.seeds
+    effect, low, high = judged.resampled.interval(confidence)
     studies, images = _count(seeds)
 
     study_means = [study.mean(axis=0) for study in _studies(seeds)]
     remark = claim.note(np.mean(study_means, axis=0))
+    correction = ""
+    if claim.family:
+        correction = (
+            f"interval of {100 * confidence:.1f} %, by Holm over all rows of {claim.family}"
+        )
     caution = _caution(seeds, math.isnan(low))
-    note = "; ".join(filter(None, (remark, caution)))
+    note = "; ".join(filter(None, (remark, correction, caution)))
 
     row = {
         "finding": claim.finding,

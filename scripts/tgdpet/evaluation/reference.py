@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from .bootstrap import CONFIDENCE, Floats
+from .bootstrap import CONFIDENCE, Floats, holm
 from .estimates import read_estimates
 from .findings import read_findings
 
@@ -139,28 +139,6 @@ def compare(new: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
         "verdict": verdict,
     }
     return pd.DataFrame(table, columns=COMPARISON_COLUMNS)
-
-
-def holm(p: Floats, share: float = 1 - CONFIDENCE) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Holm's step-down procedure.
-
-    The p-value (n,) below which each row is rejected, and whether it is.
-    """
-    n = len(p)
-    order = np.argsort(p, kind="stable")
-    rejected = np.zeros(n, bool)
-    limits = np.full(n, share / max(n, 1))
-
-    for rank, row in enumerate(order):
-        limit = share / (n - rank)
-        limits[order[rank:]] = limit
-
-        if p[row] > limit:
-            break
-
-        rejected[row] = True
-
-    return limits, rejected
 
 
 def comparison_text(rows: pd.DataFrame, new: pd.DataFrame, reference: pd.DataFrame) -> str:

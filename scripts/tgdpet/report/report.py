@@ -14,6 +14,7 @@ import pandas as pd
 import yaml
 
 from ..config.sections import as_dict
+from ..evaluation.claim import POINTS
 from ..evaluation.estimates import (
     TABLE1,
     TASKS,
@@ -23,7 +24,6 @@ from ..evaluation.estimates import (
     wide,
 )
 from ..evaluation.findings import read_findings
-from ..evaluation.paper_claims import POINTS
 from ..evaluation.phi import read_choice, recommendation
 from ..evaluation.results import INPUT, PAPER_TABLE1, Results, records
 from ..figures import SHOWN, TABLES, drawn

@@ -14,6 +14,9 @@ from . import distributed
 
 CGROUP = Path("/sys/fs/cgroup")
 
+# What an x86 processor needs, by torch's names, for products of bf16 faster than float32's.
+FAST_BF16 = ("avx512_bf16", "amx_bf16")
+
 # glibc's mallopt, by the numbers of malloc.h: blocks up to the first size (bytes) are kept when
 # freed, and the second size in all.
 M_MMAP_THRESHOLD = -3

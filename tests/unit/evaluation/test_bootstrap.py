@@ -11,6 +11,7 @@ from tgdpet.evaluation.bootstrap import (
     expanded_tail,
     interval,
     repeats,
+    resample,
 )
 from tgdpet.evaluation.effects import change, difference
 from tgdpet.evaluation.measures import ensemble_cov
@@ -134,3 +135,20 @@ def test_what_has_no_interval_is_refused() -> None:
         cov_values(np.zeros((4, 5)))
     with np.errstate(divide="ignore"), pytest.raises(ValueError, match="the effect is inf"):
         interval([[[np.array([[1.0, 0.0]])]]], change, np.random.default_rng(0))
+
+
+def test_the_interval_of_confidence_one_minus_p_ends_at_zero() -> None:
+    generator = np.random.default_rng(3)
+    values = generator.normal(0.4, 1.0, (12, 2))
+    resampled = resample([[[values]]], difference, generator)
+    _, low, high = resampled.interval(1 - resampled.p_value())
+    assert min(abs(low), abs(high)) < 0.02 * (high - low)
+
+
+def test_p_values_reject_what_is_true_as_often_as_said() -> None:
+    generator = np.random.default_rng(5)
+    p = []
+    for _ in range(400):
+        values = generator.normal(0, 1, (10, 2))
+        p.append(resample([[[values]]], difference, generator, DRAWS).p_value())
+    assert 0.03 < np.mean(np.array(p) < 0.05) < 0.08

@@ -14,6 +14,7 @@ import yaml
 from metrics_table import retention, row
 from tgdpet.config.loading import read_config as read_config
 from tgdpet.config.studies import read_studies
+from tgdpet.evaluation import findings as findings_module
 from tgdpet.evaluation import voi_values
 from tgdpet.evaluation.estimates import read_table1
 from tgdpet.evaluation.findings import (
@@ -24,6 +25,7 @@ from tgdpet.evaluation.findings import (
     read_findings,
     task_errors,
 )
+from tgdpet.evaluation.paper_claims import claims
 from tgdpet.evaluation.results import Results
 from tgdpet.evaluation.seed_runs import load_runs
 from tgdpet.io.files import write_csv
@@ -83,6 +85,34 @@ def test_every_finding_has_rows_that_agree_with_the_tables(made: Path) -> None:
     assert row(table, "time saved, reconstruction and training").effect == pytest.approx(
         100 * (1 - 57 / 142)
     )
+
+
+def test_rows_of_on_par_are_those_of_table_1_less_their_margins(made: Path) -> None:
+    table, _ = findings(load_runs([made]))
+    for measure, margin in (
+        ("size of lesion bias, TGD-net minus v2-net", "2 points"),
+        ("liver CoV, TGD-net minus v2-net", "1 point"),
+    ):
+        strict = row(table, measure)
+        par = row(table, f"{measure}, less {margin}")
+        points = float(margin.split()[0])
+        assert par.effect == pytest.approx(strict.effect - points)
+        assert par.paper == pytest.approx(strict.paper - points)
+        assert par.high - par.low == pytest.approx(strict.high - strict.low)
+
+
+def test_comparisons_of_forgetting_are_corrected_for_their_number(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = "error on v1 images, TGD-net minus FT-net"
+    alone = row(findings(load_runs([made]))[0], measure)
+    assert "interval of 95.0 %, by Holm over all rows of forgetting" in alone.note
+
+    several = [claim for claim in claims(load_runs([made])[0].config) if claim.family]
+    monkeypatch.setattr(findings_module, "claims", lambda _: several * 8)
+    rows = findings(load_runs([made]))[0]
+    levels = sorted(rows.note.str.extract(r"interval of ([\d.]+) %")[0].astype(float))
+    assert levels == [95.0, 97.5, 98.3, 98.8, 99.0, 99.2, 99.3, 99.4]
 
 
 def test_one_seed_says_what_its_intervals_do_not_cover(made: Path) -> None:
@@ -159,7 +189,7 @@ def test_two_realisations_are_too_few_for_an_interval(copy: Callable[[int], Path
     voi_values.write_voi_values(path, replace(values, protocols=protocols))
     table, gaps = findings(load_runs([root]))
     assert not table.finding.isin([1, 2]).any()
-    assert sum("2 realisations; an interval takes at least 3" in gap for gap in gaps) == 5
+    assert sum("2 realisations; an interval takes at least 3" in gap for gap in gaps) == 7
 
 
 @pytest.mark.parametrize(
