@@ -112,7 +112,7 @@ def test_comparisons_of_forgetting_are_corrected_for_their_number(
     monkeypatch.setattr(findings_module, "claims", lambda _: several * 8)
     rows = findings(load_runs([made]))[0]
     levels = sorted(rows.note.str.extract(r"interval of ([\d.]+) %")[0].astype(float))
-    assert levels == [95.0, 97.5, 98.3, 98.8, 99.0, 99.2, 99.3, 99.4]
+    assert levels == pytest.approx([100 - 5 / n for n in range(1, 9)], abs=0.06)
 
 
 def test_one_seed_says_what_its_intervals_do_not_cover(made: Path) -> None:
