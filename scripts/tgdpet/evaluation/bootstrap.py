@@ -46,31 +46,36 @@ class Resampled:
     repeats: int
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
-        """The effect with its interval: percentiles, widened for few values."""
+        """The effect with its interval: 95 % by percentiles, widened for few values.
+
+        For another confidence its ends move out or in as Student's quantiles do: resamples of a few
+        values have no tails to read it from.
+        """
         if self.effects is None:
             return Interval(self.effect, float("nan"), float("nan"))
 
-        tail = expanded_tail(self.repeats, confidence)
+        tail = expanded_tail(self.repeats)
         low, high = np.quantile(self.effects, (tail, 1 - tail))
-        return Interval(self.effect, float(low), float(high))
+
+        freedom = self.repeats - 1
+        t = stats.t.ppf((1 + confidence) / 2, freedom)
+        wider = t / stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
+        to_low = wider * (self.effect - low)
+        to_high = wider * (high - self.effect)
+        return Interval(self.effect, float(self.effect - to_low), float(self.effect + to_high))
 
     def p_value(self) -> float:
-        """The p at which the interval of confidence 1 - p ends at zero; nan without resamples.
-
-        That is `expanded_tail` solved for the confidence. Where no resampled effect lies on the
-        other side of zero, as if one did: p is no smaller than the resamples can tell.
-        """
+        """The p at which the interval of confidence 1 - p ends at zero; nan without resamples."""
         if self.effects is None:
             return float("nan")
 
-        n = len(self.effects)
-        n_below = int(np.count_nonzero(self.effects <= 0))
-        n_above = int(np.count_nonzero(self.effects >= 0))
-        tail = max(min(n_below, n_above), 1) / n
+        _, low, high = self.interval()
+        distance = self.effect - low if self.effect > 0 else high - self.effect
+        if distance <= 0:
+            return float(self.effect == 0)
 
         freedom = self.repeats - 1
-        narrowing = np.sqrt(freedom / self.repeats)
-        t = -stats.norm.ppf(min(tail, 0.5)) * narrowing
+        t = abs(self.effect) / distance * stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
         return float(2 * stats.t.sf(t, freedom))
 
 
@@ -140,10 +145,10 @@ def holm(p: Floats, share: float = 1 - CONFIDENCE) -> tuple[Floats, npt.NDArray[
     return limits, rejected
 
 
-def expanded_tail(n: int, confidence: float = CONFIDENCE) -> float:
+def expanded_tail(n: int) -> float:
     """Share of the bootstrap distribution to leave out at either end, for a mean of `n` values."""
     freedom = n - 1
-    t = stats.t.ppf((1 + confidence) / 2, freedom)
+    t = stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
     widening = np.sqrt(n / freedom)
     return float(stats.norm.cdf(-widening * t))
 

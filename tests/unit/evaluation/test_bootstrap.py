@@ -142,7 +142,7 @@ def test_the_interval_of_confidence_one_minus_p_ends_at_zero() -> None:
     values = generator.normal(0.4, 1.0, (12, 2))
     resampled = resample([[[values]]], difference, generator)
     _, low, high = resampled.interval(1 - resampled.p_value())
-    assert min(abs(low), abs(high)) < 0.02 * (high - low)
+    assert min(abs(low), abs(high)) < 1e-9 * (high - low)
 
 
 def test_p_values_reject_what_is_true_as_often_as_said() -> None:

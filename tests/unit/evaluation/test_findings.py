@@ -114,6 +114,9 @@ def test_comparisons_of_forgetting_are_corrected_for_their_number(
     levels = sorted(rows.note.str.extract(r"interval of ([\d.]+) %")[0].astype(float))
     assert levels == pytest.approx([100 - 5 / n for n in range(1, 9)], abs=0.06)
 
+    widths = rows.high - rows.low
+    assert widths.max() > 1.5 * widths.min()
+
 
 def test_one_seed_says_what_its_intervals_do_not_cover(made: Path) -> None:
     table, _ = findings(load_runs([made]))
