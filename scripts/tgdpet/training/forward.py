@@ -43,11 +43,7 @@ class Forward:
     def __call__(self, noisy: Tensor) -> Tensor:
         """(B, 3, P, P) on the device, noisy -> denoised."""
         noisy = noisy.contiguous(memory_format=torch.channels_last)
-        with self.autocast():
+        with torch.autocast(self._device_type, torch.bfloat16, enabled=self._bf16):
             output: Tensor = self._network(noisy)
 
         return output.float()
-
-    def autocast(self) -> torch.autocast:
-        """The context in which the network is called: bf16 where configured."""
-        return torch.autocast(self._device_type, torch.bfloat16, enabled=self._bf16)

@@ -25,7 +25,8 @@ from .pending_losses import PendingLosses
 from .run import TrainingRun
 from .validation import LOSSES, fixed_batches, validate
 
-FINAL_RATE = 0.05  # the share of the learning rate that the schedule ends at
+WARM_UP = 0.05  # the share of the steps in which the learning rate rises
+FINAL_RATE = 0.02  # the share of the learning rate that the schedule ends at
 STATISTICS_BATCHES = 128  # for batch normalisation, after training; no more than the training had
 STOPPED = 143  # exit status of a process that ended on SIGTERM
 
@@ -48,7 +49,8 @@ def fit(
     """Train `model` in place and return the log's rows; the model is left in evaluation mode.
 
     Adam with the regulariser R(W) = l2 / 2 |w|^2 in the loss (its gradient l2 * w is added to the
-    loss's) and a cosine schedule. With `tgd` only its kernels move; else `parameters`, or all.
+    loss's), a warm-up and a cosine schedule. With `tgd` only its kernels move; else `parameters`,
+    or all.
     `batchnorm="eval"` keeps the running statistics; "train" ends by estimating them anew, as the
     mean over many batches with the weights at rest ("PreciseBN", Wu and Johnson 2021), as those
     that follow a training are of its last ten batches. `penalty` is added to the loss; the log
@@ -96,7 +98,7 @@ def fit(
                 order = data.epoch_order(epoch, patches_per_epoch)
                 order_epoch = epoch
 
-            rate = _learning_rate(state.step, steps, settings.learning_rate)
+            rate = learning_rate(state.step, steps, settings.learning_rate)
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
@@ -128,11 +130,10 @@ def fit(
                 optimizer.step()
             state.step += 1
 
-            # Running statistics of the final weights.
+            # Running statistics of the final weights, in float32 as the network is applied.
             if state.step == steps and batchnorm == "train":
                 inputs = _statistics_inputs(data, settings, steps, run)
-                with forward.autocast():
-                    update_bn(inputs, network)
+                update_bn(inputs, network)
 
             # Bookkeeping, whenever losses were read: every step on a CPU, seldom on a GPU.
             if steps_read:
@@ -179,9 +180,17 @@ def _spread(
     return run.world.spread(model, device) if steps else contextlib.nullcontext(model)
 
 
-def _learning_rate(step: int, steps: int, rate: float) -> float:
-    """Cosine schedule (Loshchilov and Hutter 2017, eq. 5) from `rate` to `FINAL_RATE` of it."""
-    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+def learning_rate(step: int, steps: int, rate: float) -> float:
+    """Linear rise to `rate` (Goyal et al. 2017, section 2.2), then a cosine to `FINAL_RATE` of it.
+
+    The cosine is Loshchilov and Hutter's (2017, eq. 5). Adam's first steps are as long as any, on
+    gradients that it has hardly seen; the rise is what lets a short training take longer steps.
+    """
+    rise = max(1, round(WARM_UP * steps))
+    if step < rise:
+        return rate * (step + 1) / rise
+
+    cosine = 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
     return rate * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from tgdpet import tgd
 from tgdpet.training import validation
-from tgdpet.training.loop import fit
+from tgdpet.training.loop import FINAL_RATE, WARM_UP, fit, learning_rate
 from tgdpet.training.run import TrainingError, TrainingRun
 from tgdpet.training.validation import VALIDATION_PATCHES, task_loss
 from training_cases import SETTINGS, network, parts, same, state, write_index
@@ -34,7 +34,21 @@ def test_it_learns_and_logs(index, tmp_path):
     assert task_loss(model, held_out, settings) < 0.95 * task_loss(network(), held_out, settings)
     assert rows[-1]["validation_loss"] < rows[0]["validation_loss"]
     assert list(log["step"]) == [r["step"] for r in rows] and log["step"].iloc[-1] == 30 * 2
-    assert log["learning_rate"].is_monotonic_decreasing
+    peak = log["learning_rate"].idxmax()
+    assert log["learning_rate"][peak:].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize("steps", [1, 2, 19, 1000])
+def test_the_learning_rate_rises_to_its_value_and_falls(steps):
+    rates = [learning_rate(step, steps, 2e-3) for step in range(steps)]
+    peak = rates.index(max(rates))
+    assert max(rates) == pytest.approx(2e-3)
+    assert peak <= WARM_UP * steps + 1
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    if steps == 1000:
+        assert rates[0] == pytest.approx(2e-3 / 50)
+        assert rates[-1] == pytest.approx(FINAL_RATE * 2e-3, rel=1e-2)
 
 
 def test_without_held_out_studies_the_validation_is_empty(index, tmp_path):
