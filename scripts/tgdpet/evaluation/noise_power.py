@@ -22,6 +22,7 @@ from .measures import Array, Mask, MeasureError, bounding_box
 
 # Samples of the transform along x and y: a fine enough grid of frequencies for a small region.
 MIN_SIZE = 64
+MIN_SLICES = 32  # and along z
 
 Spectrum = npt.NDArray[np.float64]
 
@@ -99,6 +100,47 @@ def radial_power(
 
     radial = [ndimage.mean(image, ring, ring_numbers) for image in power]
     return middles, np.array(radial)
+
+
+def power_by_axial_half(
+    noise: Array, voi: Mask, voxel_mm: Sequence[float] | Array, n_bins: int = 12
+) -> tuple[Spectrum, Spectrum]:
+    """Radial in-plane power apart for slow and fast axial waves: (n_bins,) 1/mm, (R, 2, n_bins).
+
+    The first half of the power is of axial frequencies up to half of the axial Nyquist frequency,
+    the second of those above. Only ratios of two such powers have a meaning; frequency is the
+    in-plane one, 1/mm. Arguments and errors as for `plane_power`.
+    """
+    if noise.shape[1:] != voi.shape:
+        raise MeasureError(
+            f"noise power: grids differ: the noise has {noise.shape[1:]}, the volume {voi.shape}"
+        )
+
+    box = bounding_box(voi)
+    noise_box = noise[(slice(None), *box)]
+    inside = np.where(voi[box], noise_box, 0.0)
+
+    in_plane = [max(MIN_SIZE, n) for n in inside.shape[1:3]]
+    shape = [*in_plane, max(MIN_SLICES, inside.shape[3])]
+    u, v, w = (np.fft.fftfreq(n, float(mm)) for n, mm in zip(shape, voxel_mm, strict=True))
+
+    # Rings of in-plane frequency, numbered on through the two halves of the axial ones.
+    edges = np.linspace(0, min(np.abs(u).max(), np.abs(v).max()), n_bins + 1)
+    ring = np.digitize(np.hypot(u[:, None], v[None, :]), edges)
+    is_fast = np.abs(w) > np.abs(w).max() / 2
+    beyond = ring > n_bins
+    label = ring[:, :, None] + n_bins * is_fast
+    label[beyond] = 0
+
+    numbers = np.arange(1, 2 * n_bins + 1)
+    halves = []
+    for image in inside:
+        power = np.abs(np.fft.fftn(image, s=shape, axes=(0, 1, 2))) ** 2
+        means = ndimage.mean(power, label, numbers)
+        halves.append(np.reshape(means, (2, n_bins)))
+
+    middles = (edges[1:] + edges[:-1]) / 2
+    return middles, np.array(halves)
 
 
 def mean_frequency(frequency: Spectrum, power: Spectrum) -> float:

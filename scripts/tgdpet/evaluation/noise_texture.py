@@ -13,7 +13,7 @@ import pandas as pd
 from ..config import roles
 from ..constants import ORGANS
 from . import measures as m
-from .noise_power import Spectrum, ensemble_noise, mean_frequency, radial_power
+from .noise_power import Spectrum, ensemble_noise, mean_frequency, power_by_axial_half, radial_power
 from .results import INPUT, Results
 
 AXES = ("x", "y", "z")
@@ -45,6 +45,12 @@ class LiverNoise:
     def radial_power(self) -> tuple[Spectrum, Spectrum]:
         """In-plane frequency (N,) in 1/mm, and each realisation's power (R, N)."""
         return radial_power(self.noise, self.voi, self.voxel_mm)
+
+    def power_by_axial_half(self) -> tuple[Spectrum, Spectrum]:
+        """In-plane frequency (N,) in 1/mm, and each realisation's power (R, 2, N) for slow and for
+        fast axial waves.
+        """
+        return power_by_axial_half(self.noise, self.voi, self.voxel_mm)
 
     def autocorrelation(self, axis: int) -> Spectrum:
         """Mean over the realisations, (N_LAGS,)."""

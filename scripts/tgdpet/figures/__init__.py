@@ -50,6 +50,7 @@ SHOWN = {
     "mip": Shown("Denoising", "Maximum intensity projections"),
     "profiles": Shown("Denoising", "Profiles through lesion and bladder"),
     "nps": Shown("Denoising", "Noise power spectra"),
+    "noise_gain": Shown("Denoising", "Noise that each network leaves, by frequency"),
     "fig6": Shown("Online learning", "Fig. 6: online learning, bladder"),
     "figS1": Shown("Online learning", "Supplement: online learning, catheter"),
 }

@@ -163,6 +163,7 @@ READ: dict[str, Callable[[RunFiles], Iterable[Path]]] = {
     "mip": _mip,
     "profiles": _profiles,
     "nps": _nps,
+    "noise_gain": _nps,
     "fig6": _fig6,
     "figS1": _figs1,
 }

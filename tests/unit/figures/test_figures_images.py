@@ -15,7 +15,7 @@ from tgdpet.config.sections import NetworkEntry
 from tgdpet.config.studies import read_studies
 from tgdpet.evaluation.measures import middle
 from tgdpet.evaluation.results import INPUT, KEPT, Results
-from tgdpet.figures import common, difference, fig4, fig6, mip, nps, profiles
+from tgdpet.figures import common, difference, fig4, fig6, mip, noise_gain, nps, profiles
 from tgdpet.figures.montage import Panel, Row, differences, montage
 from tgdpet.figures.style import projection, styled
 
@@ -117,6 +117,19 @@ def test_spectra_show_the_coarse_texture_and_how_much_each_network_smooths(
     assert frequency["v1", INPUT] < frequency["v2", INPUT]
     assert frequency["v2", "v1-net"] < frequency["v2", "v2-net"] < frequency["v2", INPUT]
     assert sd["v2", "v1-net"] < sd["v2", "v2-net"] < sd["v2", INPUT]
+
+
+def test_the_gain_of_noise_is_that_of_each_network_by_frequency(results: Results) -> None:
+    with styled():
+        figure, table = noise_gain.draw(results)
+        plt.close(figure)
+    ratio = table[table.quantity == noise_gain.POWER_RATIO]
+    slow = ratio[ratio.axial == "slow"].value.to_numpy()
+    assert slow[-1] < slow[0]  # v1's noise is the coarser one
+
+    gains = table[table.quantity == noise_gain.GAIN]
+    by_network = gains.groupby("network").value.mean()
+    assert by_network["v1-net"] < by_network["v2-net"] < 1
 
 
 def test_studies_without_realisations_are_named(results: Results) -> None:
