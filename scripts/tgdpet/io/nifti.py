@@ -6,17 +6,35 @@ Arrays are indexed (x, y, z) with RAS+ affines; names and keys follow BIDS-PET (
 from __future__ import annotations
 
 import gzip
+import importlib
+import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from .files import atomic, read_json, write_json
 
+
+def _import_nibabel() -> Any:
+    """nibabel without pydicom, which it imports where that is installed, for a header extension
+    that is not read here: as much time as for itself, in each of a run's jobs.
+    """
+    loaded = "pydicom" in sys.modules
+    if not loaded:
+        sys.modules["pydicom"] = None  # type: ignore[assignment]
+
+    try:
+        return importlib.import_module("nibabel")
+    finally:
+        if not loaded:
+            del sys.modules["pydicom"]
+
+
+nib = _import_nibabel()
 ACTIVITY_UNITS = "Bq/mL"
 # Bq/mL of one unit, by its name in small letters.
 BQML = {
