@@ -1,13 +1,13 @@
 """How processor time and memory of every stage grow with the number of studies and of events.
 
 Run by hand: python benchmarks/growth.py --out docs/figures [--factors 1 2 4 8] [--cores 2]
-    [--read]
 
 Runs the workflow on a coarse grid: from list mode to the table of measures with so many times the
 studies of each role, and the list mode and images of one study with so many times the events.
 Every job's processor seconds (user and system, its children's too) and peak memory are those that
 the system counts for its process, starts and imports included; nothing is subtracted. Writes
-growth.csv and growth.png, prints the tables; `--read` draws and prints the growth.csv of before.
+growth.csv, row by row, and growth.png, and prints the tables. What a growth.csv that is there holds
+is not run again.
 """
 
 from __future__ import annotations
@@ -170,26 +170,39 @@ def run(place: Path, target: str, cores: int) -> pd.DataFrame:
     return pd.concat([table.dropna(subset="stage"), pd.DataFrame([own])])
 
 
-def measure(factors: list[int], cores: int) -> pd.DataFrame:
+def measure(factors: list[int], cores: int, path: Path) -> pd.DataFrame:
     """One row a stage, factor and what is grown: its jobs, their processor seconds together, and
-    the largest peak memory of one.
+    the largest peak memory of one. Runs what the table at `path` lacks, and keeps it there.
     """
-    rows = []
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    missing = [
+        (factor, grown)
+        for factor in factors
+        for grown in TARGETS
+        if not ((table.factor == factor) & (table.grown == grown)).any()
+    ]
+    if not missing:
+        return table
+
     with workplace() as place:
         prepare(place, "events", 1)
         run(place, TARGETS["events"], cores)  # compiles the kernels
 
-        for factor in factors:
-            for grown, target in TARGETS.items():
-                prepare(place, grown, factor)
-                jobs = run(place, target, cores)
+        for factor, grown in missing:
+            prepare(place, grown, factor)
+            jobs = run(place, TARGETS[grown], cores)
 
-                for stage, own in jobs.groupby("stage", sort=False):
-                    size = (len(own), own.processor_s.sum(), own.peak_mb.max())
-                    rows.append((grown, factor, stage, *size))
-                print(f"{grown} x {factor}: {jobs.processor_s.sum():.0f} s", file=sys.stderr)
+            rows = []
+            for stage, own in jobs.groupby("stage", sort=False):
+                size = (len(own), own.processor_s.sum(), own.peak_mb.max())
+                rows.append((grown, factor, stage, *size))
+            more = pd.DataFrame(rows, columns=COLUMNS)
+            table = pd.concat([table, more], ignore_index=True) if len(table) else more
 
-    return pd.DataFrame(rows, columns=COLUMNS)
+            table.to_csv(path, index=False, float_format="%.5g")
+            print(f"{grown} x {factor}: {jobs.processor_s.sum():.0f} s", file=sys.stderr)
+
+    return table
 
 
 def exponent(own: pd.DataFrame, column: str, last: int | None = None) -> float:
@@ -260,14 +273,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of growth.csv and .png")
     parser.add_argument("--factors", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--cores", type=int, default=2, help="of Snakemake")
-    parser.add_argument("--read", action="store_true", help="growth.csv is there: run nothing")
     args = parser.parse_args()
 
-    kept = args.out / "growth.csv"
-    if not args.read:
-        measure(args.factors, args.cores).to_csv(kept, index=False, float_format="%.5g")
-
-    table = pd.read_csv(kept)
+    table = measure(args.factors, args.cores, args.out / "growth.csv")
     draw(table, args.out / "growth.png")
     print("\n".join(markdown(table)))
 
