@@ -6,17 +6,35 @@ Arrays are indexed (x, y, z) with RAS+ affines; names and keys follow BIDS-PET (
 from __future__ import annotations
 
 import gzip
+import importlib
+import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from .files import atomic, read_json, write_json
 
+
+def _import_nibabel() -> Any:
+    """nibabel without pydicom, which it imports where that is installed, for a header extension
+    that is not read here: as much time as for itself, in each of a run's jobs.
+    """
+    loaded = "pydicom" in sys.modules
+    if not loaded:
+        sys.modules["pydicom"] = None  # type: ignore[assignment]
+
+    try:
+        return importlib.import_module("nibabel")
+    finally:
+        if not loaded:
+            del sys.modules["pydicom"]
+
+
+nib = _import_nibabel()
 ACTIVITY_UNITS = "Bq/mL"
 # Bq/mL of one unit, by its name in small letters.
 BQML = {
@@ -236,10 +254,9 @@ def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         raise FileNotFoundError(f"{path}: no such image")
 
     try:
-        _check_gzip(path)
         image: Any = nib.load(path)
         fault = _fault(image)
-        data = np.asarray(image.dataobj) if fault is None else None
+        data = _voxels(path, image) if fault is None else None
     except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable NIfTI file (truncated?): {error}") from error
 
@@ -293,14 +310,21 @@ def _has_three_axes(affine: np.ndarray) -> bool:
     return bool(abs(np.linalg.det(axes / size_mm)) >= 1e-3)
 
 
-def _check_gzip(path: str | Path) -> None:
-    """Read a .gz file to its end, where its checksum is: nibabel stops before and takes damaged
+def _voxels(path: str | Path, image: Any) -> np.ndarray:
+    """The voxels of an image whose header was read.
+
+    A .gz file is read to its end, where its checksum is: nibabel stops before and takes damaged
     voxels as they are.
     """
-    if str(path).endswith(".gz"):
-        with gzip.open(path) as file:
-            while file.read(1 << 20):
-                pass
+    if not str(path).endswith(".gz"):
+        return np.asarray(image.dataobj)
+
+    with gzip.open(path) as file:
+        content = file.read()
+
+    # A header of a pair (.hdr, .img) holds no voxels.
+    whole = type(image).from_bytes(content) if hasattr(image, "from_bytes") else image
+    return np.asarray(whole.dataobj)
 
 
 def _write(path: str | Path, data: np.ndarray, affine: np.ndarray) -> None:
