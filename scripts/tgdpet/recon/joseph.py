@@ -4,7 +4,10 @@ Python, shared with CUDA.
 An LOR is sampled where it crosses the voxel planes of its main axis; u and v are the axes across.
 Images carry a border of one zero voxel, so that bilinear interpolation needs no checks. Positions
 along an LOR are computed in float64 and followed in float32: half the memory and twice the SIMD
-lanes, at an error of 1e-5 voxels.
+lanes, at an error of 1e-5 voxels. A line ends at its two detectors: voxels beyond them take no part.
+
+On the CPU, the lines of some events are found before any of them is projected: how many crossings
+a line has is then known when its loops start, and the processor need not guess.
 
 Kernels that are cached on disk take a plain tuple of `ProjectionGeometry`'s fields: numba's cache
 names the classes of arguments, and fails to load where one was renamed since.
@@ -21,6 +24,9 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
+from .corners import CORNERS, gather_corners, scatter_corners
+
+LINES_AT_ONCE = 32
 CROSSINGS_AT_ONCE = (
     16  # crossings computed at once: a loop of whole blocks vectorises without a slow remainder
 )
@@ -69,13 +75,21 @@ class Line(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """One LOR's crossings: what `crossing` returns of each, and the TOF weights."""
+    """Lines of some events, and of one line's crossings what `crossing` returns.
 
+    `whole`, `real`: the fields of each `Line`, whole numbers and others. `corners`: the weights of
+    the four voxels around each crossing. Kernels take the arrays out of it once: numba counts
+    references to an array whenever it is taken out of a tuple.
+    """
+
+    whole: np.ndarray
+    real: np.ndarray
     voxel: np.ndarray
+    entry: np.ndarray
     fraction_u: np.ndarray
     fraction_v: np.ndarray
-    entry: np.ndarray
     weight: np.ndarray
+    corners: np.ndarray
 
 
 def line_of(shape, voxel_mm, detectors_mm, det0, det1, centre_mm, reach_mm):  # type: ignore[no-untyped-def]
@@ -114,8 +128,8 @@ def line_of(shape, voxel_mm, detectors_mm, det0, det1, centre_mm, reach_mm):  # 
 
     # on plane m: t + m * dt mm from the LOR's middle
     dt = main.voxel * length / main.direction
-    first_mm = -0.5 * (main.n_voxels - 1) * main.voxel
-    t = (first_mm - main.middle) / main.direction * length
+    plane_0_mm = -0.5 * (main.n_voxels - 1) * main.voxel
+    t = (plane_0_mm - main.middle) / main.direction * length
 
     # and at the padded positions u + m * du, v + m * dv
     du = main.voxel * across_u.direction / (main.direction * across_u.voxel)
@@ -126,15 +140,21 @@ def line_of(shape, voxel_mm, detectors_mm, det0, det1, centre_mm, reach_mm):  # 
     v = (across_v.middle + t * across_v.direction / length) / across_v.voxel
     v += 0.5 * (across_v.n_voxels + 1)
 
-    # planes within the TOF window, and within the border on both axes across, less what float32 may
-    # err; no min and max, which numba's own CUDA target does not compile
+    # planes between the detectors, within the TOF window, and within the border on both axes across,
+    # less what float32 may err; no min and max, which numba's own CUDA target does not compile
+    half_mm = 0.5 * length
+    first_mm = centre_mm - reach_mm
+    first_mm = first_mm if first_mm > -half_mm else -half_mm
+    last_mm = centre_mm + reach_mm
+    last_mm = last_mm if last_mm < half_mm else half_mm
+
     first_plane = 0.0
     last_plane = main.n_voxels - 1.0
     err_u = 1e-6 * (across_u.n_voxels + main.n_voxels)
     err_v = 1e-6 * (across_v.n_voxels + main.n_voxels)
 
     for start, slope, low, high in (
-        (t, dt, centre_mm - reach_mm, centre_mm + reach_mm),
+        (t, dt, first_mm, last_mm),
         (u, du, err_u, across_u.n_voxels + 1 - err_u),
         (v, dv, err_v, across_v.n_voxels + 1 - err_v),
     ):
@@ -169,7 +189,7 @@ def crossing(line, m, per_mm):  # type: ignore[no-untyped-def]
     """Crossing m of a line: flat index of its lower voxel, fractions of the way to the next ones
     along u and v, entry of the TOF table.
     """
-    plane = np.float32(m)
+    plane = np.float32(np.int32(m))
     u = np.float32(line.u) + plane * np.float32(line.du)
     v = np.float32(line.v) + plane * np.float32(line.dv)
 
@@ -178,11 +198,13 @@ def crossing(line, m, per_mm):  # type: ignore[no-untyped-def]
     fraction_u = u - np.float32(i)
     fraction_v = v - np.float32(j)
 
-    stride_k = np.int32(line.stride_k)
-    stride_u = np.int32(line.stride_u)
-    stride_v = np.int32(line.stride_v)
-    index = np.int32(line.base) + np.int32(m) * stride_k
-    index += i * stride_u + j * stride_v
+    # each step in 32 bits, as numba goes on in 64, which are half the SIMD lanes
+    along_k = np.int32(np.int32(m) * np.int32(line.stride_k))
+    along_u = np.int32(i * np.int32(line.stride_u))
+    along_v = np.int32(j * np.int32(line.stride_v))
+    index = np.int32(np.int32(line.base) + along_k)
+    index = np.int32(index + along_u)
+    index = np.int32(index + along_v)
 
     # the table's entries count from the centre of the TOF bin
     start = np.float32(line.t * per_mm)
@@ -202,159 +224,168 @@ def _scratch(shape):  # type: ignore[no-untyped-def]
     n = max(shape) + CROSSINGS_AT_ONCE
 
     return Scratch(
+        np.empty((LINES_AT_ONCE, 5), np.int32),
+        np.empty((LINES_AT_ONCE, 6)),
+        np.empty(n, np.int32),
         np.empty(n, np.int32),
         np.empty(n, np.float32),
         np.empty(n, np.float32),
-        np.empty(n, np.int32),
         np.empty(n, np.float32),
+        np.empty(n * CORNERS, np.float32),
     )
 
 
 @nb.njit(inline="always")
-def _trace(line, per_mm, scratch):  # type: ignore[no-untyped-def]
+def _keep_line(whole, real, number, line):  # type: ignore[no-untyped-def]
+    """Put a line into the scratch."""
+    whole[number, 0] = line.n
+    whole[number, 1] = line.base
+    whole[number, 2] = line.stride_k
+    whole[number, 3] = line.stride_u
+    whole[number, 4] = line.stride_v
+
+    real[number, 0] = line.u
+    real[number, 1] = line.du
+    real[number, 2] = line.v
+    real[number, 3] = line.dv
+    real[number, 4] = line.t
+    real[number, 5] = line.dt
+
+
+@nb.njit(inline="always")
+def _kept_line(whole, real, number):  # type: ignore[no-untyped-def]
+    """A line from the scratch."""
+    return Line(
+        np.int64(whole[number, 0]),
+        np.int64(whole[number, 1]),
+        np.int64(whole[number, 2]),
+        np.int64(whole[number, 3]),
+        np.int64(whole[number, 4]),
+        real[number, 0],
+        real[number, 1],
+        real[number, 2],
+        real[number, 3],
+        real[number, 4],
+        real[number, 5],
+    )
+
+
+@nb.njit(inline="always")
+def _trace(  # type: ignore[no-untyped-def]
+    line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners
+):
+    """Write the line's crossings and the weights of the voxels around them into the scratch."""
     n_blocks = (line.n + CROSSINGS_AT_ONCE - 1) // CROSSINGS_AT_ONCE
 
     for m in range(n_blocks * CROSSINGS_AT_ONCE):
-        index, fraction_u, fraction_v, entry = _crossing(line, m, per_mm)
+        voxel[m], fraction_u[m], fraction_v[m], entry[m] = _crossing(line, m, per_mm)
 
-        scratch.voxel[m] = index
-        scratch.fraction_u[m] = fraction_u
-        scratch.fraction_v[m] = fraction_v
-        scratch.entry[m] = entry
-
-
-@nb.njit(inline="always")
-def _weigh(n, table, scratch):  # type: ignore[no-untyped-def]
-    for m in range(n):
-        scratch.weight[m] = table[np.uint32(scratch.entry[m])]
-
-
-# indices are unsigned below: numba turns negative ones around, which costs a comparison at every
-# access
-
-
-@nb.njit(inline="always")
-def _gather(flat, line, table, scratch):  # type: ignore[no-untyped-def]
-    """The line's sum over its crossings; leaves the TOF weights in the scratch for `_scatter`."""
-    stride_u = np.uint64(line.stride_u)
-    stride_v = np.uint64(line.stride_v)
-    total = flat.dtype.type(0)
+    # indices are unsigned here and below: numba turns negative ones around, which costs a
+    # comparison at every access
+    for m in range(line.n):
+        weight[m] = tof_weights[np.uint32(entry[m])]
 
     for m in range(line.n):
-        i = np.uint64(scratch.voxel[m])
-        fraction_v = scratch.fraction_v[m]
+        far = weight[m] * fraction_u[m]
+        near = weight[m] - far
+        near_v = near * fraction_v[m]
+        far_v = far * fraction_v[m]
 
-        near = flat[i]
-        far = flat[i + stride_u]
-        near += fraction_v * (flat[i + stride_v] - near)
-        far += fraction_v * (flat[i + stride_u + stride_v] - far)
-
-        weight = table[np.uint32(scratch.entry[m])]
-        scratch.weight[m] = weight
-        total += weight * (near + scratch.fraction_u[m] * (far - near))
-
-    return total
-
-
-@nb.njit(inline="always")
-def _scatter(flat, line, value, scratch):  # type: ignore[no-untyped-def]
-    """The adjoint of `_gather`: add `value` to the voxels around the line's crossings."""
-    stride_u = np.uint64(line.stride_u)
-    stride_v = np.uint64(line.stride_v)
-    value = flat.dtype.type(value)
-
-    for m in range(line.n):
-        i = np.uint64(scratch.voxel[m])
-
-        near = scratch.weight[m] * value
-        far = near * scratch.fraction_u[m]
-        near -= far
-        near_v = near * scratch.fraction_v[m]
-        far_v = far * scratch.fraction_v[m]
-
-        flat[i] += near - near_v
-        flat[i + stride_v] += near_v
-        flat[i + stride_u] += far - far_v
-        flat[i + stride_u + stride_v] += far_v
+        corner = CORNERS * m
+        corners[corner] = near - near_v
+        corners[corner + 1] = near_v
+        corners[corner + 2] = far - far_v
+        corners[corner + 3] = far_v
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def forward(image, det0, det1, tof, integrals, geometry_fields):  # type: ignore[no-untyped-def]
     """Write the line integrals (n,) of the padded `image` into `integrals`."""
-    geometry = ProjectionGeometry(*geometry_fields)
+    detectors_mm, voxel_mm, step_mm, tof_weights, per_mm, reach_mm = geometry_fields
+    whole, real, voxel, entry, fraction_u, fraction_v, weight, corners = _scratch(image.shape)
+    shape = image.shape
     flat = image.ravel()
-    scratch = _scratch(image.shape)
 
-    for e in range(integrals.size):
-        centre_mm = tof[e] * geometry.tof_step_mm
-        line = _line_of(
-            image.shape,
-            geometry.voxel_mm,
-            geometry.detectors_mm,
-            det0[e],
-            det1[e],
-            centre_mm,
-            geometry.tof_reach_mm,
-        )
+    for start in range(0, integrals.size, LINES_AT_ONCE):
+        n_lines = min(LINES_AT_ONCE, integrals.size - start)
 
-        _trace(line, geometry.tof_per_mm, scratch)
-        plane_mm = abs(line.dt)
-        integrals[e] = plane_mm * _gather(flat, line, geometry.tof_weights, scratch)
+        for i in range(n_lines):
+            e = start + i
+            centre_mm = tof[e] * step_mm
+            line = _line_of(shape, voxel_mm, detectors_mm, det0[e], det1[e], centre_mm, reach_mm)
+            _keep_line(whole, real, i, line)
+
+        for i in range(n_lines):
+            line = _kept_line(whole, real, i)
+            _trace(
+                line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners
+            )
+            integrals[start + i] = abs(line.dt) * gather_corners(
+                flat, voxel, corners, line.n, line.stride_u, line.stride_v
+            )
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def back(image, det0, det1, tof, values, geometry_fields):  # type: ignore[no-untyped-def]
     """Add the adjoint of `forward`, applied to `values` (n,), to the padded `image`."""
-    geometry = ProjectionGeometry(*geometry_fields)
+    detectors_mm, voxel_mm, step_mm, tof_weights, per_mm, reach_mm = geometry_fields
+    whole, real, voxel, entry, fraction_u, fraction_v, weight, corners = _scratch(image.shape)
+    shape = image.shape
     flat = image.ravel()
-    scratch = _scratch(image.shape)
 
-    for e in range(values.size):
-        centre_mm = tof[e] * geometry.tof_step_mm
-        line = _line_of(
-            image.shape,
-            geometry.voxel_mm,
-            geometry.detectors_mm,
-            det0[e],
-            det1[e],
-            centre_mm,
-            geometry.tof_reach_mm,
-        )
+    for start in range(0, values.size, LINES_AT_ONCE):
+        n_lines = min(LINES_AT_ONCE, values.size - start)
 
-        _trace(line, geometry.tof_per_mm, scratch)
-        _weigh(line.n, geometry.tof_weights, scratch)
-        plane_mm = abs(line.dt)
-        _scatter(flat, line, plane_mm * values[e], scratch)
+        for i in range(n_lines):
+            e = start + i
+            centre_mm = tof[e] * step_mm
+            line = _line_of(shape, voxel_mm, detectors_mm, det0[e], det1[e], centre_mm, reach_mm)
+            _keep_line(whole, real, i, line)
+
+        for i in range(n_lines):
+            line = _kept_line(whole, real, i)
+            _trace(
+                line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners
+            )
+            value = flat.dtype.type(abs(line.dt) * values[start + i])
+            scatter_corners(flat, voxel, corners, line.n, line.stride_u, line.stride_v, value)
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def em_back(image, events, additive, target, geometry_fields):  # type: ignore[no-untyped-def]
     """Add the back projection of 1 / (forward + additive) of `events` (n,) to padded `target`."""
-    geometry = ProjectionGeometry(*geometry_fields)
+    detectors_mm, voxel_mm, step_mm, tof_weights, per_mm, reach_mm = geometry_fields
+    whole, real, voxel, entry, fraction_u, fraction_v, weight, corners = _scratch(image.shape)
+    shape = image.shape
     flat = image.ravel()
     flat_target = target.ravel()
-    scratch = _scratch(image.shape)
 
-    for e in range(events.size):
-        event = events[e]
-        centre_mm = event.tof * geometry.tof_step_mm
-        line = _line_of(
-            image.shape,
-            geometry.voxel_mm,
-            geometry.detectors_mm,
-            event.det0,
-            event.det1,
-            centre_mm,
-            geometry.tof_reach_mm,
-        )
+    for start in range(0, events.size, LINES_AT_ONCE):
+        n_lines = min(LINES_AT_ONCE, events.size - start)
 
-        _trace(line, geometry.tof_per_mm, scratch)
-        plane_mm = abs(line.dt)
-        integral = plane_mm * _gather(flat, line, geometry.tof_weights, scratch)
-        expected = integral + additive[e]
+        for i in range(n_lines):
+            event = events[start + i]
+            centre_mm = event.tof * step_mm
+            line = _line_of(
+                shape, voxel_mm, detectors_mm, event.det0, event.det1, centre_mm, reach_mm
+            )
+            _keep_line(whole, real, i, line)
 
-        if expected > 0:
-            _scatter(flat_target, line, plane_mm / expected, scratch)
+        for i in range(n_lines):
+            line = _kept_line(whole, real, i)
+            _trace(
+                line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners
+            )
+            plane_mm = abs(line.dt)
+            integral = plane_mm * gather_corners(
+                flat, voxel, corners, line.n, line.stride_u, line.stride_v
+            )
+            expected = integral + additive[start + i]
+
+            # in one flow for all events: numba counts references where a branch takes arrays
+            value = flat.dtype.type(plane_mm / expected)
+            n = line.n if expected > 0 else 0
+            scatter_corners(flat_target, voxel, corners, n, line.stride_u, line.stride_v, value)
 
 
 @nb.njit(cache=True, nogil=True)
