@@ -32,8 +32,8 @@ Adapt a network to one patient's scan, or to a new protocol, and leave the rest 
 --pairs TABLE  Pairs of noisy images and targets of a protocol (.tsv with the columns noisy, target
                and, where several rows are of one study, study).
 
-Beside OUT lies OUT.html, one page that opens offline: input, before, after and difference, noise and
-uptake in a sphere of your choice, the training's log, which kernels moved, and the proof that
+Beside OUT lies OUT.html, one page that opens offline: input, before, after and difference, noise
+and uptake in a sphere of your choice, the training's log, which kernels moved, and the proof that
 nothing else did. The image itself stands in it: keep it as you keep the image.
 
 Ctrl-C leaves a checkpoint; the same command goes on. MODEL may be the result of an earlier round.

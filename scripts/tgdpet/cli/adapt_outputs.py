@@ -1,4 +1,4 @@
-"""What `tgdpet adapt` writes: the denoised image, the page beside it, the network; all or nothing."""
+"""What `tgdpet adapt` writes, all or nothing: the denoised image, its page, the network."""
 
 from __future__ import annotations
 

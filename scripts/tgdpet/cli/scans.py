@@ -1,4 +1,4 @@
-"""Images that the command `tgdpet` is given, NIfTI or DICOM, and written again as what they were."""
+"""Images that the command `tgdpet` is given, NIfTI or DICOM, and writes again as what they were."""
 
 from __future__ import annotations
 

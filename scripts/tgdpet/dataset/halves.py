@@ -126,9 +126,10 @@ def check_same_body(first: Image, second: Image, names: tuple[str, str]) -> None
     mean = (_tensor(first) + _tensor(second)) / 2
 
     # Noise grows with the activity: every place counts alike in units of its expected deviation.
+    fine = _kernel(FINE_MM, first.voxel_mm)
     coarse = _kernel(COARSE_MM, first.voxel_mm)
-    least = 0.01 * float(np.percentile(first.data, 99))
-    deviation = _mean_over(mean, _kernel(FINE_MM, first.voxel_mm)).clamp(min=max(least, 1e-12)).sqrt()
+    least = max(0.01 * float(np.percentile(first.data, 99)), 1e-12)
+    deviation = _mean_over(mean, fine).clamp(min=least).sqrt()
     difference = (_tensor(first) - _tensor(second)) / deviation * body
 
     whole = float(difference[body].square().mean())
@@ -241,4 +242,3 @@ def _mean_over(image: Tensor, voxels: list[int]) -> Tensor:
         mean = functional.avg_pool3d(mean, kernel, 1, padding, count_include_pad=False)
 
     return mean[0, 0]
-

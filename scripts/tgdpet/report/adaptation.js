@@ -146,7 +146,8 @@ async function open(name) {
   const viewer = new niivue.Niivue({
     backColor: [1, 1, 1, 1],
     crosshairColor: [0, 0.45, 0.25, 0.55],
-    crosshairWidth: 1,
+    crosshairWidth: 0.3,
+    crosshairGap: 8,
     fontColor: [0.35, 0.35, 0.35, 1],
     multiplanarPadPixels: 4,
     multiplanarShowRender: 0,

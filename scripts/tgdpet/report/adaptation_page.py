@@ -62,14 +62,18 @@ def page(adaptation: Adaptation) -> str:
     here = Path(__file__).parent
     shown = _shown(adaptation)
 
-    return environment().get_template(TEMPLATE).render(
-        adaptation=adaptation,
-        shown=shown,
-        images=_whole_image_rows(adaptation),
-        curve=_curve(adaptation.log),
-        settings=_settings(adaptation),
-        viewer=(here / VIEWER).read_text(encoding="utf-8"),
-        script=(here / SCRIPT).read_text(encoding="utf-8"),
+    return (
+        environment()
+        .get_template(TEMPLATE)
+        .render(
+            adaptation=adaptation,
+            shown=shown,
+            images=_whole_image_rows(adaptation),
+            curve=_curve(adaptation.log),
+            settings=_settings(adaptation),
+            viewer=(here / VIEWER).read_text(encoding="utf-8"),
+            script=(here / SCRIPT).read_text(encoding="utf-8"),
+        )
     )
 
 
@@ -161,7 +165,10 @@ def _encoded(volume: np.ndarray, affine: np.ndarray, slope: float) -> str:
 def _largest_change(before: np.ndarray, after: np.ndarray, voxel_mm: np.ndarray) -> list[int]:
     """The voxel around which the adaptation changed most, in means over `START_MM`."""
     change = after - before
-    step = [max(1, min(n, round(START_MM / v))) for n, v in zip(change.shape, voxel_mm, strict=True)]
+    step = []
+    for n, size_mm in zip(change.shape, voxel_mm, strict=True):
+        step.append(max(1, min(n, round(START_MM / size_mm))))
+
     means = np.abs(_block_means(change, step))
 
     # Not in the slices at the ends, where noise explodes.

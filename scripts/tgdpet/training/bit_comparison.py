@@ -76,9 +76,7 @@ def compare(
     )
 
 
-def _opened_entries(
-    model: nn.Module, mask: Mapping[str, Sequence[int]]
-) -> dict[str, Tensor]:
+def _opened_entries(model: nn.Module, mask: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     """What of each parameter was open: bool, of the parameter's shape."""
     channels = {}
     for module, opened in mask.items():
@@ -93,9 +91,7 @@ def _opened_entries(
 
     parameters = dict(model.named_parameters())
     targeted = targeted_entries(model, channels)
-    return {
-        name: entries.mask.expand_as(parameters[name]) for name, entries in targeted.items()
-    }
+    return {name: entries.mask.expand_as(parameters[name]) for name, entries in targeted.items()}
 
 
 def _changed_entries(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
