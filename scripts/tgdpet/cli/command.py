@@ -29,7 +29,8 @@ Denoise one image of activity, NIfTI or DICOM, with a trained network.
 
 A NIfTI image is 3-D, its voxels finite, its affine in mm. The units stand in the JSON file beside
 it (IN.json for IN.nii.gz, "Units": "Bq/mL" or "kBq/mL") or are given with --units. The output is
-float32 in Bq/mL, whatever the input was in, on the same grid with the same affine; the file
+float32 in Bq/mL, whatever the input was in, on the same grid in the same order of voxels, with the
+same affines; the network sees axial slices whatever that order is. The file
 OUT.json beside it holds everything that IN.json says, the network's name and where the image came
 from (inputs, settings, versions).
 
@@ -139,7 +140,7 @@ def _denoise(args: argparse.Namespace) -> None:
         write_denoised(args.out, noisy, network, chosen, sources, settings, bar.update)
 
     card = network[1]
-    size = " x ".join(map(str, noisy.data.shape))
+    size = " x ".join(map(str, noisy.file_shape))
     seconds = time.monotonic() - started
     took = f"{seconds:.1f} s on {device.describe(chosen)}"
     print(f"{args.out}: {size} voxels in Bq/mL, by {card.network}, {took}")
@@ -195,7 +196,7 @@ def _check_out(
     """Refuse, before any work, an output that cannot be written or that would take the place of
     something.
     """
-    if not out.name.endswith(suffixes):
+    if not out.name.lower().endswith(suffixes):
         allowed = " or ".join("*" + suffix for suffix in suffixes)
         raise ValueError(f"{out}: expected an output named {allowed}")
 
