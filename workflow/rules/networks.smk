@@ -7,9 +7,14 @@ TASKS = {
 }
 
 
+def networks_of_role(role):
+    """Networks that denoise the studies of a role: bladder and catheter also those that were adapted to the study itself."""
+    return POPULATION + (N2N if role in roles.ONLINE else [])
+
+
 def networks_of(study):
     """Networks that denoise this study."""
-    return POPULATION + (N2N if study in ONLINE else [])
+    return networks_of_role(STUDY[study].role)
 
 
 def model(network, study=None):

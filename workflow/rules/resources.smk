@@ -79,9 +79,9 @@ def dataset_s(n_studies):
 
 
 def denoising_s(wildcards):
-    """Seconds of all noisy images of a study through a network."""
+    """Seconds of all noisy images of a study through all its networks."""
     return job_sizes.denoising_s(
-        CONFIG, n_inputs(wildcards), CONFIG.resources.denoise, GPU
+        CONFIG, n_denoised(wildcards), CONFIG.resources.denoise, GPU
     )
 
 
@@ -93,5 +93,5 @@ def training_s(wildcards):
 
 def evaluation_s(wildcards):
     """Seconds of the measures of a study: of its noisy images, and of each network's."""
-    n_networks = len(networks_of(wildcards.study))
-    return job_sizes.evaluation_core_s(CONFIG, n_inputs(wildcards) * (1 + n_networks))
+    n_images = len(inputs_of(wildcards.study)) + n_denoised(wildcards)
+    return job_sizes.evaluation_core_s(CONFIG, n_images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -161,7 +162,9 @@ def software() -> dict[str, str]:
     return versions
 
 
+@functools.cache
 def _commit() -> str:
+    """The commit of this code, asked once a process: a job writes up to a hundred sidecars."""
     here = Path(__file__).parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
 

@@ -203,10 +203,7 @@ def _score(config: Config) -> Cost:
 
 
 def _denoise(config: Config, tests: Sequence[Study]) -> Cost:
-    population = _n_population(config)
-    online = len(config.networks) - population
-    jobs = population * len(tests) + online * len(_online(tests))
-
+    jobs = len(tests)
     images = _denoised(config, tests)
     flop = images * job_sizes.image_flop(config)
     core_s = flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S
