@@ -25,9 +25,8 @@ def sidecars(images):
 
 def inputs_of(study):
     """(protocol, sample) of each noisy image of a test study, which networks denoise."""
-    role = STUDY[study].role
-    protocols = roles.protocols(role, CONFIG)
-    return [(p, sample) for p in protocols for sample in FILES.noisy_names(role)]
+    protocols = FILES.protocols_of_study(study)
+    return [(p, x) for p in protocols for x in FILES.noisy_of_study(study, p)]
 
 
 def n_denoised(wildcards):
@@ -38,7 +37,8 @@ def n_denoised(wildcards):
 def whole_studies(*wanted):
     """The studies of these roles, if their images are made together."""
     together = CONFIG.resources.recon_jobs == "study"
-    return names(FILES.studies_of(*wanted) if together else [])
+    made = [s for s in FILES.studies_of(*wanted) if s not in FOUND]
+    return names(made if together else [])
 
 
 def reconstructed(samples):
@@ -70,11 +70,17 @@ def denoised_folders(wildcards):
     ]
 
 
+def as_made(*wanted):
+    """The studies of these roles with the images that are made of simulated ones."""
+    return [s for s in FILES.studies_of(*wanted) if FILES.is_as_made(s)]
+
+
 def recon_all(study):
     """All reconstructed images of a study."""
-    role = STUDY[study].role
-    protocols = roles.protocols(role, CONFIG)
-    return [recon(study, p, x) for p in protocols for x in FILES.sample_names(role)]
+    protocols = FILES.protocols_of_study(study)
+    return [
+        recon(study, p, x) for p in protocols for x in FILES.study_samples(study, p)
+    ]
 
 
 def denoised_all(study):
@@ -84,6 +90,13 @@ def denoised_all(study):
         for network in networks_of(study)
         for p, x in inputs_of(study)
     ]
+
+
+def found_options(study):
+    """What is measured of a study that came as images: the protocols and organs that it has."""
+    if study not in FOUND:
+        return ""
+    return f"--partial --protocols {' '.join(FILES.protocols_of_study(study))}"
 
 
 def scanner_tables(wildcards):

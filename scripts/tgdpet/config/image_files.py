@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -19,9 +20,7 @@ from ..io.nifti import UNREADABLE, sidecar_path
 from ..io.orientation import to_ras_affine, voxel_mm
 from .schema import ConfigError
 
-ENDING = re.compile(
-    r"_rec-(?P<protocol>[A-Za-z0-9]+)_desc-(?P<sample>[A-Za-z0-9.]+)_pet\.nii(\.gz)?"
-)
+ENDING = re.compile(r"_rec-(?P<protocol>[A-Za-z0-9]+)_desc-(?P<sample>[A-Za-z0-9.]+)_pet\.nii\.gz")
 SAME_VOXEL = 0.01  # relative difference of voxel sizes that counts as none
 
 
@@ -38,14 +37,13 @@ def subject_folder(root: str | Path, study: str) -> Path:
     return Path(root) / f"sub-{study}" / "pet"
 
 
-@cache
 def find_images(root: str | Path, study: str) -> Mapping[tuple[str, str], Path]:
     """(protocol, sample) -> file of all images of a study below `root`; samples as numbers grow.
 
     Raises ConfigError where two files are of the same protocol and sample.
     """
     found: dict[tuple[str, str], Path] = {}
-    paths = subject_folder(root, study).glob(f"sub-{study}_*_pet.nii*")
+    paths = subject_folder(root, study).glob(f"sub-{study}_*_pet.nii.gz")
 
     for path in sorted(paths, key=lambda path: natural(path.name)):
         parts = ENDING.search(path.name)
@@ -74,7 +72,7 @@ def read_header(path: Path) -> ImageHeader:
         raise ConfigError(f"{path}: its sidecar {sidecar_path(path).name} is missing")
 
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         shape, affine = to_ras_affine(image.shape[:3], np.asarray(image.affine, float))
     except UNREADABLE as error:
         reason = " ".join(str(error).split())

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from . import roles
 from .checks import PATH, check_weights
+from .image_checks import check_images
 from .schema import ConfigError, nearest
 from .sections import Config
 
 SOURCES = ("analytic", "anatomy", "petsird", "images")
 FROM_FILES = ("anatomy", "petsird", "images")
+SIMULATED = ("analytic", "anatomy")
 IMAGES = "images"
 NEEDED_COLUMNS = ("study", "role", "source", "bmi", "seed")
 OPTIONAL_COLUMNS = ("path", "lesions", "organs")
@@ -67,6 +69,11 @@ class Study:
         """Whether it comes as images: nothing is simulated or reconstructed."""
         return self.source == IMAGES
 
+    @property
+    def is_simulated(self) -> bool:
+        """Whether its true activity is known."""
+        return self.source in SIMULATED
+
 
 def read_studies(path: str | Path) -> list[Study]:
     """Read and check a table of studies, in the order of its rows.
@@ -101,11 +108,34 @@ def check_studies(config: Config, studies: Sequence[Study], files: bool = True) 
         _check_files(config, studies)
         check_weights(config.networks)
 
+    has_images = any(study.is_images for study in studies)
+    _check_reference(config, studies)
+
     present = {study.role for study in studies}
+    if not present & set(roles.TESTS):
+        listed = ", ".join(roles.TESTS)
+        missing = f"no study has one of the test roles, {listed}: nothing would be measured"
+        raise ConfigError(f"{config.studies}: column role: {missing}")
+
     for role, reason in roles.needed(config).items():
+        # What studies of images lack only takes away the figures that show it.
+        if has_images and role in roles.TESTS:
+            continue
+
         if role not in present:
             missing = f"no study has role {role!r}, needed {reason}"
             raise ConfigError(f"{config.studies}: column role: {missing}")
+
+
+def _check_reference(config: Config, studies: Sequence[Study]) -> None:
+    """One name of the whole scan for all studies of a run."""
+    reference = config.images.reference
+    whole = roles.level_name(config.simulation.scan_s)
+    made = [study.study for study in studies if not study.is_images]
+
+    if reference not in (None, whole) and made:
+        allowed = f"study {made[0]} is no study of images, and its whole scan is called {whole!r}"
+        raise ConfigError(f"{config.studies}: images.reference: {reference!r}; {allowed}")
 
 
 def with_role(studies: Sequence[Study], *wanted: str) -> list[Study]:
@@ -280,7 +310,7 @@ def input_files(study: Study) -> list[str]:
     """The files that a study is read from, the needed one first; those beside it only where they
     exist.
     """
-    if study.path is None:
+    if study.path is None or study.is_images:
         return []
 
     path = Path(study.path)
@@ -301,6 +331,14 @@ def _check_files(config: Config, studies: Sequence[Study]) -> None:
         where = f"{config.studies}: study {study.study}: column path: {study.path}"
         if study.path and not Path(study.path).exists():
             raise ConfigError(f"{where}: no such file or folder")
+
+        if study.organs and not Path(study.organs).exists():
+            column = f"column organs: {study.organs}"
+            raise ConfigError(f"{config.studies}: study {study.study}: {column}: no such file")
+
+        if study.is_images:
+            check_images(config, study, f"{config.studies}: study {study.study}")
+            continue
 
         files = input_files(study)
         if files and not Path(files[0]).is_file():

@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 
 from .files import atomic, read_json, write_json
-from .orientation import from_ras, to_ras, voxel_mm
+from .orientation import from_ras, grid_difference, to_ras, voxel_mm
 
 ACTIVITY_UNITS = "Bq/mL"
 # Bq/mL of one unit, by its name in small letters.
@@ -144,6 +144,20 @@ def read_image(path: str | Path) -> Image:
         raise ValueError(f"{sidecar_path(path)}: Units: expected {ACTIVITY_UNITS!r}, got {units!r}")
 
     return Image(_finite(path, data), affine, sidecar, stored)
+
+
+def read_like(path: str | Path, other: Image, other_path: str | Path) -> np.ndarray:
+    """The voxels of an activity image that has to lie on the grid of another one, (X, Y, Z).
+
+    Raises what `read_image` raises, and ValueError naming what differs.
+    """
+    image = read_image(path)
+
+    difference = grid_difference(image.data.shape, image.affine, other.data.shape, other.affine)
+    if difference:
+        raise ValueError(f"{path}: {difference}, as in {other_path}")
+
+    return image.data
 
 
 def read_converted(path: str | Path, units: str | None = None) -> Image:

@@ -26,9 +26,7 @@ def to_ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return turned(data, orientation), affine @ back
 
 
-def to_ras_affine(
-    shape: Sequence[int], affine: np.ndarray
-) -> tuple[tuple[int, ...], np.ndarray]:
+def to_ras_affine(shape: Sequence[int], affine: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
     """Shape and affine of a grid as RAS+."""
     orientation = nib.io_orientation(affine)
     along = np.argsort(orientation[:, 0])
