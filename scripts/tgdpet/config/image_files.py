@@ -1,7 +1,7 @@
 """Studies that come as images: which files of a folder are theirs, by protocol and sample.
 
-The layout is the one that the workflow itself writes, BIDS-PET's:
-`sub-STUDY/pet/sub-STUDY_..._rec-PROTOCOL_desc-SAMPLE_pet.nii.gz` with a JSON file beside each image.
+The layout is the one that the workflow itself writes, BIDS-PET's, with a JSON file beside each
+image: `sub-STUDY/pet/sub-STUDY_..._rec-PROTOCOL_desc-SAMPLE_pet.nii.gz`.
 """
 
 from __future__ import annotations

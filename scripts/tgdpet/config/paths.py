@@ -155,7 +155,7 @@ class RunFiles:
         return [name for name in self.study_samples(study, protocol) if self.is_noisy_input(name)]
 
     def online_studies(self) -> list[str]:
-        """Studies that are learned on themselves, of v2 images; those of images need both halves."""
+        """Studies that are learned on themselves: those with both halves as v2 images."""
         return [
             study
             for study in self.studies_of(*roles.ONLINE)

@@ -19,6 +19,10 @@ from torch.nn import functional
 from ..io.nifti import Image
 from .body import body_mask
 
+SAME_WORDS = (
+    *("TracerName", "TracerRadionuclide"),
+    *("ReconMethodName", "ReconMethodParameterValues"),
+)
 SAME_TIME = 0.1  # largest relative difference of two halves' durations
 SAME_DOSE = 0.01  # and of injected activity and body weight
 OVERLAP_S = 1.0  # two halves that follow one another start at most one duration and this apart
@@ -34,7 +38,9 @@ FINE_VOXELS = 3  # what a mean over as many voxels takes away is fine
 # not. Measured on simulated studies: 0.02 for halves, 0.06 to 0.4 for mirrored halves and other
 # patients (docs/how-to/adapt.md).
 COARSE_MM = 40.0
+FINE_MM = 20.0
 COARSE_SHARE = 0.12
+SAME_PLACE = 0.7  # least correlation of means over FINE_MM: halves 0.96, other patients 0.5 to 0.6
 SAME_DATA = 1e-6  # relative variance of the difference: nothing but rounding
 
 
@@ -43,44 +49,74 @@ def check_halves(first: Image, second: Image, names: tuple[str, str]) -> None:
 
     `names` are those of the two files, for the message: what was expected, what was found.
     """
-    check_same_acquisition(first.sidecar, second.sidecar, names)
+    check_same_injection(first.sidecar, second.sidecar, names)
+    check_same_time(first.sidecar, second.sidecar, names)
     check_independent(first, second, names)
     check_same_body(first, second, names)
 
 
-def check_same_acquisition(
+def check_same_injection(
     first: Mapping[str, Any], second: Mapping[str, Any], names: tuple[str, str]
 ) -> None:
-    """Raise ValueError where sidecars tell of another tracer, dose, patient, duration or time.
+    """Raise ValueError where sidecars tell of another tracer, dose, patient or reconstruction.
 
     What one of the two does not say is not compared.
     """
     a, b = names
-    for key in ("TracerName", "TracerRadionuclide", "ReconMethodName", "ReconMethodParameterValues"):
+    for key in SAME_WORDS:
         if key in first and key in second and first[key] != second[key]:
             raise ValueError(f"{b}: {key}: expected {first[key]!r} as in {a}, got {second[key]!r}")
 
     for key in ("InjectedRadioactivity", "BodyWeight"):
         values = _numbers(first, second, key)
         if values and abs(values[0] - values[1]) > SAME_DOSE * abs(values[0]):
-            raise ValueError(
-                f"{b}: {key}: expected {values[0]:g} as in {a}, got {values[1]:g}: "
-                "another injection or patient"
-            )
+            expected = f"expected {values[0]:g} as in {a}, got {values[1]:g}"
+            raise ValueError(f"{b}: {key}: {expected}: another injection or patient")
 
-    durations = _numbers(first, second, "FrameDuration")
-    if durations and abs(durations[0] - durations[1]) > SAME_TIME * max(durations):
+
+def check_same_time(
+    first: Mapping[str, Any], second: Mapping[str, Any], names: tuple[str, str]
+) -> None:
+    """Raise ValueError where sidecars tell of durations or starts that halves of one acquisition
+    cannot have.
+    """
+    a, b = names
+    durations_s = _numbers(first, second, "FrameDuration")
+    if not durations_s:
+        return
+
+    if abs(durations_s[0] - durations_s[1]) > SAME_TIME * max(durations_s):
         raise ValueError(
-            f"{b}: FrameDuration: expected {durations[0]:g} s within {SAME_TIME:.0%} as in {a}, "
-            f"got {durations[1]:g} s: halves hold as many events"
+            f"{b}: FrameDuration: expected {durations_s[0]:g} s within {SAME_TIME:.0%} as in {a}, "
+            f"got {durations_s[1]:g} s: halves hold as many events"
         )
 
     apart_s = _apart_s(first, second)
-    longest_s = max(durations) if durations else 0.0
-    if apart_s is not None and durations and apart_s > longest_s * (1 + SAME_TIME) + OVERLAP_S:
+    longest_s = max(durations_s)
+    if apart_s is not None and apart_s > longest_s * (1 + SAME_TIME) + OVERLAP_S:
         raise ValueError(
             f"{b}: starts {apart_s:g} s from {a}, which lasts {longest_s:g} s: "
             "expected halves of the same time, or of times that follow one another"
+        )
+
+
+def check_same_place(first: Image, second: Image, names: tuple[str, str]) -> None:
+    """Raise ValueError where two images on one grid do not show the same body: their means over
+    20 mm do not go together. Noise and resolution may differ.
+    """
+    body = _seen_body(first, second)
+    kernel = _kernel(FINE_MM, first.voxel_mm)
+    coarse = []
+    for image in (first, second):
+        mean = _mean_over(_tensor(image), kernel)[body]
+        coarse.append(mean.clamp(min=0).sqrt())
+
+    correlation = float(torch.corrcoef(torch.stack(coarse))[0, 1])
+    if not correlation >= SAME_PLACE:
+        raise ValueError(
+            f"{names[1]}: correlation of {correlation:.2f} with {names[0]}, as means over "
+            f"{FINE_MM:g} mm; expected at least {SAME_PLACE:g}: "
+            "another patient, position or orientation?"
         )
 
 
@@ -92,7 +128,7 @@ def check_same_body(first: Image, second: Image, names: tuple[str, str]) -> None
     # Noise grows with the activity: every place counts alike in units of its expected deviation.
     coarse = _kernel(COARSE_MM, first.voxel_mm)
     least = 0.01 * float(np.percentile(first.data, 99))
-    deviation = _mean_over(mean, _kernel(20.0, first.voxel_mm)).clamp(min=max(least, 1e-12)).sqrt()
+    deviation = _mean_over(mean, _kernel(FINE_MM, first.voxel_mm)).clamp(min=max(least, 1e-12)).sqrt()
     difference = (_tensor(first) - _tensor(second)) / deviation * body
 
     whole = float(difference[body].square().mean())
