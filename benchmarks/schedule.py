@@ -113,28 +113,20 @@ def _networks(
             jobs.append(
                 Job(f"score {name}", job_sizes.scoring_core_s(config), 1, (f"network {name}",))
             )
-        for s in tests:
-            if entry.data == "n2n" and s.study not in online:
-                continue
-            own = f"network {name} {s.study}" if entry.data == "n2n" else f"network {name}"
-            inputs = [x for p in roles.protocols(s.role, config) for x in images[s.study, p]]
-            seconds = job_sizes.denoising_s(config, len(inputs), 1, 1)
-            jobs.append(Job(f"denoise {name} {s.study}", seconds, 0, (own, *inputs)))
     for s in tests:
-        denoised = [
-            j for j in jobs if j.name.startswith("denoise ") and j.name.endswith(f" {s.study}")
+        entries = {n: e for n, e in config.networks.items() if e.data != "n2n" or s.study in online}
+        made = [
+            f"network {n} {s.study}" if e.data == "n2n" else f"network {n}"
+            for n, e in entries.items()
         ]
-        n_images = len(denoised) * sum(
-            len(images[s.study, p]) for p in roles.protocols(s.role, config)
-        )
-        jobs.append(
-            Job(
-                f"evaluate {s.study}",
-                job_sizes.evaluation_core_s(config, n_images),
-                1,
-                tuple(j.name for j in denoised),
-            )
-        )
+        inputs = [x for p in roles.protocols(s.role, config) for x in images[s.study, p]]
+        n_images = len(inputs) * len(entries)
+
+        seconds = job_sizes.denoising_s(config, n_images, 1, 1)
+        jobs.append(Job(f"denoise {s.study}", seconds, 0, (*made, *inputs)))
+
+        evaluation_s = job_sizes.evaluation_core_s(config, n_images)
+        jobs.append(Job(f"evaluate {s.study}", evaluation_s, 1, (f"denoise {s.study}",)))
     last = tuple(f"evaluate {s.study}" for s in tests)
     return [*jobs, Job("figures", rates.FIGURE_S * (len(drawn(config)) + 1), 1, last)]
 

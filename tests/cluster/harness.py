@@ -125,7 +125,7 @@ class Folder:
         # Each job costs seconds of two Snakemakes' start: more of them go together than on a larger
         # cluster.
         self.profile["groups"] |= dict.fromkeys(("corrections", *RECONSTRUCT), "subsample")
-        self.profile["group-components"] |= {"subsample": 2, "denoise": 8}
+        self.profile["group-components"] |= {"subsample": 2}
         self.set()
 
     def set(self, **rules: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ def test_a_study_of_several_seeds_asks_for_the_same(snakemake, tmp_path):
             TOGETHER
         )  # tables, report and figures of all seeds
         assert_gpu_jobs(planned, queue)
-        for group in ("finish", "subsample", "denoise"):
+        for group in ("finish", "subsample"):
             assert done.stdout.count(f"Group job {group} ") == 2 * one.count(
                 f"Group job {group} "
             ), (engine, group)

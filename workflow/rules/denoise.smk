@@ -1,34 +1,36 @@
-# Stage 8: a job is one network and one study, all its noisy images and protocols. Which images there are depends on the study's
-# role, so that there is a rule for each set.
+# Stage 8: a job is a study: its noisy images of all protocols, by all networks, as the start of a job takes longer than an image.
+# Which images and networks there are depends on the study's role, so that there is a rule for each set.
 
 
 rule denoise_lesion:
     input:
         script="scripts/08_denoise.py",
-        model=lambda w: model(w.network, w.study),
+        models=lambda w: [model(n, w.study) for n in networks_of(w.study)],
         images=lambda w: [recon(w.study, p, x) for p, x in inputs_of(w.study)],
         sidecars=lambda w: sidecars(recon(w.study, p, x) for p, x in inputs_of(w.study)),
     output:
         images=denoised_images(roles.LESION),
         sidecars=sidecars(denoised_images(roles.LESION)),
     log:
-        f"{R}/logs/denoise/{{network}}_{{study}}.log",
+        f"{R}/logs/denoise/{{study}}.log",
     benchmark:
-        FILES.benchmark_path("denoise", "{network}_{study}")
+        FILES.benchmark_path("denoise", "{study}")
     wildcard_constraints:
-        network=names(POPULATION),
-        study=names(FILES.studies_of(roles.LESION)),
+        study=names(as_made(roles.LESION)),
     threads: CONFIG.resources.denoise
     resources:
-        mem_mb=mem(1000, per_voxel_bytes=100),
+        mem_mb=mem(
+            1000 + job_sizes.weights_mb(CONFIG) * len(CONFIG.networks),
+            per_voxel_bytes=100,
+        ),
         runtime=minutes(denoising_s),
-        disk_mb=disk(images=n_inputs),
+        disk_mb=disk(images=n_denoised),
         gpu=GPU,
     params:
-        dir=lambda w, output: os.path.dirname(output.images[0]),
+        dirs=denoised_folders,
         device=CONFIG.device,
     shell:
-        "python {input.script} --network {input.model} --images {input.images} --out-dir {params.dir}"
+        "python {input.script} --network {input.models} --images {input.images} --out-dir {params.dirs}"
         " --device {params.device} --threads {threads} 2>&1 | tee {log}"
 
 
@@ -37,15 +39,49 @@ use rule denoise_lesion as denoise_high_bmi with:
         images=denoised_images(roles.HIGH_BMI),
         sidecars=sidecars(denoised_images(roles.HIGH_BMI)),
     wildcard_constraints:
-        network=names(POPULATION),
-        study=names(FILES.studies_of(roles.HIGH_BMI)),
+        study=names(as_made(roles.HIGH_BMI)),
 
 
-# Bladder and catheter: also by the networks that were adapted to the study itself.
 use rule denoise_lesion as denoise_online with:
     output:
         images=denoised_images(roles.BLADDER),
         sidecars=sidecars(denoised_images(roles.BLADDER)),
     wildcard_constraints:
-        network=names(POPULATION + N2N),
-        study=names(ONLINE),
+        study=names(as_made(*roles.ONLINE)),
+
+
+def found_image(wildcards):
+    """The image that a denoised one is made of: of the same name, beside the others of its study."""
+    folder = FILES.recon_folder(wildcards.study)
+    return f"{folder}/sub-{wildcards.study}/pet/{wildcards.stem}.nii.gz"
+
+
+# By the name of a file: found images have names of their own.
+rule denoise_found:
+    input:
+        script="scripts/08_denoise.py",
+        models=lambda w: [model(w.network, w.study)],
+        image=found_image,
+        sidecar=lambda w: sidecars([found_image(w)]),
+    output:
+        image=f"{R}/denoised/{{network}}/sub-{{study}}/pet/{{stem}}.nii.gz",
+        sidecar=f"{R}/denoised/{{network}}/sub-{{study}}/pet/{{stem}}.json",
+    log:
+        f"{R}/logs/denoise/{{network}}/{{study}}/{{stem}}.log",
+    benchmark:
+        FILES.benchmark_path("denoise", "{network}/{study}/{stem}")
+    wildcard_constraints:
+        study=names(s for s in FOUND if not FILES.is_as_made(s)),
+        stem="sub-[^/]+_pet",
+    threads: CONFIG.resources.denoise
+    resources:
+        mem_mb=mem(1000, per_voxel_bytes=100),
+        runtime=minutes(job_sizes.denoising_s(CONFIG, 1, CONFIG.resources.denoise, GPU)),
+        disk_mb=disk(images=1),
+        gpu=GPU,
+    params:
+        dir=lambda w, output: os.path.dirname(output.image),
+        device=CONFIG.device,
+    shell:
+        "python {input.script} --network {input.models} --images {input.image} --out-dir {params.dir}"
+        " --device {params.device} --threads {threads} 2>&1 | tee {log}"

@@ -25,20 +25,20 @@ def sidecars(images):
 
 def inputs_of(study):
     """(protocol, sample) of each noisy image of a test study, which networks denoise."""
-    role = STUDY[study].role
-    protocols = roles.protocols(role, CONFIG)
-    return [(p, sample) for p in protocols for sample in FILES.noisy_names(role)]
+    protocols = FILES.protocols_of_study(study)
+    return [(p, x) for p in protocols for x in FILES.noisy_of_study(study, p)]
 
 
-def n_inputs(wildcards):
-    """Noisy images of a test study."""
-    return len(inputs_of(wildcards.study))
+def n_denoised(wildcards):
+    """Images that networks make of a test study."""
+    return len(inputs_of(wildcards.study)) * len(networks_of(wildcards.study))
 
 
 def whole_studies(*wanted):
     """The studies of these roles, if their images are made together."""
     together = CONFIG.resources.recon_jobs == "study"
-    return names(FILES.studies_of(*wanted) if together else [])
+    made = [s for s in FILES.studies_of(*wanted) if s not in FOUND]
+    return names(made if together else [])
 
 
 def reconstructed(samples):
@@ -53,19 +53,34 @@ def recon_samples(wildcards):
 
 
 def denoised_images(role):
-    """What a job makes of a study of this role."""
+    """What a job makes of a study of this role: the noisy images by every network."""
     return [
-        denoised("{network}", "{study}", p, sample)
+        denoised(network, "{study}", p, sample)
+        for network in networks_of_role(role)
         for p in roles.protocols(role, CONFIG)
         for sample in FILES.noisy_names(role)
     ]
 
 
+def denoised_folders(wildcards):
+    """The folder of each network's images of a study."""
+    return [
+        os.path.dirname(denoised(network, wildcards.study, "v2", WHOLE))
+        for network in networks_of(wildcards.study)
+    ]
+
+
+def as_made(*wanted):
+    """The studies of these roles with the images that are made of simulated ones."""
+    return [s for s in FILES.studies_of(*wanted) if FILES.is_as_made(s)]
+
+
 def recon_all(study):
     """All reconstructed images of a study."""
-    role = STUDY[study].role
-    protocols = roles.protocols(role, CONFIG)
-    return [recon(study, p, x) for p in protocols for x in FILES.sample_names(role)]
+    protocols = FILES.protocols_of_study(study)
+    return [
+        recon(study, p, x) for p in protocols for x in FILES.study_samples(study, p)
+    ]
 
 
 def denoised_all(study):
@@ -75,6 +90,13 @@ def denoised_all(study):
         for network in networks_of(study)
         for p, x in inputs_of(study)
     ]
+
+
+def found_options(study):
+    """What is measured of a study that came as images: the protocols and organs that it has."""
+    if study not in FOUND:
+        return ""
+    return f"--partial --protocols {' '.join(FILES.protocols_of_study(study))}"
 
 
 def scanner_tables(wildcards):

@@ -7,6 +7,11 @@ TASKS = {
 }
 
 
+def networks_of_role(role):
+    """Networks that denoise the studies of a role: bladder and catheter also those that were adapted to the study itself."""
+    return POPULATION + (N2N if role in roles.ONLINE else [])
+
+
 def networks_of(study):
     """Networks that denoise this study."""
     return POPULATION + (N2N if study in ONLINE else [])
@@ -27,7 +32,7 @@ def task_pairs(task):
     return [
         (s, x, recon(s, protocol, x), recon(s, protocol, WHOLE))
         for s in studies
-        for x in FILES.sample_names(STUDY[s].role)
+        for x in FILES.study_samples(s, protocol)
         if x != WHOLE
     ]
 

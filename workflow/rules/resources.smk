@@ -25,7 +25,7 @@ if PROFILE_GPUS is not None and PROFILE != {str(CONFIG.resources.gpus)}:
         f"{SOURCE}: resources.gpus: {CONFIG.resources.gpus}, but the profile asks for gpu: {PROFILE_GPUS} for"
         f" train (set-resources) and allows gpu: {JOB_GPUS} (resources); make all three equal"
     )
-VOXELS = math.prod(CONFIG.grid.shape)
+VOXELS = max(math.prod(CONFIG.grid.shape), job_sizes.voxels_of_images(STUDIES))
 EVENTS = job_sizes.events_per_study(CONFIG)
 SNAKEMAKE_MB = 400  # a cluster's job holds two Snakemakes around its script
 LEVELS = len(CONFIG.sampling.levels_s) + 1
@@ -79,9 +79,9 @@ def dataset_s(n_studies):
 
 
 def denoising_s(wildcards):
-    """Seconds of all noisy images of a study through a network."""
+    """Seconds of all noisy images of a study through all its networks."""
     return job_sizes.denoising_s(
-        CONFIG, n_inputs(wildcards), CONFIG.resources.denoise, GPU
+        CONFIG, n_denoised(wildcards), CONFIG.resources.denoise, GPU
     )
 
 
@@ -93,5 +93,5 @@ def training_s(wildcards):
 
 def evaluation_s(wildcards):
     """Seconds of the measures of a study: of its noisy images, and of each network's."""
-    n_networks = len(networks_of(wildcards.study))
-    return job_sizes.evaluation_core_s(CONFIG, n_inputs(wildcards) * (1 + n_networks))
+    n_images = len(inputs_of(wildcards.study)) + n_denoised(wildcards)
+    return job_sizes.evaluation_core_s(CONFIG, n_images)

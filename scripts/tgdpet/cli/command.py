@@ -11,6 +11,7 @@ from .. import __version__
 from . import arguments
 from .adapt import ADAPT, adapt, adapt_arguments
 from .dicom import IMPORT, choice_arguments, import_arguments, import_series
+from .import_studies import import_studies
 from .networks import NETWORKS, networks_arguments, show_networks
 from .outputs import IMAGE_SUFFIXES, check_out, files_of
 from .scans import caution, is_nifti, origin, read_scan, write_like
@@ -25,7 +26,8 @@ Denoise one image of activity, NIfTI or DICOM, with a trained network.
 
 A NIfTI image is 3-D, its voxels finite, its affine in mm. The units stand in the JSON file beside
 it (IN.json for IN.nii.gz, "Units": "Bq/mL" or "kBq/mL") or are given with --units. The output is
-float32 in Bq/mL, whatever the input was in, on the same grid with the same affine; the file
+float32 in Bq/mL, whatever the input was in, on the same grid in the same order of voxels, with the
+same affines; the network sees axial slices whatever that order is. The file
 OUT.json beside it holds everything that IN.json says, the network's name and where the image came
 from (inputs, settings, versions).
 
@@ -151,13 +153,17 @@ def _denoise(args: argparse.Namespace) -> None:
     record = origin([scan], [args.model], args, described, started)
     write_like(args.out, scan, clean, card.network, record, args.overwrite)
 
-    size = " x ".join(map(str, clean.shape))
+    size = " x ".join(map(str, scan.image.file_shape))
     took = f"{time.time() - started:.1f} s on {described}"
     print(f"{args.out}: {size} voxels in Bq/mL, by {card.network}, {took}")
 
 
 def _import(args: argparse.Namespace) -> None:
     from ..io import nifti
+
+    if not is_nifti(args.out):
+        import_studies(args)
+        return
 
     outputs = [args.out, nifti.sidecar_path(args.out)]
     check_out(args.out, IMAGE_SUFFIXES, outputs, [args.image], args.overwrite)

@@ -6,6 +6,9 @@ import argparse
 import time
 from pathlib import Path
 
+from ..config.roles import ROLES, TRAINING
+
+FULL = "full"
 IMPORT = """\
 Make one NIfTI image of a PET DICOM series (pip install 'tgdpet[dicom]').
 
@@ -15,15 +18,30 @@ reconstruction in BIDS-PET's words, as far as the headers do, and nothing that n
 Refused, in one line: other modalities, units that are not activity, missing or doubled slices,
 gantry tilt, several frames (--frame takes one), damaged files.
 
-Example: tgdpet import dicom/ pet.nii.gz --series 4"""
+With a folder as OUT, the image becomes one of a study that the workflow reads (source: images):
+OUT/sub-STUDY/pet/..._rec-PROTOCOL_desc-SAMPLE_pet.nii.gz, and OUT/studies.tsv gets a row of it. IN
+may be a NIfTI image then, too. Of a folder with the dose levels of the ultra-low-dose PET challenge
+each patient becomes a study, STUDY1, STUDY2, ..., and each level a sample: full, 1in4, ...
+
+Examples: tgdpet import dicom/ pet.nii.gz --series 4
+          tgdpet import dicom/ images/ --study p1 --protocol v1 --sample full
+          tgdpet import challenge/ images/ --study p --role train_v1v2"""
 
 
 def import_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `tgdpet import`."""
     option = parser.add_argument
-    option("image", type=Path, metavar="IN", help="folder with the DICOM series")
-    option("out", type=Path, metavar="OUT", help="image to write (.nii or .nii.gz)")
+    option("image", type=Path, metavar="IN", help="folder with the DICOM series, or with patients'")
+    option("out", type=Path, metavar="OUT", help="image to write (.nii or .nii.gz), or a folder")
     choice_arguments(parser)
+
+    group = parser.add_argument_group("with a folder as OUT")
+    option = group.add_argument
+    option("--study", help="name of the study, letters and digits; of several, how they begin")
+    option("--role", choices=ROLES, default=TRAINING, help="role of a new study in the table")
+    option("--protocol", choices=("v1", "v2"), default="v2", help="protocol of its images")
+    option("--sample", default=FULL, help="sample: full, half1, 60s, 1in4, ...; not of dose levels")
+    option("--units", help="a NIfTI input's units, where no JSON file says them")
 
 
 def choice_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ def check_out(
     """Refuse, before any work, an output that cannot be written or that would take the place of
     something.
     """
-    if not out.name.endswith(suffixes):
+    if not out.name.lower().endswith(suffixes):
         allowed = " or ".join("*" + suffix for suffix in suffixes)
         raise ValueError(f"{out}: expected an output named {allowed}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -106,7 +107,7 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
 
 
 def _separator(path: str | Path) -> str:
-    return "\t" if Path(path).suffix == ".tsv" else ","
+    return "\t" if Path(path).suffix.lower() == ".tsv" else ","
 
 
 def sha256(path: str | Path) -> str:
@@ -161,7 +162,9 @@ def software() -> dict[str, str]:
     return versions
 
 
+@functools.cache
 def _commit() -> str:
+    """The commit of this code, asked once a process: a job writes up to a hundred sidecars."""
     here = Path(__file__).parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
 

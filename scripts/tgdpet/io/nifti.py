@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 
 from .files import atomic, read_json, write_json
-from .orientation import from_ras, to_ras, voxel_mm
+from .orientation import from_ras, grid_difference, to_ras, voxel_mm
 
 ACTIVITY_UNITS = "Bq/mL"
 # Bq/mL of one unit, by its name in small letters.
@@ -29,6 +29,8 @@ BQML = {
     "kbqml": 1e3,
 }
 MM = 2  # NIfTI's code
+# Endings of image files, in small letters; files may have them in capitals.
+SUFFIXES = (".nii.gz", ".nii", ".img", ".hdr")
 UNREADABLE = (
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
@@ -73,6 +75,14 @@ class Image:
         """Voxel size along the array's axes, mm."""
         return voxel_mm(self.affine)
 
+    @property
+    def file_shape(self) -> tuple[int, ...]:
+        """Voxels along the axes of the file that it was read from, else of the array."""
+        if self.stored is None:
+            return self.data.shape
+
+        return from_ras(self.data, self.stored.affine).shape
+
 
 def grid_affine(shape: tuple[int, ...], voxel_mm: tuple[float, ...]) -> np.ndarray:
     """RAS affine of a grid whose middle is the origin, mm."""
@@ -82,17 +92,35 @@ def grid_affine(shape: tuple[int, ...], voxel_mm: tuple[float, ...]) -> np.ndarr
     return affine
 
 
-def image_name(study: str, protocol: str, sample: str) -> str:
+def image_name(study: str, protocol: str, sample: str, tracer: str = "FDG") -> str:
     """BIDS-PET file name of an image."""
-    return f"sub-{study}_trc-FDG_rec-{protocol}_desc-{sample}_pet.nii.gz"
+    return f"sub-{study}_trc-{tracer}_rec-{protocol}_desc-{sample}_pet.nii.gz"
+
+
+def suffix(path: str | Path) -> str:
+    """The ending of a NIfTI file's name, in small letters; ValueError where it is none."""
+    name = Path(path).name.lower()
+    for ending in SUFFIXES:
+        if name.endswith(ending):
+            return ending
+
+    expected = "*.nii.gz or *.nii"
+    raise ValueError(f"{path}: expected an image named {expected}, got {Path(path).name!r}")
 
 
 def sidecar_path(path: str | Path) -> Path:
-    """The JSON file beside a NIfTI file."""
+    """The JSON file beside a NIfTI file; ValueError where its name is not that of one."""
     path = Path(path)
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    stem = path.name[: -len(suffix(path))]
+    beside = path.with_name(stem + ".json")
 
-    return path.with_name(stem + ".json")
+    # Beside X.NII.GZ there may be X.JSON.
+    in_capitals = beside.with_suffix(".JSON")
+    has_capitals = path.suffix != path.suffix.lower()
+    if has_capitals and in_capitals.exists() and not beside.exists():
+        return in_capitals
+
+    return beside
 
 
 def with_sidecars(paths: Iterable[str | Path]) -> list[Path]:
@@ -118,6 +146,20 @@ def read_image(path: str | Path) -> Image:
     return Image(_finite(path, data), affine, sidecar, stored)
 
 
+def read_like(path: str | Path, other: Image, other_path: str | Path) -> np.ndarray:
+    """The voxels of an activity image that has to lie on the grid of another one, (X, Y, Z).
+
+    Raises what `read_image` raises, and ValueError naming what differs.
+    """
+    image = read_image(path)
+
+    difference = grid_difference(image.data.shape, image.affine, other.data.shape, other.affine)
+    if difference:
+        raise ValueError(f"{path}: {difference}, as in {other_path}")
+
+    return image.data
+
+
 def read_converted(path: str | Path, units: str | None = None) -> Image:
     """Read an activity image of another program as Bq/mL; kBq/mL is converted.
 
@@ -130,7 +172,11 @@ def read_converted(path: str | Path, units: str | None = None) -> Image:
 
     beside = sidecar_path(path)
     sidecar = _sidecar(path) if beside.exists() else {}
-    factor = _bqml_per_unit(path, beside, sidecar.get("Units"), units)
+    in_sidecar = sidecar.get("Units")
+    if isinstance(in_sidecar, str) and not in_sidecar.strip():
+        in_sidecar = None  # as good as not said
+
+    factor = _bqml_per_unit(path, beside, in_sidecar, units)
 
     data, affine, stored = _read(path)
     with np.errstate(over="ignore"):  # what overflows is not finite, and caught below
@@ -331,7 +377,7 @@ def _check_gzip(path: str | Path) -> None:
     """Read a .gz file to its end, where its checksum is: nibabel stops before and takes damaged
     voxels as they are.
     """
-    if str(path).endswith(".gz"):
+    if suffix(path) == ".nii.gz":
         with gzip.open(path) as file:
             while file.read(1 << 20):
                 pass
@@ -349,6 +395,8 @@ def _write(
         image = nib.Nifti1Image(from_ras(data, like.affine), like.affine)
         for name in KEPT_FIELDS:
             image.header[name] = like.header[name]
+        if int(like.header["xyzt_units"]) % 8 == 0:  # unknown, which was taken as mm
+            image.header["xyzt_units"] += MM
 
     image.header["cal_min"] = 0
     image.header["cal_max"] = 0

@@ -26,6 +26,15 @@ def to_ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return turned(data, orientation), affine @ back
 
 
+def to_ras_affine(shape: Sequence[int], affine: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine of a grid as RAS+."""
+    orientation = nib.io_orientation(affine)
+    along = np.argsort(orientation[:, 0])
+    ras_shape = tuple(int(shape[axis]) for axis in along)
+
+    return ras_shape, affine @ nib.orientations.inv_ornt_aff(orientation, shape)
+
+
 def from_ras(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """An array that is RAS+ in the order of the file whose voxels have the `affine` (4, 4)."""
     orientation = nib.io_orientation(affine)

@@ -21,6 +21,8 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
+from ..runtime.compiled import njit
+
 CROSSINGS_AT_ONCE = (
     16  # crossings computed at once: a loop of whole blocks vectorises without a slow remainder
 )
@@ -278,7 +280,7 @@ def _scatter(flat, line, value, scratch):  # type: ignore[no-untyped-def]
         flat[i + stride_u + stride_v] += far_v
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def forward(image, det0, det1, tof, integrals, geometry_fields):  # type: ignore[no-untyped-def]
     """Write the line integrals (n,) of the padded `image` into `integrals`."""
     geometry = ProjectionGeometry(*geometry_fields)
@@ -302,7 +304,7 @@ def forward(image, det0, det1, tof, integrals, geometry_fields):  # type: ignore
         integrals[e] = plane_mm * _gather(flat, line, geometry.tof_weights, scratch)
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def back(image, det0, det1, tof, values, geometry_fields):  # type: ignore[no-untyped-def]
     """Add the adjoint of `forward`, applied to `values` (n,), to the padded `image`."""
     geometry = ProjectionGeometry(*geometry_fields)
@@ -327,7 +329,7 @@ def back(image, det0, det1, tof, values, geometry_fields):  # type: ignore[no-un
         _scatter(flat, line, plane_mm * values[e], scratch)
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def em_back(image, events, additive, target, geometry_fields):  # type: ignore[no-untyped-def]
     """Add the back projection of 1 / (forward + additive) of `events` (n,) to padded `target`."""
     geometry = ProjectionGeometry(*geometry_fields)
@@ -357,7 +359,7 @@ def em_back(image, events, additive, target, geometry_fields):  # type: ignore[n
             _scatter(flat_target, line, plane_mm / expected, scratch)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def add_parts(parts, image, first, last):  # type: ignore[no-untyped-def]
     """Write the sum of padded images `parts` into planes `first` to `last` of `image` (X, Y, Z).
 

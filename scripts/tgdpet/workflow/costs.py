@@ -37,11 +37,12 @@ def estimate(config: Config, studies: Sequence[Study]) -> list[Cost]:
     """The bill, one row a stage in the pipeline's order."""
     studies = [s for s in studies if roles.protocols(s.role, config)]
     tests = [s for s in studies if s.role in roles.TESTS]
+    made = [s for s in studies if not s.is_images]
 
     return [
-        _simulate(config, studies),
-        _subsample(config, studies),
-        _reconstruct(config, studies),
+        _simulate(config, made),
+        _subsample(config, made),
+        _reconstruct(config, made),
         _dataset(config, studies),
         *_networks(config, studies),
         _denoise(config, tests),
@@ -203,10 +204,7 @@ def _score(config: Config) -> Cost:
 
 
 def _denoise(config: Config, tests: Sequence[Study]) -> Cost:
-    population = _n_population(config)
-    online = len(config.networks) - population
-    jobs = population * len(tests) + online * len(_online(tests))
-
+    jobs = len(tests)
     images = _denoised(config, tests)
     flop = images * job_sizes.image_flop(config)
     core_s = flop / rates.TRAIN_FLOP_PER_CORE_S + jobs * rates.START_S

@@ -61,7 +61,7 @@ def test_jobs_follow_studies_and_networks(bill):
     assert rows["reconstruct"].jobs == 13 + 6 * 2 + 3 + 2 + 2 + 1 + 1
     assert rows["train"].jobs == 2
     assert rows["adapt"].jobs == 2 + 2 * 2
-    assert rows["denoise"].jobs == 4 * 4 + 2 * 2
+    assert rows["denoise"].jobs == 4
     assert (
         bill(change={"resources.recon_jobs": "image"})["reconstruct"].jobs
         == 13 + 6 * 2 * 7 + 3 * 7 + 2 * 11 + 2 * 2 + 4 + 4
