@@ -132,7 +132,8 @@ def _denoise(args: argparse.Namespace) -> None:
 
     to_nifti = is_nifti(args.out)
     if to_nifti or not args.image.is_dir():
-        inputs = [args.image, nifti.sidecar_path(args.image), *files_of(args.model)]
+        beside = [] if args.image.is_dir() else [nifti.sidecar_path(args.image)]
+        inputs = [args.image, *beside, *files_of(args.model)]
         outputs = [args.out, nifti.sidecar_path(args.out)]
         check_out(args.out, IMAGE_SUFFIXES, outputs, inputs, args.overwrite)
     else:
