@@ -26,7 +26,7 @@ def main() -> None:
     import pandas as pd
 
     from tgdpet.io.files import write_csv
-    from tgdpet.io.nifti import read_image, write_image
+    from tgdpet.io.nifti import read_image, read_like, write_image
     from tgdpet.networks import drop_kernels, weights
     from tgdpet.networks.score_table import read_scores
     from tgdpet.runtime import device
@@ -35,10 +35,7 @@ def main() -> None:
     chosen = device.pick(args.device, args.threads)
     model, card = weights.load(args.network, chosen)
     noisy = read_image(args.image)
-    reference = read_image(args.reference).data
-    if noisy.data.shape != reference.shape:
-        grids = f"grid {reference.shape} differs from the image's {noisy.data.shape}"
-        raise ValueError(f"{args.reference}: {grids}")
+    reference = read_like(args.reference, noisy, args.image)
 
     scores = read_scores(args.scores, model.scored)
     scale = card.intensity_scale_bqml

@@ -14,6 +14,7 @@ from tgdpet.config import checks, roles, sections, studies, sweep
 from tgdpet.config.loading import load_config
 from tgdpet.config.paths import RunFiles
 from tgdpet.evaluation import inputs as evaluated
+from tgdpet.figures import absent
 from tgdpet.figures import inputs as shown
 from tgdpet.io.nifti import sidecar_path
 from tgdpet.listmode.events import EVENT
@@ -39,7 +40,7 @@ ROLE_STUDIES = {}
 for s in STUDIES:
     ROLE_STUDIES.setdefault(s.role, []).append(s.study)
 TESTS = FILES.studies_of(*roles.TESTS)
-ONLINE = FILES.studies_of(*roles.ONLINE)
+ONLINE = FILES.online_studies()
 # Networks that are measured and shown; those of the sweep alone are not.
 POPULATION = [n for n, e in CONFIG.networks.items() if e.data != "n2n"]
 N2N = [n for n, e in CONFIG.networks.items() if e.data == "n2n"]

@@ -4,7 +4,7 @@
 rule evaluate:
     input:
         script="scripts/09_evaluate.py",
-        organs=f"{R}/listmode/{{study}}/organs.nii.gz",
+        organs=lambda w: str(FILES.organs_path(w.study)),
         recon=lambda w: recon_all(w.study),
         recon_sidecars=lambda w: sidecars(recon_all(w.study)),
         denoised=lambda w: denoised_all(w.study),
@@ -26,12 +26,14 @@ rule evaluate:
     params:
         role=lambda w: STUDY[w.study].role,
         whole=WHOLE,
+        recon=lambda w: str(FILES.recon_folder(w.study)),
         results=lambda w: R,
+        found=lambda w: found_options(w.study),
         networks=lambda w: " ".join(networks_of(w.study)),
     shell:
         "python {input.script} --study {wildcards.study} --role {params.role} --reference-sample {params.whole}"
-        " --organs {input.organs} --recon {params.results}/recon --denoised {params.results}/denoised"
-        " --networks {params.networks} --out {output.table} --out-voi {output.voi} 2>&1 | tee {log}"
+        " --organs {input.organs} --recon {params.recon} --denoised {params.results}/denoised"
+        " --networks {params.networks} {params.found} --out {output.table} --out-voi {output.voi} 2>&1 | tee {log}"
 
 
 rule collect:

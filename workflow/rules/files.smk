@@ -25,20 +25,13 @@ def sidecars(images):
 
 def inputs_of(study):
     """(protocol, sample) of each noisy image of a test study, which networks denoise."""
-    role = STUDY[study].role
-    protocols = roles.protocols(role, CONFIG)
-    return [(p, sample) for p in protocols for sample in FILES.noisy_names(role)]
+    protocols = FILES.protocols_of_study(study)
+    return [(p, x) for p in protocols for x in FILES.noisy_of_study(study, p)]
 
 
 def n_denoised(wildcards):
     """Images that networks make of a test study."""
     return len(inputs_of(wildcards.study)) * len(networks_of(wildcards.study))
-
-
-def whole_studies(*wanted):
-    """The studies of these roles, if their images are made together."""
-    together = CONFIG.resources.recon_jobs == "study"
-    return names(FILES.studies_of(*wanted) if together else [])
 
 
 def reconstructed(samples):
@@ -72,9 +65,10 @@ def denoised_folders(wildcards):
 
 def recon_all(study):
     """All reconstructed images of a study."""
-    role = STUDY[study].role
-    protocols = roles.protocols(role, CONFIG)
-    return [recon(study, p, x) for p in protocols for x in FILES.sample_names(role)]
+    protocols = FILES.protocols_of_study(study)
+    return [
+        recon(study, p, x) for p in protocols for x in FILES.study_samples(study, p)
+    ]
 
 
 def denoised_all(study):

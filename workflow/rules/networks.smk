@@ -14,7 +14,7 @@ def networks_of_role(role):
 
 def networks_of(study):
     """Networks that denoise this study."""
-    return networks_of_role(STUDY[study].role)
+    return POPULATION + (N2N if study in ONLINE else [])
 
 
 def model(network, study=None):
@@ -32,7 +32,7 @@ def task_pairs(task):
     return [
         (s, x, recon(s, protocol, x), recon(s, protocol, WHOLE))
         for s in studies
-        for x in FILES.sample_names(STUDY[s].role)
+        for x in FILES.study_samples(s, protocol)
         if x != WHOLE
     ]
 

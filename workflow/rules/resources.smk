@@ -25,7 +25,7 @@ if PROFILE_GPUS is not None and PROFILE != {str(CONFIG.resources.gpus)}:
         f"{SOURCE}: resources.gpus: {CONFIG.resources.gpus}, but the profile asks for gpu: {PROFILE_GPUS} for"
         f" train (set-resources) and allows gpu: {JOB_GPUS} (resources); make all three equal"
     )
-VOXELS = math.prod(CONFIG.grid.shape)
+VOXELS = max(math.prod(CONFIG.grid.shape), job_sizes.voxels_of_images(STUDIES))
 EVENTS = job_sizes.events_per_study(CONFIG)
 SNAKEMAKE_MB = 400  # a cluster's job holds two Snakemakes around its script
 LEVELS = len(CONFIG.sampling.levels_s) + 1

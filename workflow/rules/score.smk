@@ -26,11 +26,10 @@ rule score:
         " 2>&1 | tee {log}"
 
 
-DROP_STUDY = ROLE_STUDIES[roles.LESION][0]
-DROP_PROTOCOL = FILES.protocol_of(CONFIG.score.network)
+# A noisy image and its whole scan; none where studies of images lack them.
 DROP_IMAGES = [
-    recon(DROP_STUDY, DROP_PROTOCOL, sample)
-    for sample in (roles.realisation_name(1), WHOLE)
+    str(path)
+    for path in FILES.drop_images(FILES.protocol_of(CONFIG.score.network)) or ()
 ]
 
 
@@ -39,8 +38,8 @@ rule drop:
         script="scripts/06_drop.py",
         model=model(CONFIG.score.network),
         scores=f"{R}/kse/{CONFIG.score.network}.csv",
-        image=DROP_IMAGES[0],
-        reference=DROP_IMAGES[1],
+        image=DROP_IMAGES[:1],
+        reference=DROP_IMAGES[1:],
         sidecars=sidecars(DROP_IMAGES),
     output:
         table=f"{R}/kse/drop.csv",

@@ -39,7 +39,7 @@ rule simulate:
     benchmark:
         f"{R}/benchmarks/simulate/{{study}}.tsv"
     wildcard_constraints:
-        study=names(s.study for s in STUDIES if s.source != "petsird"),
+        study=names(s.study for s in STUDIES if s.is_simulated),
     threads: CONFIG.resources.simulate
     resources:
         mem_mb=mem(500, per_voxel_bytes=60 * CONFIG.simulation.oversampling**3),

@@ -2,10 +2,12 @@
 SWEPT = NETWORKS[CONFIG.sweep.network]
 SWEEP_OLD = sections.old_task(CONFIG.sweep.network, NETWORKS)
 SWEEP_PROTOCOL = FILES.protocol_of(SWEPT.base)
-SWEEP_IMAGES = [
-    recon(DROP_STUDY, SWEEP_PROTOCOL, sample)
-    for sample in (roles.realisation_name(1), WHOLE)
-]
+SWEEP_IMAGES = [str(path) for path in FILES.drop_images(SWEEP_PROTOCOL) or ()]
+if not SWEEP_IMAGES:
+    raise WorkflowError(
+        f"{CONFIG.studies}: sweep: no test study has a noisy {SWEEP_PROTOCOL} image and its"
+        f" whole scan {WHOLE} to drop kernels on"
+    )
 
 
 rule sweep:

@@ -170,7 +170,8 @@ def _run_recorded(main: Callable[[], Iterable[Path] | None]) -> None:
 
     inputs = main()
 
-    outputs = files.written[n_before:]
+    # Working files are gone by now.
+    outputs = [path for path in files.written[n_before:] if path.exists()]
     recorder.write_records(outputs, inputs or (), sys.argv[1:], started)
 
 

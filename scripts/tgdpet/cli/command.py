@@ -1,25 +1,22 @@
-"""The command `tgdpet`: import a scan, denoise it, hand a network to other programs."""
+"""The command `tgdpet`: import a scan, adapt a network to it, denoise it, hand a network on."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from .. import __version__
 from . import arguments
-from .dicom import (
-    IMPORT,
-    choice_arguments,
-    denoise_series,
-    import_arguments,
-    import_series,
-    is_nifti,
-)
+from .adapt import ADAPT, adapt, adapt_arguments
+from .dicom import IMPORT, choice_arguments, import_arguments, import_series
+from .import_studies import import_studies
+from .networks import NETWORKS, networks_arguments, show_networks
+from .outputs import IMAGE_SUFFIXES, check_out, files_of
+from .scans import caution, is_nifti, origin, read_scan, write_like
 
-ABOUT = "Import a scan, denoise an image, or hand a network to other programs."
+ABOUT = "Import a scan, adapt a network to it, denoise it, or hand a network to other programs."
 NOT_FOR_DIAGNOSIS = (
     "Research software, not for diagnosis. "
     "What is wrong with the input is one line on the screen and exit code 1."
@@ -29,14 +26,18 @@ Denoise one image of activity, NIfTI or DICOM, with a trained network.
 
 A NIfTI image is 3-D, its voxels finite, its affine in mm. The units stand in the JSON file beside
 it (IN.json for IN.nii.gz, "Units": "Bq/mL" or "kBq/mL") or are given with --units. The output is
-float32 in Bq/mL, whatever the input was in, on the same grid with the same affine; the file
+float32 in Bq/mL, whatever the input was in, on the same grid in the same order of voxels, with the
+same affines; the network sees axial slices whatever that order is. The file
 OUT.json beside it holds everything that IN.json says, the network's name and where the image came
 from (inputs, settings, versions).
 
 IN may be a folder with a PET DICOM series (as `tgdpet import` takes it). With a folder as OUT the
 result is a DICOM series, too: same geometry, frame of reference and patient, new UIDs, DERIVED.
 
-Examples: tgdpet denoise --model results/models/v2-net.safetensors in.nii.gz out.nii.gz
+A warning says with numbers where the image is far from those that the network was trained on:
+voxels, noise, intensities, tracer. Voxels of quite another size are refused.
+
+Examples: tgdpet denoise --model v2-net in.nii.gz out.nii.gz
           tgdpet denoise --model results/models/v2-net.safetensors dicom/ denoised/"""
 EXPORT = """\
 Write a trained network as ONNX (pip install 'tgdpet[onnx]').
@@ -62,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
     subcommands = (
         ("import", IMPORT, import_arguments),
         ("denoise", DENOISE, _denoise_arguments),
+        ("adapt", ADAPT, adapt_arguments),
+        ("networks", NETWORKS, networks_arguments),
         ("export", EXPORT, _export_arguments),
     )
     for name, description, add_arguments in subcommands:
@@ -74,12 +77,13 @@ def parser() -> argparse.ArgumentParser:
         )
         option = subcommand.add_argument
 
-        if name != "import":
-            model_help = "trained network (.safetensors)"
+        if name not in ("import", "networks"):
+            model_help = "trained network: a file (.safetensors) or a name of `tgdpet networks`"
             option("--model", type=Path, required=True, metavar="M", help=model_help)
 
         add_arguments(subcommand)
-        option("--overwrite", action="store_true", help="replace an output that exists")
+        if name != "networks":
+            option("--overwrite", action="store_true", help="replace an output that exists")
 
     return program
 
@@ -96,6 +100,7 @@ def _denoise_arguments(parser: argparse.ArgumentParser) -> None:
     device_help = "where to run; auto: a GPU if there is one"
     option("--device", default="auto", choices=devices, help=device_help)
     option("--threads", type=int, help="CPU threads; all cores if not given")
+    option("--any-voxels", action="store_true", help="take an image of quite other voxels, too")
     choice_arguments(parser)
 
 
@@ -105,114 +110,75 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(argv: Sequence[str] | None) -> None:
     args = parser().parse_args(argv)
-    subcommand = {"import": _import, "denoise": _denoise, "export": _export}[args.command]
-    subcommand(args)
+    subcommands = {
+        "import": _import,
+        "denoise": _denoise,
+        "adapt": adapt,
+        "networks": show_networks,
+        "export": _export,
+    }
+    subcommands[args.command](args)
 
 
 def _denoise(args: argparse.Namespace) -> None:
     from ..io import nifti
-    from ..networks import weights
-    from ..networks.denoise import write_denoised
+    from ..networks import shipped, weights
+    from ..networks.denoise import denoise_image
     from ..runtime import device
     from ..runtime.progress import Progress
 
-    started = time.monotonic()
-    if args.image.is_dir():
-        _denoise_dicom(args)
-        return
+    started = time.time()
+    args.model = shipped.find(args.model)
 
-    if args.series is not None or args.frame is not None:
-        raise ValueError(f"{args.image}: --series and --frame choose among DICOM files of a folder")
+    to_nifti = is_nifti(args.out)
+    if to_nifti or not args.image.is_dir():
+        beside = [] if args.image.is_dir() else [nifti.sidecar_path(args.image)]
+        inputs = [args.image, *beside, *files_of(args.model)]
+        outputs = [args.out, nifti.sidecar_path(args.out)]
+        check_out(args.out, IMAGE_SUFFIXES, outputs, inputs, args.overwrite)
+    else:
+        from ..dicom.write import check_output_folder
 
-    inputs = [args.image, nifti.sidecar_path(args.image), *_files_of(args.model)]
-    outputs = [args.out, nifti.sidecar_path(args.out)]
-    _check_out(args.out, (".nii", ".nii.gz"), outputs, inputs, args.overwrite)
+        check_output_folder(args.out, args.image, args.overwrite)
 
     chosen = device.pick(args.device, args.threads)
     network = weights.load(args.model, chosen)
-    noisy = nifti.read_converted(args.image, args.units)
-
-    n_slices = noisy.data.shape[2]
-    sources = [args.image, args.model]
-    settings = arguments.as_settings(args)
-    with Progress(n_slices, f"denoise {args.image.name}", "slices") as bar:
-        write_denoised(args.out, noisy, network, chosen, sources, settings, bar.update)
-
     card = network[1]
-    size = " x ".join(map(str, noisy.data.shape))
-    seconds = time.monotonic() - started
-    took = f"{seconds:.1f} s on {device.describe(chosen)}"
+    scan = read_scan(args.image, args.units, args.series, args.frame)
+    caution(card, scan, args.any_voxels)
+
+    with Progress(scan.image.data.shape[2], f"denoise {scan.label}", "slices") as bar:
+        clean = denoise_image(scan.image, network, chosen, bar.update)
+
+    described = device.describe(chosen)
+    record = origin([scan], [args.model], args, described, started)
+    write_like(args.out, scan, clean, card.network, record, args.overwrite)
+
+    size = " x ".join(map(str, scan.image.file_shape))
+    took = f"{time.time() - started:.1f} s on {described}"
     print(f"{args.out}: {size} voxels in Bq/mL, by {card.network}, {took}")
-
-
-def _denoise_dicom(args: argparse.Namespace) -> None:
-    from ..io import nifti
-
-    if args.units is not None:
-        raise ValueError(f"{args.image}: --units: a DICOM series says its units itself")
-
-    if is_nifti(args.out):
-        outputs = [args.out, nifti.sidecar_path(args.out)]
-        _check_out(args.out, (".nii", ".nii.gz"), outputs, _files_of(args.model), args.overwrite)
-
-    print(denoise_series(args))
 
 
 def _import(args: argparse.Namespace) -> None:
     from ..io import nifti
 
+    if not is_nifti(args.out):
+        import_studies(args)
+        return
+
     outputs = [args.out, nifti.sidecar_path(args.out)]
-    _check_out(args.out, (".nii", ".nii.gz"), outputs, [args.image], args.overwrite)
+    check_out(args.out, IMAGE_SUFFIXES, outputs, [args.image], args.overwrite)
     import_series(args)
 
 
 def _export(args: argparse.Namespace) -> None:
-    from ..networks import weights
+    from ..networks import shipped, weights
     from ..networks.onnx_export import write_onnx
 
-    _check_out(args.out, (".onnx",), [args.out], _files_of(args.model), args.overwrite)
+    args.model = shipped.find(args.model)
+    check_out(args.out, (".onnx",), [args.out], files_of(args.model), args.overwrite)
 
     model, card = weights.load(args.model)
     write_onnx(args.out, model, card)
 
     print(f"{args.out}: {card.network}, intensities divided by {card.intensity_scale_bqml:g} Bq/mL")
-
-
-def _files_of(model: Path) -> list[Path]:
-    """A network and the files beside it, which an output of the same name would replace."""
-    beside = [model.with_suffix(suffix) for suffix in (".json", ".md") if model.name]
-
-    return [model, *beside]
-
-
-def _check_out(
-    out: Path,
-    suffixes: tuple[str, ...],
-    outputs: Sequence[Path],
-    inputs: Sequence[Path],
-    overwrite: bool,
-) -> None:
-    """Refuse, before any work, an output that cannot be written or that would take the place of
-    something.
-    """
-    if not out.name.endswith(suffixes):
-        allowed = " or ".join("*" + suffix for suffix in suffixes)
-        raise ValueError(f"{out}: expected an output named {allowed}")
-
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out}: the folder {out.parent} does not exist")
-
-    if not os.access(out.parent, os.W_OK):
-        raise PermissionError(f"{out}: the folder {out.parent} cannot be written to")
-
-    for path in outputs:
-        for source in inputs:
-            if path.exists() and source.exists() and path.samefile(source):
-                would = f"is the input {source} and would be overwritten"
-                raise ValueError(f"{path}: {would}; choose another output")
-
-        if path.is_dir():
-            raise IsADirectoryError(f"{path}: is a folder")
-
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path}: exists; give --overwrite to replace it")

@@ -6,12 +6,14 @@ Nothing in it is heavy, as Snakemake imports it before any job.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ..io.nifti import image_name, sidecar_path
 from . import roles, sweep
+from .image_files import find_images, natural, subject_folder
 from .sections import Config, NetworkEntry
 from .studies import Study
 
@@ -20,6 +22,10 @@ INPUT = "input"  # stands for the noisy image itself, in place of a network's na
 PAPER_NETWORKS = ("v1-net", "v2-net", "FT-net", "TGD-net")
 PAPER_ONLINE = ("TGD-N2N", "TGD2-N2N")
 ONLINE_BASES = ("v2-net", "TGD-net")
+
+
+# A folder of images does not change while a run is planned.
+_find_once = cache(find_images)
 
 
 def image_path(root: Path, study: str, protocol: str, sample: str) -> Path:
@@ -50,7 +56,7 @@ class RunFiles:
     @property
     def scan(self) -> str:
         """Sample name of the whole scan, the reference."""
-        return roles.level_name(self.config.simulation.scan_s)
+        return self.config.images.reference or roles.level_name(self.config.simulation.scan_s)
 
     def studies_of(self, *wanted: str) -> list[str]:
         """Names of the studies of these roles; none where there is no such study."""
@@ -64,9 +70,40 @@ class RunFiles:
 
         return names
 
+    def study(self, name: str) -> Study | None:
+        """The row of a study; None where the table has none of this name."""
+        return next((s for s in self.studies if s.study == name), None)
+
     def is_simulated(self, study: str) -> bool:
         """Whether a study's true activity is known."""
-        return next(s.source != "petsird" for s in self.studies if s.study == study)
+        return next(s.is_simulated for s in self.studies if s.study == study)
+
+    def comes_as_images(self, study: str) -> bool:
+        """Whether the images of a study are not made but found."""
+        row = self.study(study)
+        return row is not None and row.is_images
+
+    def found_images(self, study: str) -> Mapping[tuple[str, str], Path]:
+        """(protocol, sample) -> file of a study that comes as images."""
+        row = self.study(study)
+        if row is None or row.path is None or not row.is_images:
+            raise ValueError(f"studies: {study} does not come as images")
+
+        return _find_once(row.path, study)
+
+    def is_as_made(self, study: str) -> bool:
+        """Whether a study has the images that the workflow would make of it, under its names."""
+        row = self.study(study)
+        if row is None or not row.is_images:
+            return True
+
+        wanted = {}
+        for protocol in roles.protocols(row.role, self.config):
+            for sample in self.sample_names(row.role):
+                wanted[protocol, sample] = image_name(study, protocol, sample)
+
+        found = {key: path.name for key, path in self.found_images(study).items()}
+        return found == wanted and not self.config.images.resample
 
     def sample_names(self, role: str) -> list[str]:
         """Samples that a study of this role is split into."""
@@ -75,12 +112,102 @@ class RunFiles:
 
     def noisy_names(self, role: str) -> list[str]:
         """Samples of a test study that networks denoise."""
-        scan_s = self.config.simulation.scan_s
-        return [name for name in self.sample_names(role) if roles.is_noisy_input(name, scan_s)]
+        return [name for name in self.sample_names(role) if self.is_noisy_input(name)]
+
+    def is_noisy_input(self, sample: str) -> bool:
+        """Whether networks denoise this sample of a test study: neither the whole scan nor a half
+        to learn from.
+        """
+        return sample != self.scan and sample not in roles.HALVES
+
+    def protocols_of_study(self, study: str) -> tuple[str, ...]:
+        """The protocols of a study's images, of those that its role has a use for."""
+        row = self.study(study)
+        if row is None:
+            return ()
+
+        protocols = roles.protocols(row.role, self.config)
+        if not row.is_images:
+            return protocols
+
+        found = {protocol for protocol, _ in self.found_images(study)}
+        return tuple(protocol for protocol in protocols if protocol in found)
+
+    def study_samples(self, study: str, protocol: str) -> list[str]:
+        """The samples of a study and protocol: those of its role, or those that were found, whose
+        order is the same.
+        """
+        row = self.study(study)
+        if row is None:
+            return []
+
+        of_role = self.sample_names(row.role)
+        if not row.is_images:
+            return of_role
+
+        found = [sample for other, sample in self.found_images(study) if other == protocol]
+        known = [sample for sample in of_role if sample in found]
+        others = [sample for sample in found if sample not in of_role]
+        return sorted(others, key=natural) + known
+
+    def noisy_of_study(self, study: str, protocol: str) -> list[str]:
+        """Samples of a test study and protocol that networks denoise."""
+        return [name for name in self.study_samples(study, protocol) if self.is_noisy_input(name)]
+
+    def online_studies(self) -> list[str]:
+        """Studies that are learned on themselves: those with both halves as v2 images."""
+        return [
+            study
+            for study in self.studies_of(*roles.ONLINE)
+            if set(roles.HALVES) <= set(self.study_samples(study, "v2"))
+        ]
+
+    def has_drop_images(self) -> bool:
+        """Whether there are images for the drop experiment."""
+        return self.drop_images(self.protocol_of(self.config.score.network)) is not None
+
+    def drop_images(self, protocol: str) -> tuple[Path, Path] | None:
+        """The noisy image that kernels are dropped on and its whole scan; None where no test study
+        has both.
+        """
+        for study in (*self.studies_of(roles.LESION), *self.studies_of(*roles.TESTS)):
+            if protocol not in self.protocols_of_study(study):
+                continue
+
+            noisy = self.noisy_of_study(study, protocol)
+            if noisy and self.scan in self.study_samples(study, protocol):
+                first = roles.realisation_name(1)
+                sample = first if first in noisy else noisy[0]
+                return (
+                    self.image_path(study, protocol, sample),
+                    self.image_path(study, protocol, self.scan),
+                )
+
+        return None
 
     def image_path(self, study: str, protocol: str, sample: str, network: str = INPUT) -> Path:
-        """A reconstructed or, with `network`, a denoised image."""
-        return image_path(self.image_folder(network), study, protocol, sample)
+        """A reconstructed or, with `network`, a denoised image; where it was found, if a study
+        comes as images.
+        """
+        folder = self.image_folder(network)
+        if not self.comes_as_images(study):
+            return image_path(folder, study, protocol, sample)
+
+        found = self.found_images(study).get((protocol, sample))
+        if found is None:
+            return image_path(folder, study, protocol, sample)
+        if network == INPUT and not self.config.images.resample:
+            return found
+
+        return subject_folder(folder, study) / found.name
+
+    def recon_folder(self, study: str) -> Path:
+        """The folder of a study's reconstructed images, above `sub-STUDY`."""
+        row = self.study(study)
+        if row is None or row.path is None or not row.is_images or self.config.images.resample:
+            return self.image_folder()
+
+        return Path(row.path)
 
     def image_folder(self, network: str = INPUT) -> Path:
         """The folder of all reconstructed or, with `network`, of its denoised images."""
@@ -95,6 +222,9 @@ class RunFiles:
 
     def organs_path(self, study: str) -> Path:
         """The label image of a study's organs."""
+        if self.comes_as_images(study):
+            return self.root / "organs" / f"{study}.nii.gz"
+
         return self.listmode_path(study, "organs.nii.gz")
 
     def truth_path(self, study: str) -> Path:
@@ -137,7 +267,7 @@ class RunFiles:
         made = []
         for network, entry in self.ordered().items():
             if entry.data == "n2n":
-                made += [(network, study) for study in sorted(self.studies_of(*roles.ONLINE))]
+                made += [(network, study) for study in sorted(self.online_studies())]
             elif entry.weights is None:
                 made.append((network, ""))
 

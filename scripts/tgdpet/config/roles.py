@@ -108,13 +108,6 @@ def n_noisy_images(role: str, config: Config) -> int:
     return config.sampling.realisations if role == LESION else 1
 
 
-def is_noisy_input(sample: str, scan_s: float) -> bool:
-    """Whether networks denoise this sample of a test study: neither the whole scan nor a half to
-    learn from.
-    """
-    return sample != level_name(scan_s) and sample not in HALVES
-
-
 def role_of_dataset(data: str) -> str:
     """The role of the studies that a training set is made of; `data`: v1, v2 or adapt."""
     return ADAPTATION if data == "adapt" else TRAINING

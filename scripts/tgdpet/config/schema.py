@@ -104,7 +104,9 @@ def _value(hint: Any, raw: Any, key: str, meta: Mapping[str, Any], source: str) 
 
 
 def _named(hint: Any, raw: Any, key: str, source: str) -> dict[str, Any]:
-    """A mapping of names, which the user chooses, to values of the type `hint`."""
+    """A mapping of names, which the user chooses, to values of the type `hint`; null takes away
+    what a file that is laid under this one has of that name.
+    """
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{source}: {key}: expected a mapping, got {_show(raw)}")
 
@@ -113,7 +115,8 @@ def _named(hint: Any, raw: Any, key: str, source: str) -> dict[str, Any]:
             allowed = "a name has letters, digits, '+' and '-' only"
             raise ConfigError(f"{source}: {_dot(key, name)!r}: {allowed}")
 
-    return {str(name): _value(hint, v, _dot(key, name), {}, source) for name, v in raw.items()}
+    named = {str(name): value for name, value in raw.items() if value is not None}
+    return {name: _value(hint, v, _dot(key, name), {}, source) for name, v in named.items()}
 
 
 def _list(hint: type, raw: Any, key: str, meta: Mapping[str, Any], source: str) -> list[Any]:
@@ -192,10 +195,11 @@ def _property_schema(hint: Any, meta: Mapping[str, Any]) -> dict[str, Any]:
         return object_schema(typing.cast(type, hint))
 
     if typing.get_origin(hint) is dict:
+        named = _property_schema(typing.get_args(hint)[1], {})
         return {
             "type": "object",
             "propertyNames": {"pattern": NAME.pattern},
-            "additionalProperties": _property_schema(typing.get_args(hint)[1], {}),
+            "additionalProperties": {**named, "type": [named["type"], "null"]},
         }
 
     if typing.get_origin(hint) is list:

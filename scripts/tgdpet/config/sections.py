@@ -113,6 +113,18 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Images:
+    """Studies that come as images (source: images)."""
+
+    reference: str | None = limits(
+        None, help="sample that is the target, `full`; empty: simulation.scan_s, `600s`"
+    )
+    resample: bool = limits(
+        False, help="bring images of other voxels to grid.voxel_mm; else they are refused"
+    )
+
+
+@dataclass(frozen=True)
 class ReconProtocol:
     """One TOF list-mode OSEM reconstruction protocol."""
 
@@ -291,6 +303,7 @@ class Config:
     scanner: ScannerChoice = field(default_factory=ScannerChoice)
     simulation: Simulation = field(default_factory=Simulation)
     sampling: Sampling = field(default_factory=Sampling)
+    images: Images = field(default_factory=Images)
     protocols: dict[str, ReconProtocol] = field(
         default_factory=lambda: {"v1": ReconProtocol(), "v2": ReconProtocol()}
     )

@@ -10,14 +10,17 @@ from pathlib import Path
 
 from . import roles
 from .checks import PATH, check_weights
+from .image_checks import check_images
 from .schema import ConfigError, nearest
 from .sections import Config
 
 SOURCES = ("analytic", "anatomy", "petsird", "images")
-READABLE = ("analytic", "anatomy", "petsird")
-FROM_FILES = ("anatomy", "petsird")
+FROM_FILES = ("anatomy", "petsird", "images")
+SIMULATED = ("analytic", "anatomy")
+IMAGES = "images"
 NEEDED_COLUMNS = ("study", "role", "source", "bmi", "seed")
-OPTIONAL_COLUMNS = ("path", "lesions")
+OPTIONAL_COLUMNS = ("path", "lesions", "organs")
+PATH_LETTERS = "letters, digits and . _ / + @ = - only"
 STUDY_NAME = re.compile(r"^[A-Za-z0-9]+$")
 ORGAN_NAME = re.compile(r"^[A-Za-z0-9_]+$")
 BMI_LIMITS = (10.0, 80.0)  # kg/m^2
@@ -35,11 +38,20 @@ class Lesion:
 
 
 @dataclass(frozen=True)
-class Study:
-    """One row: `bmi` in kg/m^2; `seed` decides anatomy and counts; `path` belongs to sources that
-    read files.
+class Sphere:
+    """A lesion that an image shows: its centre, RAS mm, and diameter, mm."""
 
-    `lesions` are put into an anatomy in place of those of its role.
+    centre_mm: tuple[float, float, float]
+    diameter_mm: float
+
+
+@dataclass(frozen=True)
+class Study:
+    """One row: `bmi` in kg/m^2 (nan: not known); `seed` decides anatomy and counts; `path` belongs
+    to sources that read files.
+
+    `lesions` are put into an anatomy in place of those of its role. `organs` (a label image) and
+    `spheres` say where organs and lesions of images are.
     """
 
     study: str
@@ -49,6 +61,18 @@ class Study:
     seed: int
     path: str | None = None
     lesions: tuple[Lesion, ...] = ()
+    organs: str | None = None
+    spheres: tuple[Sphere, ...] = ()
+
+    @property
+    def is_images(self) -> bool:
+        """Whether it comes as images: nothing is simulated or reconstructed."""
+        return self.source == IMAGES
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether its true activity is known."""
+        return self.source in SIMULATED
 
 
 def read_studies(path: str | Path) -> list[Study]:
@@ -84,11 +108,34 @@ def check_studies(config: Config, studies: Sequence[Study], files: bool = True) 
         _check_files(config, studies)
         check_weights(config.networks)
 
+    has_images = any(study.is_images for study in studies)
+    _check_reference(config, studies)
+
     present = {study.role for study in studies}
     for role, reason in roles.needed(config).items():
+        # What studies of images lack only takes away the figures that show it.
+        if has_images and role in roles.TESTS:
+            continue
+
         if role not in present:
             missing = f"no study has role {role!r}, needed {reason}"
             raise ConfigError(f"{config.studies}: column role: {missing}")
+
+    if not present & set(roles.TESTS):
+        listed = ", ".join(roles.TESTS)
+        missing = f"no study has one of the test roles, {listed}: nothing would be measured"
+        raise ConfigError(f"{config.studies}: column role: {missing}")
+
+
+def _check_reference(config: Config, studies: Sequence[Study]) -> None:
+    """One name of the whole scan for all studies of a run."""
+    reference = config.images.reference
+    whole = roles.level_name(config.simulation.scan_s)
+    made = [study.study for study in studies if not study.is_images]
+
+    if reference not in (None, whole) and made:
+        allowed = f"study {made[0]} is no study of images, and its whole scan is called {whole!r}"
+        raise ConfigError(f"{config.studies}: images.reference: {reference!r}; {allowed}")
 
 
 def with_role(studies: Sequence[Study], *wanted: str) -> list[Study]:
@@ -161,25 +208,33 @@ def _study(cells: dict[str, str], where: str) -> Study:
             raise ConfigError(f"{where}: column {column}: unknown {value!r}; {meant}")
 
     source = cells["source"]
-    if source not in READABLE:
-        refused = f"{source!r} is not yet read by this version"
-        raise ConfigError(f"{where}: column source: {refused}; allowed are {', '.join(READABLE)}")
-
     path = cells.get("path") or None
     _check_path(path, source, where)
 
     lesions = cells.get("lesions", "")
-    if lesions and source != "anatomy":
-        raise ConfigError(f"{where}: column lesions: only with source 'anatomy', not {source!r}")
+    if lesions and source not in ("anatomy", IMAGES):
+        raise ConfigError(
+            f"{where}: column lesions: only with source 'anatomy' or 'images', not {source!r}"
+        )
 
+    organs = cells.get("organs") or None
+    if organs and source != IMAGES:
+        raise ConfigError(f"{where}: column organs: only with source 'images', not {source!r}")
+    if organs and not PATH.fullmatch(organs):
+        raise ConfigError(f"{where}: column organs: {organs!r} is not allowed; {PATH_LETTERS}")
+
+    is_images = source == IMAGES
+    lesions_where = f"{where}: column lesions"
     return Study(
         study=name,
         role=cells["role"],
         source=source,
-        bmi=_bmi(cells["bmi"], where),
-        seed=_seed(cells["seed"], where),
+        bmi=math.nan if is_images and not cells["bmi"] else _bmi(cells["bmi"], where),
+        seed=_seed_of(name) if is_images and not cells["seed"] else _seed(cells["seed"], where),
         path=path,
-        lesions=parse_lesions(lesions, f"{where}: column lesions"),
+        lesions=() if is_images else parse_lesions(lesions, lesions_where),
+        organs=organs,
+        spheres=parse_spheres(lesions, lesions_where) if is_images else (),
     )
 
 
@@ -191,8 +246,27 @@ def _check_path(path: str | None, source: str, where: str) -> None:
         raise ConfigError(f"{where}: column path: expected {expected}, got {path or 'nothing'!r}")
 
     if path and not PATH.fullmatch(path):
-        allowed = "letters, digits and . _ / + @ = - only"
-        raise ConfigError(f"{where}: column path: {path!r} is not allowed; {allowed}")
+        raise ConfigError(f"{where}: column path: {path!r} is not allowed; {PATH_LETTERS}")
+
+
+def parse_spheres(text: str, where: str) -> tuple[Sphere, ...]:
+    """Lesions of `x:y:z:diameter_mm,...`, RAS mm; ConfigError starting with `where`."""
+    items = (item.strip() for item in text.split(","))
+
+    return tuple(_sphere(item, where) for item in items if item)
+
+
+def _sphere(item: str, where: str) -> Sphere:
+    try:
+        x, y, z, diameter_mm = map(float, item.split(":"))
+    except ValueError:
+        x = y = z = diameter_mm = math.nan
+
+    if not (math.isfinite(x + y + z) and 0 < diameter_mm < 500):
+        expected = "expected x:y:z:diameter in mm, RAS, 12:-40:210:20"
+        raise ConfigError(f"{where}: {item!r} is not allowed; {expected}")
+
+    return Sphere((x, y, z), diameter_mm)
 
 
 def parse_lesions(text: str, where: str) -> tuple[Lesion, ...]:
@@ -236,7 +310,7 @@ def input_files(study: Study) -> list[str]:
     """The files that a study is read from, the needed one first; those beside it only where they
     exist.
     """
-    if study.path is None:
+    if study.path is None or study.is_images:
         return []
 
     path = Path(study.path)
@@ -257,6 +331,14 @@ def _check_files(config: Config, studies: Sequence[Study]) -> None:
         where = f"{config.studies}: study {study.study}: column path: {study.path}"
         if study.path and not Path(study.path).exists():
             raise ConfigError(f"{where}: no such file or folder")
+
+        if study.organs and not Path(study.organs).exists():
+            column = f"column organs: {study.organs}"
+            raise ConfigError(f"{config.studies}: study {study.study}: {column}: no such file")
+
+        if study.is_images:
+            check_images(config, study, f"{config.studies}: study {study.study}")
+            continue
 
         files = input_files(study)
         if files and not Path(files[0]).is_file():
@@ -293,6 +375,11 @@ def _seed(cell: str, where: str) -> int:
     return int(cell)
 
 
+def _seed_of(name: str) -> int:
+    """A number of its own for a study that draws nothing."""
+    return int.from_bytes(name.encode()[:7])
+
+
 def _check_new(studies: Sequence[Study], rows: Sequence[int], path: str | Path) -> None:
     """The last study against those before; names that differ only in case would share files on some
     disks.
@@ -304,7 +391,7 @@ def _check_new(studies: Sequence[Study], rows: Sequence[int], path: str | Path) 
         if other.study.lower() == new.study.lower():
             raise ConfigError(f"{where}: column study: {new.study!r} is already in row {earlier}")
 
-        if other.seed == new.seed:
+        if other.seed == new.seed and not (other.is_images or new.is_images):
             same = f"{new.seed} is already in row {earlier} ({other.study})"
             advice = "the same anatomy twice; give each study its own seed"
             raise ConfigError(f"{where}: column seed: {same}: {advice}")

@@ -14,11 +14,11 @@ import pandas as pd
 
 from ..io.files import atomic, read_csv, write_csv
 from ..io.nifti import Image, read_image
+from ..io.orientation import grid_difference
 from ..runtime.seeds import numpy_generator
 from .body import body_mask
 
 INDEX_COLUMNS = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
-SAME_AFFINE_MM = 1e-3
 
 
 @dataclass(frozen=True)
@@ -103,18 +103,14 @@ def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[s
 
 
 def _check_grids(images: Mapping[Path, Image]) -> None:
-    """Raise ValueError where the images of a study differ in shape or affine from the first."""
+    """Raise ValueError where the images of a study are on another grid than the first."""
     first_path = next(iter(images))
     first = images[first_path]
 
     for path, image in images.items():
-        same_shape = image.data.shape == first.data.shape
-        same_affine = np.allclose(image.affine, first.affine, atol=SAME_AFFINE_MM)
-        if not (same_shape and same_affine):
-            raise ValueError(
-                f"{path}: grid {image.data.shape} differs from that of {first_path}: "
-                f"{first.data.shape}"
-            )
+        difference = grid_difference(image.data.shape, image.affine, first.data.shape, first.affine)
+        if difference:
+            raise ValueError(f"{path}: {difference}, as in {first_path}")
 
 
 def body_share(data: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -46,7 +47,6 @@ class Patches(Protocol):
     """What is trained on: PatchData, or a mixture of two."""
 
     device: torch.device
-    shape: tuple[int, int, int] | None  # of every volume (Z, Y, X)
 
     def __len__(self) -> int:
         """The number of slices."""
@@ -89,9 +89,8 @@ class PatchData:
         self.seed = seed
         self.device = device
 
-        # One array (V, Z, Y, X) a study; the volumes of all studies have one shape (Z, Y, X).
+        # One array (V, Z, Y, X) a study, each of its own shape.
         folder = Path(index).parent
-        self.shape: tuple[int, int, int] | None = None
         arrays: dict[str, np.ndarray] = {}
         for name in self.table["file"].unique():
             array = _map_volumes(folder / name)
@@ -121,10 +120,10 @@ class PatchData:
         rows_here = rows.to(self.device)
 
         # Where the patch lies in its slice, and which way it is turned: voxel offsets (B, 1, P, P).
-        corner = self._corners(rows_here, generator)
+        corner = self._corners(rows, generator)
         turns = ORIENTATIONS if augment else 1
         turn = torch.randint(turns, (len(rows),), generator=generator)
-        turned = self._turned[turn.to(self.device)]
+        turned = self._turned[self._grid[rows_here], turn.to(self.device)]
         offset = corner[:, None, None, None] + turned[:, None]
 
         # The same voxels of the three neighbouring slices of input and target, (B, 3, P, P).
@@ -157,14 +156,6 @@ class PatchData:
                     f"there are {count}"
                 )
 
-        if self.shape is None:
-            self.shape = array.shape[1:]
-        if array.shape[1:] != self.shape:
-            raise ValueError(
-                f"{path}: expected volumes of shape {self.shape} as in the other studies, "
-                f"got {array.shape[1:]}"
-            )
-
         if min(array.shape[2:]) < self.patch:
             raise ValueError(
                 f"{path}: slices of {array.shape[2:]} are smaller than a patch of {self.patch}"
@@ -174,28 +165,30 @@ class PatchData:
         """Where the slices of each row begin among all voxels, and what is body there.
 
         `_input` and `_target` (N, 3) are the first voxels of the three slices, `_limit` (N,) is
-        what a voxel of the target has to exceed, `_turned` (8, P, P) are voxel offsets in a slice.
+        what a voxel of the target has to exceed, `_size` (N, 2) are Y and X of the slice, on the
+        CPU, `_turned` (G, 8, P, P) are voxel offsets in a slice of each width, `_grid` (N,) says
+        which width.
         """
-        nz, ny, nx = self.shape  # type: ignore[misc]
+        shapes = np.array([array.shape for array in arrays.values()])  # V, Z, Y, X
+        names = pd.Series(range(len(arrays)), index=list(arrays))
+        study = self.table["file"].map(names).to_numpy()
+        _, nz, ny, nx = shapes[study].T
 
-        # Volumes are numbered through the arrays of all studies.
-        first = {}
-        n_volumes = 0
-        for name, array in arrays.items():
-            first[name] = n_volumes
-            n_volumes += len(array)
-
-        first_volume = self.table["file"].map(first).to_numpy()
-        input_volume = first_volume + self.table["input"].to_numpy()
+        # Voxels and volumes are numbered through the arrays of all studies.
+        first_voxel = np.cumsum([0, *shapes.prod(axis=1)])[study]
+        first_volume = np.cumsum([0, *shapes[:, 0]])[study]
         target_volume = first_volume + self.table["target"].to_numpy()
 
         # The slice itself and its neighbours, clamped at the ends of the volume.
         middle = self.table["slice"].to_numpy()[:, None]
         neighbours = middle + np.array([-1, 0, 1])
-        slices = np.clip(neighbours, 0, nz - 1)
+        slices = np.clip(neighbours, 0, nz[:, None] - 1)
 
-        input_start = (input_volume[:, None] * nz + slices) * ny * nx
-        target_start = (target_volume[:, None] * nz + slices) * ny * nx
+        input_slice = (self.table["input"].to_numpy() * nz)[:, None] + slices
+        target_slice = (self.table["target"].to_numpy() * nz)[:, None] + slices
+        slice_voxels = (ny * nx)[:, None]
+        input_start = first_voxel[:, None] + input_slice * slice_voxels
+        target_start = first_voxel[:, None] + target_slice * slice_voxels
         self._input = torch.from_numpy(input_start).to(self.device)
         self._target = torch.from_numpy(target_start).to(self.device)
 
@@ -203,33 +196,37 @@ class PatchData:
         limit = torch.cat(limits)[torch.from_numpy(target_volume)]
         self._limit = limit.to(self.device)
 
-        self._turned = _turned_grids(self.patch, nx).to(self.device)
+        widths, grid = np.unique(nx, return_inverse=True)
+        turned = [_turned_grids(self.patch, int(width)) for width in widths]
+        self._turned = torch.stack(turned).to(self.device)
+        self._grid = torch.from_numpy(grid).to(self.device)
+        self._size = torch.from_numpy(np.stack([ny, nx], axis=1))
 
     def _corners(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Top-left corners (B,) as offsets in a slice.
+        """Top-left corners (B,) as offsets in a slice, of the rows (on the CPU).
 
         Of `TRIES` draws the first that is centred in the body, or the first of all. Everything
         after the draws happens on the device, which never has to wait for an answer.
         """
-        _, ny, nx = self.shape  # type: ignore[misc]
         n = len(rows)
+        ny, nx = self._size[rows].T
 
-        y_end = ny - self.patch + 1
-        x_end = nx - self.patch + 1
-        y = torch.randint(y_end, (n, TRIES), generator=generator)
-        x = torch.randint(x_end, (n, TRIES), generator=generator)
-        corner = (y * nx + x).to(self.device)
+        y = _uniform(ny - self.patch + 1, generator)
+        x = _uniform(nx - self.patch + 1, generator)
+        corner = (y * nx[:, None] + x).to(self.device)
 
         # A share of the patches may lie anywhere, in air too.
         anywhere = torch.rand(n, generator=generator) < self.air_fraction
 
         # The target's value at the centre of each patch drawn, (B, TRIES).
         half = self.patch // 2
-        centre = corner + (half * nx + half)
-        slice_start = self._target[rows, 1]
+        to_centre = (half * nx + half).to(self.device)
+        centre = corner + to_centre[:, None]
+        rows_here = rows.to(self.device)
+        slice_start = self._target[rows_here, 1]
         values = self._volumes.take(slice_start[:, None] + centre)
 
-        limit = self._limit[rows]
+        limit = self._limit[rows_here]
         in_body = values > limit[:, None]
         first_in_body = in_body.to(torch.uint8).argmax(dim=1)
         pick = torch.where(anywhere.to(self.device), 0, first_in_body)
@@ -244,6 +241,18 @@ def repeated_permutations(n: int, count: int, seed: int, epoch: int) -> Tensor:
     permutations = [torch.randperm(n, generator=generator) for _ in range(rounds)]
 
     return torch.cat(permutations)[:count]
+
+
+def _uniform(ends: Tensor, generator: torch.Generator) -> Tensor:
+    """`TRIES` whole numbers from 0 to each of `ends` (B,) - 1, drawn uniformly: (B, TRIES)."""
+    shape = (len(ends), TRIES)
+    highest = int(ends.max())
+    if bool((ends == highest).all()):
+        return torch.randint(highest, shape, generator=generator)
+
+    # 2^40 is far more than any width, so that the remainder is as good as uniform.
+    drawn = torch.randint(2**40, shape, generator=generator)
+    return drawn % ends[:, None]
 
 
 def _turned_grids(patch: int, nx: int) -> Tensor:

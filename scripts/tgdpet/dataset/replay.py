@@ -25,17 +25,11 @@ class Mixed:
             raise ValueError(f"replay: expected a share of the old slices in (0, 1], got {share}")
         if len(old) == 0:
             raise ValueError("replay: the old task's data set has no training slices")
-        if old.shape != new.shape:
-            raise ValueError(
-                f"replay: old volumes of shape {old.shape}, new ones of {new.shape}: "
-                "one grid is needed"
-            )
 
         self.new = new
         self.old = old
         self.seed = seed
         self.device = new.device
-        self.shape = new.shape
 
         count = max(1, round(share * len(old)))
         order = torch.randperm(len(old), generator=torch_generator(seed, "kept"))

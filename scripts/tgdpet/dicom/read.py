@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from ..io.nifti import Image
+from ..io.orientation import from_ras, to_ras
 from .geometry import geometry_of
 from .series import (
     DicomError,
@@ -23,23 +23,22 @@ from .series import (
 from .sidecar import sidecar_of
 from .units import bqml_factor, rescaling
 
-RAS = np.array([[0, 1], [1, 1], [2, 1]])  # nibabel's orientation of an array that is RAS+ already
-
 
 @dataclass(frozen=True)
 class DicomImage:
     """An image (X, Y, Z) in RAS+ order, the slices it came from, and the way back to their order.
 
-    `to_series` (3, 2) is nibabel's orientation that takes RAS+ to (columns, rows, slices).
+    `series_affine` (4, 4) takes (columns, rows, slices) of the series to RAS mm.
     """
 
     image: Image
     slices: tuple[Slice, ...]
-    to_series: np.ndarray
+    series_affine: np.ndarray
 
     def as_slices(self, data: np.ndarray) -> np.ndarray:
         """An array (X, Y, Z) on this image's grid as (slices, rows, columns)."""
-        return np.ascontiguousarray(nib.apply_orientation(data, self.to_series).transpose(2, 1, 0))
+        in_series = from_ras(data, self.series_affine)
+        return np.ascontiguousarray(in_series.transpose(2, 1, 0))
 
 
 def read_series(
@@ -58,12 +57,9 @@ def read_series(
     planes = [_plane_bqml(item) for item in geometry.slices]
     data = np.stack(planes).transpose(2, 1, 0)  # (columns, rows, slices), the affine's axes
 
-    to_ras = nib.io_orientation(geometry.affine)
-    ras = nib.apply_orientation(data, to_ras)
-    affine = geometry.affine @ nib.orientations.inv_ornt_aff(to_ras, data.shape)
+    ras, affine = to_ras(data, geometry.affine)
     image = Image(np.ascontiguousarray(ras), affine, sidecar_of(geometry.slices))
-    to_series = nib.orientations.ornt_transform(RAS, to_ras)
-    return DicomImage(image, geometry.slices, to_series)
+    return DicomImage(image, geometry.slices, geometry.affine)
 
 
 def _plane_bqml(item: Slice) -> np.ndarray:

@@ -16,9 +16,10 @@ import pandas as pd
 
 from ..config import roles
 from ..io.nifti import read_image, read_labels
+from ..io.orientation import grid_difference
 from ..runtime.progress import Progress
 from . import measures as m
-from .results import INPUT, image_path, reconstructed_samples
+from .results import INPUT, find_image, reconstructed_samples
 from .voi_values import ERRORS, NetworkValues, ProtocolValues, StudyValues
 
 METRICS_COLUMNS = [
@@ -74,23 +75,27 @@ class StudyImages:
     def read(self, protocol: str, sample: str, network: str = INPUT) -> m.Array:
         """An image (X, Y, Z), Bq/mL; MeasureError that names the file where the grid differs."""
         root = self.recon if network == INPUT else self.denoised / network
-        path = image_path(root, self.study, protocol, sample)
+        path = find_image(root, self.study, protocol, sample)
         image = read_image(path)
         data: m.Array = image.data
 
-        if data.shape != self.shape:
-            raise m.MeasureError(f"{path}: grid {data.shape} differs from the organs' {self.shape}")
-
-        if not np.allclose(image.affine, self.affine, atol=1e-3):
-            raise m.MeasureError(
-                f"{path}: position or voxel size (affine) differs from the organs'"
-            )
+        difference = grid_difference(data.shape, image.affine, self.shape, self.affine)
+        if difference:
+            raise m.MeasureError(f"{path}: {difference}, as in the labels of the organs")
 
         return data
 
 
-def volumes(labels: m.Labels, organs: Mapping[str, int], role: str) -> VolumesOfInterest:
-    """The VOIs that a role is judged in; MeasureError when the study lacks an organ it needs."""
+def volumes(
+    labels: m.Labels, organs: Mapping[str, int], role: str, partial: bool = False
+) -> VolumesOfInterest:
+    """The VOIs that a role is judged in; MeasureError when the study lacks an organ it needs.
+
+    With `partial` only the body is needed, and VOIs of organs that are not there are left out.
+    """
+    if partial:
+        return _volumes_there(labels, organs, role)
+
     distorted: dict[str, m.Mask] = {}
 
     if role in roles.ORGAN_UNLIKE_TRAINING:
@@ -117,6 +122,31 @@ def volumes(labels: m.Labels, organs: Mapping[str, int], role: str) -> VolumesOf
     return VolumesOfInterest(m.body(labels), liver, lesion, distorted)
 
 
+def _volumes_there(labels: m.Labels, organs: Mapping[str, int], role: str) -> VolumesOfInterest:
+    """The VOIs of the organs that are labelled, of those that the role is judged in."""
+
+    def labelled(organ: str) -> m.Mask | None:
+        return labels == organs[organ] if (labels == organs[organ]).any() else None
+
+    distorted: dict[str, m.Mask] = {}
+    bladder = labelled("bladder") if role in roles.ORGAN_UNLIKE_TRAINING else None
+    if bladder is not None:
+        distorted["bladder_error"] = m.with_rim(bladder, RIM_VOXELS)
+        distorted["bladder_rim_error"] = m.rim(bladder, RIM_VOXELS)
+
+    catheter = labelled("catheter") if role == roles.CATHETER else None
+    if catheter is not None:
+        distorted["catheter_error"] = catheter
+
+    try:
+        liver = m.liver_voi(labels, organs)
+    except m.MeasureError:
+        liver = None
+
+    lesion = labelled("lesion") if role == roles.LESION else None
+    return VolumesOfInterest(m.body(labels), liver, lesion, distorted)
+
+
 def evaluate_study(
     study: str,
     role: str,
@@ -126,10 +156,13 @@ def evaluate_study(
     recon: Path,
     denoised: Path,
     networks: Sequence[str],
+    protocols_of_study: Sequence[str] = PROTOCOLS,
+    partial: bool = False,
 ) -> tuple[pd.DataFrame, StudyValues]:
     """Measure a study's noisy images and every network's output, per protocol.
 
-    All are compared with the whole scan. Returns the table, and the values in the volumes of
+    All are compared with the whole scan; with `partial` the measures of organs that are not
+    labelled are left out. Returns the table, and the values in the volumes of
     interest that a bootstrap needs.
 
     Raises FileNotFoundError when a network lacks an image that the input has, or no reference
@@ -138,14 +171,14 @@ def evaluate_study(
     labels, affine = read_labels(organs_path)
 
     try:
-        voi = volumes(labels, organs, role)
+        voi = volumes(labels, organs, role, partial)
     except m.MeasureError as error:
         raise m.MeasureError(f"{organs_path}: {error}") from error
 
     images = StudyImages(study, recon, denoised, labels.shape, affine)
     jobs = {}
 
-    for protocol in PROTOCOLS:
+    for protocol in protocols_of_study:
         if samples := images.noisy_samples(protocol, reference_sample):
             jobs[protocol] = samples
 

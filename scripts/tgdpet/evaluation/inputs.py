@@ -86,7 +86,7 @@ def findings_files(run: RunFiles) -> list[Path]:
         run.root / "config.yaml",
         run.metrics_path(),
         *(run.voi_path(study) for study in tests),
-        run.drop_table,
+        *([run.drop_table] if run.has_drop_images() else []),
     ]
 
 
@@ -106,9 +106,13 @@ def files_judged_by(root: Path, config: Config) -> list[Path]:
 
 def _reconstructions(run: RunFiles, role: str, task: str) -> list[TimedJob]:
     """v2 images of a role's studies, which the training set `task` is made from."""
-    made = task in sweep.datasets(run.config)
+    wanted = task in sweep.datasets(run.config)
     return [
-        TimedJob(benchmark, run.image_path(study, "v2", run.scan), made=made)
+        TimedJob(
+            benchmark,
+            run.image_path(study, "v2", run.scan),
+            made=wanted and not run.comes_as_images(study),
+        )
         for study in run.studies_of(role)
         for benchmark in run.recon_benchmarks(study, role, "v2")
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..config import roles
+from ..config.image_files import find_images, natural
 from ..config.paths import INPUT as INPUT
 from ..config.paths import ONLINE_BASES as ONLINE_BASES
 from ..config.paths import PAPER_NETWORKS as PAPER_NETWORKS
@@ -21,25 +20,23 @@ from ..config.paths import PAPER_ONLINE as PAPER_ONLINE
 from ..config.paths import RunFiles
 from ..config.paths import image_path as image_path
 from ..config.roles import REALISATION
-from ..io.nifti import Image, image_name, read_image, read_labels, suv_factor
+from ..io.nifti import Image, read_image, read_labels, suv_factor
 from . import measures as m
 from .measures import Window
-
-
-def natural(name: str) -> list[int | str]:
-    """Key that sorts 30s before 120s."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def reconstructed_samples(root: Path, study: str, protocol: str) -> list[str]:
     """Samples of a study and protocol that exist under `root`, in natural order (30s before
     120s).
     """
-    start, end = image_name(study, protocol, "\0").split("\0")
-    folder = root / f"sub-{study}" / "pet"
+    found = find_images(root, study)
+    return sorted((sample for other, sample in found if other == protocol), key=natural)
 
-    names = [path.name[len(start) : -len(end)] for path in folder.glob(f"{start}*{end}")]
-    return sorted(names, key=natural)
+
+def find_image(root: Path, study: str, protocol: str, sample: str) -> Path:
+    """The image of a study, protocol and sample under `root`, whatever tracer its name says."""
+    found = find_images(root, study).get((protocol, sample))
+    return found or image_path(root, study, protocol, sample)
 
 
 Volume = npt.NDArray[np.floating]
@@ -98,10 +95,8 @@ class Results(RunFiles):
 
         In natural order (30s before 120s).
         """
-        role = next(s.role for s in self.studies if s.study == study)
-
         made = []
-        for name in self.sample_names(role):
+        for name in self.study_samples(study, protocol):
             if self.image_path(study, protocol, name, network).exists():
                 made.append(name)
 
@@ -111,9 +106,7 @@ class Results(RunFiles):
         """The sample that networks are shown on: the first that is not the whole scan nor a
         half.
         """
-        scan_s = self.config.simulation.scan_s
-        names = self.samples(study, protocol)
-        noisy = [name for name in names if roles.is_noisy_input(name, scan_s)]
+        noisy = [name for name in self.samples(study, protocol) if self.is_noisy_input(name)]
         if not noisy:
             raise FileNotFoundError(
                 f"{self.root}/recon: no noisy {protocol} image of study {study!r}"

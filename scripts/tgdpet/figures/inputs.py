@@ -9,6 +9,7 @@ from ..config import roles
 from ..config.paths import INPUT, ONLINE_BASES, RunFiles, with_sidecars
 from ..evaluation.inputs import timed_files
 from . import SHOWN, TABLES, reported
+from .absent import absent
 
 # Shown in words too: the tables, and which phi is recommended.
 QUOTED = (*TABLES, "phi")
@@ -38,12 +39,15 @@ def report_files(root: Path, runs: Sequence[RunFiles]) -> list[Path]:
     `runs` are the results of single seeds: `root` itself, or several of a study.
     """
     alone = [run.root for run in runs] == [root]
-    names = reported(runs[0].config, alone)
+    missing = absent(runs[0])
+    names = [name for name in reported(runs[0].config, alone) if name not in missing]
 
     files = [root / "figures" / f"{name}.png" for name in names if SHOWN[name].drawn]
     files += [root / table for name in names if name in QUOTED for table in SHOWN[name].tables]
     for run in runs:
         files.append(run.root / "config.yaml")
+        if any(study.is_images for study in run.studies):
+            files.append(run.metrics_path())
         files += [run.training_sidecar(network, study) for network, study in run.trainings()]
 
     return list(dict.fromkeys(files))
@@ -56,7 +60,7 @@ def _fig3(run: RunFiles) -> Iterator[Path]:
     for study in run.studies_of(roles.LESION)[:1]:
         yield run.organs_path(study)
         for protocol in ("v1", "v2"):
-            names = run.sample_names(roles.LESION)
+            names = run.study_samples(study, protocol)
             yield from with_sidecars(run.image_path(study, protocol, name) for name in names)
 
 
@@ -74,8 +78,10 @@ def _fig4(run: RunFiles) -> Iterator[Path]:
     """The drop experiment's images, and the noisy image that they were made from."""
     for study in run.studies_of(roles.LESION)[:1]:
         yield run.organs_path(study)
-        protocol = run.protocol_of(run.config.score.network)
-        yield from with_sidecars([run.image_path(study, protocol, roles.realisation_name(1))])
+
+    images = run.drop_images(run.protocol_of(run.config.score.network))
+    if images is not None:
+        yield from with_sidecars(images[:1])
 
     phis = (0, *run.config.score.drop_phi)
     yield from with_sidecars(run.dropped_path(phi) for phi in phis)
@@ -137,7 +143,7 @@ def _shown(run: RunFiles, role: str, networks: Iterable[str]) -> Iterator[Path]:
     for study in run.studies_of(role)[:1]:
         yield run.organs_path(study)
 
-        sample = run.noisy_names(role)[0]
+        sample = run.noisy_of_study(study, "v2")[0]
         images = [run.image_path(study, "v2", run.scan), run.image_path(study, "v2", sample)]
         images += [run.image_path(study, "v2", sample, network) for network in networks]
         yield from with_sidecars(images)
@@ -147,7 +153,7 @@ def _realisations(run: RunFiles, networks: Iterable[str], protocol: str = "v2") 
     """Every realisation of the low-BMI study, as these networks (or INPUT) have it."""
     for study in run.studies_of(roles.LESION)[:1]:
         for network in networks:
-            names = run.noisy_names(roles.LESION)
+            names = run.noisy_of_study(study, protocol)
             yield from with_sidecars(
                 run.image_path(study, protocol, name, network) for name in names
             )

@@ -107,7 +107,7 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
 
 
 def _separator(path: str | Path) -> str:
-    return "\t" if Path(path).suffix == ".tsv" else ","
+    return "\t" if Path(path).suffix.lower() == ".tsv" else ","
 
 
 def sha256(path: str | Path) -> str:

@@ -1,12 +1,14 @@
 """Images on disk: NIfTI in mm with a BIDS-PET JSON sidecar; activity concentration in Bq/mL.
 
-Arrays are indexed (x, y, z) with RAS+ affines; names and keys follow BIDS-PET (PET-BIDS 1.9).
+Whatever the order of a file's voxels, arrays are RAS+ (X, Y, Z) when they are read, axial slices
+last; names and keys follow BIDS-PET (PET-BIDS 1.9).
 """
 
 from __future__ import annotations
 
 import gzip
 import importlib
+import math
 import sys
 import zlib
 from collections.abc import Iterable, Mapping
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .files import atomic, read_json, write_json
+from .orientation import from_ras, grid_difference, to_ras, voxel_mm
 
 
 def _import_nibabel() -> Any:
@@ -44,6 +47,8 @@ BQML = {
     "kbqml": 1e3,
 }
 MM = 2  # NIfTI's code
+# Endings of image files, in small letters; files may have them in capitals.
+SUFFIXES = (".nii.gz", ".nii", ".img", ".hdr")
 UNREADABLE = (
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
@@ -55,20 +60,46 @@ UNREADABLE = (
 )
 
 
+# Header fields that an image made from another one takes over as they are.
+KEPT_FIELDS = (
+    *("sform_code", "srow_x", "srow_y", "srow_z"),
+    *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *("pixdim", "xyzt_units", "descrip", "aux_file"),
+    *("intent_code", "intent_name", "intent_p1", "intent_p2", "intent_p3"),
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a file holds its voxels: their affine (4, 4), and the header with both of its forms."""
+
+    affine: np.ndarray
+    header: Any
+
+
 @dataclass(frozen=True)
 class Image:
-    """An activity image: `data` (X, Y, Z) float32 in Bq/mL, `affine` (4, 4) to RAS mm,
-    `sidecar`.
+    """An activity image: `data` (X, Y, Z) float32 in Bq/mL as RAS+, `affine` (4, 4) to RAS mm,
+    `sidecar`; `stored` says how its file holds it, where it was read from one.
     """
 
     data: np.ndarray
     affine: np.ndarray
     sidecar: dict[str, Any] = field(default_factory=dict)
+    stored: Stored | None = None
 
     @property
     def voxel_mm(self) -> np.ndarray:
         """Voxel size along the array's axes, mm."""
-        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+        return voxel_mm(self.affine)
+
+    @property
+    def file_shape(self) -> tuple[int, ...]:
+        """Voxels along the axes of the file that it was read from, else of the array."""
+        if self.stored is None:
+            return self.data.shape
+
+        return from_ras(self.data, self.stored.affine).shape
 
 
 def grid_affine(shape: tuple[int, ...], voxel_mm: tuple[float, ...]) -> np.ndarray:
@@ -79,17 +110,31 @@ def grid_affine(shape: tuple[int, ...], voxel_mm: tuple[float, ...]) -> np.ndarr
     return affine
 
 
-def image_name(study: str, protocol: str, sample: str) -> str:
+def image_name(study: str, protocol: str, sample: str, tracer: str = "FDG") -> str:
     """BIDS-PET file name of an image."""
-    return f"sub-{study}_trc-FDG_rec-{protocol}_desc-{sample}_pet.nii.gz"
+    return f"sub-{study}_trc-{tracer}_rec-{protocol}_desc-{sample}_pet.nii.gz"
+
+
+def suffix(path: str | Path) -> str:
+    """The ending of a NIfTI file's name, in small letters; empty where it is not that of one."""
+    name = Path(path).name.lower()
+
+    return next((ending for ending in SUFFIXES if name.endswith(ending)), "")
 
 
 def sidecar_path(path: str | Path) -> Path:
     """The JSON file beside a NIfTI file."""
     path = Path(path)
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    stem = path.name[: len(path.name) - len(suffix(path))]
+    beside = path.with_name(stem + ".json")
 
-    return path.with_name(stem + ".json")
+    # Beside X.NII.GZ there may be X.JSON.
+    in_capitals = beside.with_suffix(".JSON")
+    has_capitals = path.suffix != path.suffix.lower()
+    if has_capitals and in_capitals.exists() and not beside.exists():
+        return in_capitals
+
+    return beside
 
 
 def with_sidecars(paths: Iterable[str | Path]) -> list[Path]:
@@ -105,14 +150,28 @@ def read_image(path: str | Path) -> Image:
     Raises FileNotFoundError or ValueError naming the file when it is missing, truncated, not 3-D,
     not finite, without an affine, or when its sidecar is missing or says other units than Bq/mL.
     """
-    data, affine = _read(path)
+    data, affine, stored = _read(path)
     sidecar = _sidecar(path)
 
     units = sidecar.get("Units")
     if units != ACTIVITY_UNITS:
         raise ValueError(f"{sidecar_path(path)}: Units: expected {ACTIVITY_UNITS!r}, got {units!r}")
 
-    return Image(_finite(path, data), affine, sidecar)
+    return Image(_finite(path, data), affine, sidecar, stored)
+
+
+def read_like(path: str | Path, other: Image, other_path: str | Path) -> np.ndarray:
+    """The voxels of an activity image that has to lie on the grid of another one, (X, Y, Z).
+
+    Raises what `read_image` raises, and ValueError naming what differs.
+    """
+    image = read_image(path)
+
+    difference = grid_difference(image.data.shape, image.affine, other.data.shape, other.affine)
+    if difference:
+        raise ValueError(f"{path}: {difference}, as in {other_path}")
+
+    return image.data
 
 
 def read_converted(path: str | Path, units: str | None = None) -> Image:
@@ -122,31 +181,42 @@ def read_converted(path: str | Path, units: str | None = None) -> Image:
     `read_image` raises, and ValueError where the units are not known, are SUV, or differ between
     `units` and the sidecar.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such image")
-
+    _check_name(path)
     beside = sidecar_path(path)
     sidecar = _sidecar(path) if beside.exists() else {}
-    factor = _bqml_per_unit(path, beside, sidecar.get("Units"), units)
+    in_sidecar = sidecar.get("Units")
+    if isinstance(in_sidecar, str) and not in_sidecar.strip():
+        in_sidecar = None  # as good as not said
 
-    data, affine = _read(path)
+    factor = _bqml_per_unit(path, beside, in_sidecar, units)
+
+    data, affine, stored = _read(path)
     with np.errstate(over="ignore"):  # what overflows is not finite, and caught below
         data = data if factor == 1 else data * np.float32(factor)
 
-    return Image(_finite(path, data), affine, {**sidecar, "Units": ACTIVITY_UNITS})
+    in_bqml = {**sidecar, "Units": ACTIVITY_UNITS}
+    return Image(_finite(path, data), affine, in_bqml, stored)
 
 
 def write_image(
-    path: str | Path, data: np.ndarray, affine: np.ndarray, sidecar: Mapping[str, Any]
+    path: str | Path,
+    data: np.ndarray,
+    affine: np.ndarray,
+    sidecar: Mapping[str, Any],
+    like: Stored | None = None,
 ) -> None:
-    """Write an activity image in Bq/mL (float32) and, first, its sidecar."""
+    """Write an activity image in Bq/mL (float32) and, first, its sidecar.
+
+    With `like`, `data` is RAS+ on the grid of that image, and the file has its order of voxels, its
+    affines with their codes, units and description.
+    """
     write_json(sidecar_path(path), {**sidecar, "Units": ACTIVITY_UNITS})
-    _write(path, np.asarray(data, np.float32), affine)
+    _write(path, np.asarray(data, np.float32), affine, like)
 
 
 def read_labels(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a label map: (X, Y, Z) int16 and its affine."""
-    data, affine = _read(path)
+    """Read a label map: (X, Y, Z) int16 as RAS+, and its affine."""
+    data, affine, _ = _read(path)
 
     with np.errstate(invalid="ignore"):  # NaN is caught below
         labels = np.rint(data).astype(np.int16)
@@ -163,8 +233,8 @@ def write_labels(path: str | Path, labels: np.ndarray, affine: np.ndarray) -> No
 
 
 def read_plain(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read any 3-D NIfTI volume: (X, Y, Z) float32 and its affine."""
-    data, affine = _read(path)
+    """Read any 3-D NIfTI volume: (X, Y, Z) float32 as RAS+, and its affine."""
+    data, affine, _ = _read(path)
 
     return data.astype(np.float32, copy=False), affine
 
@@ -249,9 +319,9 @@ def _finite(path: str | Path, data: np.ndarray) -> np.ndarray:
     return data
 
 
-def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such image")
+def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray, Stored]:
+    """Voxels as RAS+ and their affine; how the file holds them."""
+    _check_name(path)
 
     try:
         image: Any = nib.load(path)
@@ -266,7 +336,18 @@ def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     if data.dtype.kind not in "iuf":
         raise ValueError(f"{path}: expected one real number a voxel, got {data.dtype}")
 
-    return data, np.asarray(image.affine, float)
+    stored = Stored(np.asarray(image.affine, float), image.header)
+    return *to_ras(data.reshape(data.shape[:3]), stored.affine), stored
+
+
+def _check_name(path: str | Path) -> None:
+    """Raise FileNotFoundError or ValueError for what is no image by its name alone."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such image")
+
+    if not suffix(path):
+        expected = "*.nii.gz or *.nii"
+        raise ValueError(f"{path}: expected an image named {expected}, got {Path(path).name!r}")
 
 
 def _fault(image: Any) -> str | None:
@@ -276,11 +357,13 @@ def _fault(image: Any) -> str | None:
     if not isinstance(image, nib.Nifti1Pair):
         return f"not a NIfTI file but {type(image).__name__}"
 
-    if len(image.shape) == 4:
-        frames = f"{image.shape[3]} frame(s); take out a single one first"
+    # A single frame is a 3-D image, whatever the number of axes.
+    n_frames = math.prod(image.shape[3:])
+    if len(image.shape) >= 3 and n_frames != 1:
+        frames = f"{n_frames} frame(s); take out a single one first"
         return f"expected a 3-D image, got shape {image.shape}: {frames}"
 
-    if len(image.shape) != 3:
+    if len(image.shape) < 3:
         return f"expected a 3-D image, got shape {image.shape}"
 
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
@@ -316,7 +399,7 @@ def _voxels(path: str | Path, image: Any) -> np.ndarray:
     A .gz file is read to its end, where its checksum is: nibabel stops before and takes damaged
     voxels as they are.
     """
-    if not str(path).endswith(".gz"):
+    if suffix(path) != ".nii.gz":
         return np.asarray(image.dataobj)
 
     with gzip.open(path) as file:
@@ -327,12 +410,21 @@ def _voxels(path: str | Path, image: Any) -> np.ndarray:
     return np.asarray(whole.dataobj)
 
 
-def _write(path: str | Path, data: np.ndarray, affine: np.ndarray) -> None:
-    image = nib.Nifti1Image(data, affine)
+def _write(
+    path: str | Path, data: np.ndarray, affine: np.ndarray, like: Stored | None = None
+) -> None:
+    if like is None:
+        image = nib.Nifti1Image(data, affine)
+        image.header.set_xyzt_units("mm", "sec")
+        image.set_sform(affine, code=1)
+        image.set_qform(affine, code=1)
+    else:
+        image = nib.Nifti1Image(from_ras(data, like.affine), like.affine)
+        for name in KEPT_FIELDS:
+            image.header[name] = like.header[name]
+        if int(like.header["xyzt_units"]) % 8 == 0:  # unknown, which was taken as mm
+            image.header["xyzt_units"] += MM
 
-    image.header.set_xyzt_units("mm", "sec")
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
     image.header["cal_min"] = 0
     image.header["cal_max"] = 0
 

@@ -14,7 +14,7 @@ from .recorder import SUFFIX
 # Files of a folder whose origin one sidecar tells.
 SHARED = ("listmode.json", "index.tsv" + SUFFIX)
 # Endings of the files NAME.* that a sidecar NAME.json tells of.
-WITH_SIDECAR = (".nii.gz", ".safetensors", ".md", "_log.csv")
+WITH_SIDECAR = (".nii.gz", ".nii", ".safetensors", ".md", "_log.csv")
 
 
 def find(path: Path) -> Path | None:
@@ -24,7 +24,8 @@ def find(path: Path) -> Path | None:
     if path.suffix == ".json" and path.exists() and "provenance" in _content(path):
         return path
 
-    stems = [path.name.removesuffix(end) for end in WITH_SIDECAR if path.name.endswith(end)]
+    name = path.name.lower()
+    stems = [path.name[: -len(end)] for end in WITH_SIDECAR if name.endswith(end)]
     sidecars = [path.with_name(f"{stem}.json") for stem in stems]
     record = path.with_name(path.name + SUFFIX)
     for beside in (*sidecars, record):

@@ -15,6 +15,7 @@ import numba as nb
 import numpy as np
 
 from ..config.roles import Sample
+from ..runtime.compiled import njit
 from ..runtime.seeds import derive
 from .events import part
 
@@ -136,7 +137,7 @@ def _hash(key, index):  # type: ignore[no-untyped-def]
     return np.float64(z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _keep(start, size, thin_key, split_key, share, part, parts):  # type: ignore[no-untyped-def]
     kept = np.empty(size, np.bool_)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..io.files import sidecar
 from ..io.nifti import Image, write_image
+from ..io.orientation import from_ras, to_ras
 from ..runtime.device import arithmetic, describe
 from .architecture import SLICES
 from .weights import Card
@@ -101,10 +102,15 @@ def denoise_image(
     device: torch.device,
     on_slices: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """The denoised data of an image, Bq/mL; ValueError where a value of it is not finite."""
+    """The denoised data of an image, Bq/mL; ValueError where a value of it is not finite.
+
+    The network sees axial slices whatever the order of the image's voxels, by its affine.
+    """
     model, card = network
 
-    clean = denoise(model, noisy.data, card.intensity_scale_bqml, device, on_slices)
+    data, _ = to_ras(noisy.data, noisy.affine)
+    clean = denoise(model, data, card.intensity_scale_bqml, device, on_slices)
+    clean = from_ras(clean, noisy.affine)
 
     if not np.isfinite(clean).all():
         raise ValueError(
@@ -124,8 +130,8 @@ def write_denoised(
     settings: Mapping[str, Any],
     on_slices: Callable[[int], None] | None = None,
 ) -> None:
-    """Denoise `noisy` with a loaded network and write it to `path`: same affine, Bq/mL, sidecar
-    carried over.
+    """Denoise `noisy` with a loaded network and write it to `path`: on its file's own grid, Bq/mL,
+    header and sidecar carried over.
 
     The sidecar gains `Network` and the provenance, made of the files `inputs` and the `settings`.
     Raises ValueError where the network's output is not finite.
@@ -139,7 +145,7 @@ def write_denoised(
 
     provenance = sidecar(inputs, settings, None, describe(device), started)
     content = {**noisy.sidecar, "Network": network[1].network, "provenance": provenance}
-    write_image(path, clean, noisy.affine, content)
+    write_image(path, clean, noisy.affine, content, noisy.stored)
 
 
 def _with_neighbours(image: VolumeLike, first: int, last: int) -> Tensor:

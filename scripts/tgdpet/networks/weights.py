@@ -25,11 +25,12 @@ WEIGHTS_FORMAT = 1
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a network: name, width, scale (Bq/mL per unit), ancestors, mask and
-    provenance.
+    """What is known of a network: name, width, scale (Bq/mL per unit), ancestors, mask, provenance
+    and domain.
 
-    `mask` maps a module to the output channels that its last adaptation could update. Nothing here
-    depends on the clock, so that the same run writes the same bytes.
+    `mask` maps a module to the output channels that its last adaptation could update. `domain` says
+    what images it was trained on (`networks.domain`), where that was measured. Nothing here depends
+    on the clock, so that the same run writes the same bytes.
     """
 
     network: str
@@ -39,6 +40,7 @@ class Card:
     mask: dict[str, list[int]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    domain: dict[str, list[Any]] = field(default_factory=dict)
 
 
 def save(path: str | Path, model: nn.Module, card: Card) -> None:
@@ -50,6 +52,8 @@ def save(path: str | Path, model: nn.Module, card: Card) -> None:
     _check_finite(path, tensors)
 
     content = {"format": WEIGHTS_FORMAT, **dataclasses.asdict(card)}
+    if not card.domain:  # not measured
+        del content["domain"]
     write_tensors(path, tensors, {NETWORK_KEY: json.dumps(content, sort_keys=True)})
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
+from ..runtime.compiled import njit
 from ..scanner.tabulated import TableScanner
 
 
@@ -61,7 +62,7 @@ class Coincidence:
         return np.asarray(_seen(part, self._tables))
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _seen(part, tables):  # type: ignore[no-untyped-def]
     # unsigned indices spare numba's test for negative ones
     seen = np.empty(part.shape[0], np.bool_)

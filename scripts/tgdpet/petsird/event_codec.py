@@ -16,6 +16,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from ..runtime.compiled import njit
 from .decoder_state import (
     BAD_COUNT,
     BAD_ID,
@@ -73,7 +74,7 @@ def _number(buf, end, state, limit, item_bytes, code):  # type: ignore[no-untype
     return value
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _coincidences(buf, end, events, n, state, pair, tof_numbers, counts):  # type: ignore[no-untyped-def]
     """`n` coincidences into `events` (n, 3), or, where `counts` is not empty, into its counts by
     detector.
@@ -117,7 +118,7 @@ def _coincidences(buf, end, events, n, state, pair, tof_numbers, counts):  # typ
     return np.int64(n)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _skip_singles(buf, end, n, state, size):  # type: ignore[no-untyped-def]
     """Walk over `n` singles of a module type with `size` detection bins."""
     pos = state.position
@@ -138,7 +139,7 @@ def _skip_singles(buf, end, n, state, size):  # type: ignore[no-untyped-def]
     return np.int64(n)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _no_multiples(buf, end, state, depth, types):  # type: ignore[no-untyped-def]
     """Walk over the nested counts of triples or quadruples, all of whose lists must be empty."""
     left = np.zeros(depth, np.int64)
@@ -164,7 +165,7 @@ def _no_multiples(buf, end, state, depth, types):  # type: ignore[no-untyped-def
     return np.int64(0)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _open_block(buf, end, state, spans):  # type: ignore[no-untyped-def]
     """Tag and interval of the next block: 0 inside an event block, OTHER_BLOCK in front of another
     one's content.
@@ -204,7 +205,7 @@ def _open_block(buf, end, state, spans):  # type: ignore[no-untyped-def]
     return np.int64(0)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _next_list(buf, end, state, types):  # type: ignore[no-untyped-def]
     """Step to the next list of the open block: sets its number of events and its module types;
     leaves the block at its end.
@@ -248,7 +249,7 @@ def _next_list(buf, end, state, types):  # type: ignore[no-untyped-def]
     return np.int64(0)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def decode(buf, state, events, spans, offsets, sizes, tof_numbers, delayed):  # type: ignore[no-untyped-def]
     """Decode until `events` (n, 3) int32 or `spans` (m, 2) is full or something else comes: (why it
     stopped, events).
@@ -323,7 +324,7 @@ def decode(buf, state, events, spans, offsets, sizes, tof_numbers, delayed):  # 
             budget -= take
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def encode(events, ids, tof_half_bins, buf):  # type: ignore[no-untyped-def]
     """Write `events` (n, 3) int32 of (det0, det1, tof) into `buf` (at least 15 n) uint8; return the
     bytes used.

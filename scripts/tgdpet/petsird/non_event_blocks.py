@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-import numba as nb
 import numpy as np
 
+from ..runtime.compiled import njit
 from .stream import Stream
 
 # tags; 0 is that of an event block
@@ -169,7 +169,7 @@ def _histogram(stream: Stream) -> int:
     return int(total)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _sum_nested(buf, pos, end):  # type: ignore[no-untyped-def]
     """Sum of a vector of vectors of varints at `pos`: (sum, position behind); (-1, position) when
     damaged.
@@ -193,7 +193,7 @@ def _sum_nested(buf, pos, end):  # type: ignore[no-untyped-def]
     return total, pos
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _long_varint(buf, pos, end):  # type: ignore[no-untyped-def]
     """A varint below 2^63 at `pos`; -1 when damaged."""
     value = np.int64(0)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from ..runtime.compiled import njit
+
 # in place of a value
 TRUNCATED = -1
 TOO_LONG = -2
@@ -57,7 +59,7 @@ def varint_bytes(value: int) -> bytes:
     return bytes([*encoded, value])
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def decode_signed(buf, pos, end, count):  # type: ignore[no-untyped-def]
     """`count` zigzag-encoded 32-bit varints at `pos`: (values, position behind); fewer values where
     one is damaged.
@@ -75,7 +77,7 @@ def decode_signed(buf, pos, end, count):  # type: ignore[no-untyped-def]
     return values, pos
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def encode_signed(values):  # type: ignore[no-untyped-def]
     """The bytes of `values` (n,) int64 as zigzag-encoded varints, uint8."""
     buf = np.empty(10 * values.size, np.uint8)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
 from ..listmode.background import Background
+from ..runtime.compiled import njit
 from ..scanner.cylinder import AnyScanner
 from .locality import locality_order
 from .projector_cpu import Projector
@@ -148,7 +148,7 @@ def scatter_density(
     return np.asarray(density)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _scatter_density(detectors_mm, det0, det1, tof, source_fields, bins_fields):  # type: ignore[no-untyped-def]
     source = ScatterSource(*source_fields)
     bins = TofBins(*bins_fields)

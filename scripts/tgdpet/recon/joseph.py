@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
+from ..runtime.compiled import njit
 from .corners import CORNERS, gather_corners, scatter_corners
 
 LINES_AT_ONCE = 32
@@ -298,7 +299,7 @@ def _trace(  # type: ignore[no-untyped-def]
         corners[corner + 3] = far_v
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def forward(image, det0, det1, tof, integrals, geometry_fields):  # type: ignore[no-untyped-def]
     """Write the line integrals (n,) of the padded `image` into `integrals`."""
     detectors_mm, voxel_mm, step_mm, tof_weights, per_mm, reach_mm = geometry_fields
@@ -325,7 +326,7 @@ def forward(image, det0, det1, tof, integrals, geometry_fields):  # type: ignore
             )
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def back(image, det0, det1, tof, values, geometry_fields):  # type: ignore[no-untyped-def]
     """Add the adjoint of `forward`, applied to `values` (n,), to the padded `image`."""
     detectors_mm, voxel_mm, step_mm, tof_weights, per_mm, reach_mm = geometry_fields
@@ -351,7 +352,7 @@ def back(image, det0, det1, tof, values, geometry_fields):  # type: ignore[no-un
             scatter_corners(flat, voxel, corners, line.n, line.stride_u, line.stride_v, value)
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def em_back(image, events, additive, target, geometry_fields):  # type: ignore[no-untyped-def]
     """Add the back projection of 1 / (forward + additive) of `events` (n,) to padded `target`."""
     detectors_mm, voxel_mm, step_mm, tof_weights, per_mm, reach_mm = geometry_fields
@@ -388,7 +389,7 @@ def em_back(image, events, additive, target, geometry_fields):  # type: ignore[n
             scatter_corners(flat_target, voxel, corners, n, line.stride_u, line.stride_v, value)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def add_parts(parts, image, first, last):  # type: ignore[no-untyped-def]
     """Write the sum of padded images `parts` into planes `first` to `last` of `image` (X, Y, Z).
 

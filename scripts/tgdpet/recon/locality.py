@@ -11,6 +11,7 @@ import numba as nb
 import numpy as np
 
 from ..config.sections import Grid
+from ..runtime.compiled import njit
 from ..scanner.cylinder import AnyScanner
 
 CUBE_VOXELS = 4  # what events of one such cube and direction read fits the fastest cache
@@ -41,7 +42,7 @@ def _cube(position_mm, voxel_mm, n_voxels, n_cubes):  # type: ignore[no-untyped-
     return min(max(cube, 0), n_cubes - 1)
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _locality_keys(events, detectors_mm, step_mm, shape, voxel_mm):  # type: ignore[no-untyped-def]
     """Keys (n,) of events by cube and direction, and how many different keys there are."""
     nx = (shape[0] - 1) // CUBE_VOXELS + 1
@@ -89,7 +90,7 @@ def _locality_keys(events, detectors_mm, step_mm, shape, voxel_mm):  # type: ign
     return keys, nx * ny * nz * N_DIRECTIONS
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _counting_sort(keys, n_keys):  # type: ignore[no-untyped-def]
     """The stable permutation (n,) that sorts `keys` (n,), numbers below `n_keys`."""
     start = np.zeros(n_keys + 1, np.int64)

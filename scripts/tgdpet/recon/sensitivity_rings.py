@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
+from ..runtime.compiled import njit
 from ..scanner.cylinder import AnyScanner
 from .projector_cpu import N_PARTS, Projector
 from .sensitivity_pairs import sum_of_lors
@@ -195,7 +196,7 @@ def _slab(projector: Projector, rings_mm: np.ndarray) -> Slab:
     return Slab(rings + before, rings_mm, before, after, inside, voxel_mm)
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _trace_columns(  # type: ignore[no-untyped-def]
     xy0_mm, xy1_mm, rings, rings_mm, lines, mu, image, voxel_mm, attenuating
 ):

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from docutils.core import publish_parts
 from docutils.utils import SystemMessage
 from markupsafe import Markup
+
+from .templates import environment
 
 TEMPLATE = "report.html.j2"
 # Captions are text alone, and a mistake in one is an error.
@@ -35,15 +36,7 @@ class Section:
 
 def page(title: str, sections: Sequence[Section]) -> str:
     """A whole page; a single section, without links or warning, is the page of a table."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(TEMPLATE).render(title=title, sections=sections)
+    return environment().get_template(TEMPLATE).render(title=title, sections=sections)
 
 
 def caption_html(path: Path) -> Markup:

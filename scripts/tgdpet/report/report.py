@@ -26,7 +26,8 @@ from ..evaluation.estimates import (
 from ..evaluation.findings import read_findings
 from ..evaluation.phi import read_choice, recommendation
 from ..evaluation.results import INPUT, PAPER_TABLE1, Results, records
-from ..figures import SHOWN, TABLES, drawn
+from ..figures import SHOWN, TABLES
+from ..figures.absent import absent, shown, unmeasured
 from ..io.files import read_json, software
 from .html import Section, caption_html, page, png_text
 from .summary import number
@@ -52,6 +53,14 @@ MEASURE_DIGITS = {
     "bladder_error": 1,
     "catheter_error": 1,
 }
+# Of studies that came as images, the mean over their noisy images: head and digits.
+MEASURES_OF_IMAGES = {
+    "rmse": ("RMSE (Bq/mL)", 0),
+    "psnr": ("PSNR (dB)", 1),
+    "ssim": ("SSIM", 3),
+    "liver_cov_spatial": ("liver CoV (%)", 1),
+    "liver_bias": ("liver bias (%)", 1),
+}
 UNCHANGED = {True: "yes", False: "NO", None: "–"}
 
 Sidecar = Mapping[str, Any]
@@ -64,11 +73,11 @@ def build_report(root: Path, runs: Sequence[Results], captions: Path) -> str:
     then linked. What was not made is named as missing; a missing caption raises FileNotFoundError.
     """
     alone = len(runs) == 1 and runs[0].root == root
-    figures = drawn(runs[0].config)
+    figures = shown(runs[0])
     sections = []
 
-    for name, shown in SHOWN.items():
-        if not alone and not shown.together:
+    for name, described in SHOWN.items():
+        if not alone and not described.together:
             continue
 
         if name in figures:
@@ -78,10 +87,40 @@ def build_report(root: Path, runs: Sequence[Results], captions: Path) -> str:
 
     what_was_run = _run(runs[0]) if alone else _seeds(root, runs)
     sections.insert(2, what_was_run)
+    if alone and any(study.is_images for study in runs[0].studies):
+        sections[3:3] = _of_images(runs[0])
     sections.append(_config(runs[0]))
 
     title = TITLE if alone else f"{TITLE}: {len(runs)} seeds together"
     return page(title, sections)
+
+
+def _of_images(results: Results) -> list[Section]:
+    """Measures of test studies that came as images; what is not shown of the run, and why."""
+    table = results.metrics
+    own = [s.study for s in results.studies if s.is_images]
+    chosen = table[table.study.isin(own) & table.measure.isin(MEASURES_OF_IMAGES)]
+    means = chosen.pivot_table(
+        index=["study", "protocol", "network"], columns="measure", values="value", sort=False
+    ).reset_index()
+
+    rows = []
+    for row in means.to_dict("records"):
+        cells = [
+            number(float(row.get(measure, float("nan"))), digits)
+            for measure, (_, digits) in MEASURES_OF_IMAGES.items()
+        ]
+        name = "noisy input" if row["network"] == INPUT else row["network"]
+        rows.append([row["study"], row["protocol"], name, *cells])
+
+    heads = ["study", "images", "network", *(head for head, _ in MEASURES_OF_IMAGES.values())]
+    lacking = [(SHOWN[name].title, reason) for name, reason in absent(results).items()]
+    lacking += [("Measures", line) for line in unmeasured(results)]
+
+    return [
+        Section("measures", "Studies of images", "measures", {"heads": heads, "rows": rows}),
+        Section("lacking", "What is not shown, and why", "lacking", {"rows": lacking}),
+    ]
 
 
 def table_pages(root: Path, captions: Path) -> dict[str, str]:

@@ -20,6 +20,7 @@ import numba as nb
 import numpy as np
 
 from ..io.files import atomic, read_json, write_json
+from ..runtime.compiled import njit
 from .rings import find_rings
 
 KIND = "table"
@@ -165,7 +166,7 @@ class TableScanner:
         return np.asarray(of_partners[self.module])
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _lor_weights(det0, det1, arrays, calibration):  # type: ignore[no-untyped-def]
     tables = Tables(*arrays)
     weights = np.empty(det0.size)
@@ -205,7 +206,7 @@ def _same_element(position_mm, i, j):  # type: ignore[no-untyped-def]
     return same_x and same_y and same_z
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _sum_of_products(rate, by_module, starts, arrays):  # type: ignore[no-untyped-def]
     """Sum of rate_i rate_j over pairs with an efficiency.
 

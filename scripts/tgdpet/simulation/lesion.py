@@ -15,13 +15,13 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from scipy.special import erf
 
 from ..constants import FWHM_PER_SIGMA
 from ..listmode.events import CHUNK, EVENT
 from ..recon.projector_cpu import Projector
+from ..runtime.compiled import njit
 from ..runtime.seeds import numpy_generator
 from ..scanner.cylinder import AnyScanner
 from .lors import DETECTORS_AT_ONCE, lors_near
@@ -231,7 +231,7 @@ def _draw_shares(profiles: np.ndarray, row: np.ndarray, uniform: np.ndarray) -> 
     return np.asarray(shares * sign)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _invert(profiles, row, uniform):  # type: ignore[no-untyped-def]
     """Shares of the half-chord at which the integrals of `row` (n,) reach `uniform` (n,) of their
     total.

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
+from ..runtime.compiled import njit
 from ..scanner.cylinder import AnyScanner
 
 DETECTORS_AT_ONCE = 1024
@@ -74,7 +74,7 @@ def lors_near(
         yield order[pairs]
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _pairs_near(start, stop, candidates, reach, pairs):  # type: ignore[no-untyped-def]
     """Count the pairs of detectors `start`..`stop` with later ones, and write those for which there
     is room.

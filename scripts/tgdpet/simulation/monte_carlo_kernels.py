@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
+from ..runtime.compiled import njit
 from ..scanner.cylinder import Scanner
 
 
@@ -77,7 +78,7 @@ def _crystal_at(x, y, n_crystals):  # type: ignore[no-untyped-def]
     return int(angle * crystals_per_radian) % n_crystals
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _detect(  # type: ignore[no-untyped-def]
     x, y, z, mu, voxel, attenuated, cos_max, geometry, acceptance, state, events, n
 ):
@@ -151,7 +152,7 @@ def _detect(  # type: ignore[no-untyped-def]
     return True
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _survives(x, y, z, dx, dy, dz, mu, voxel, state):  # type: ignore[no-untyped-def]
     """Whether a pair leaves the body: walk both ways until a free path of -ln(u) is used up."""
     left = -math.log(_random(state))
@@ -183,7 +184,7 @@ def _survives(x, y, z, dx, dy, dz, mu, voxel, state):  # type: ignore[no-untyped
     return True
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def emit_voxels(  # type: ignore[no-untyped-def]
     events, mean, cdf, voxels, steep, shape, voxel, mu, mu_voxel, geometry, acceptance, state
 ):
@@ -243,7 +244,7 @@ def emit_voxels(  # type: ignore[no-untyped-def]
             n_events += 1
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def emit_gaussian(  # type: ignore[no-untyped-def]
     events, mean, centre, sigma, cos_max, geometry, acceptance, state
 ):
@@ -285,7 +286,7 @@ def emit_gaussian(  # type: ignore[no-untyped-def]
             n_events += 1
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def emit_randoms(events, acceptance, state):  # type: ignore[no-untyped-def]
     """Fill `events` with events uniform over accepted LORs and TOF bins."""
     n_crystals = acceptance.crystals_per_ring

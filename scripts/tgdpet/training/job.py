@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.sections import Compute
+from ..networks.domain import Domain
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Job:
     """A training job of the workflow.
 
     The new network's `name`, the index table `dataset`, the `weights` file to write, seed, device,
-    and the command line's `options` for the sidecar. `started` is in seconds since the epoch.
+    and the command line's `options` for the sidecar. `domain` says what the training images are
+    like, where that was measured. `started` is in seconds since the epoch.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Job:
     checkpoint: Path | None
     compute: Compute = field(default_factory=Compute)
     options: Mapping[str, Any] = field(default_factory=dict)
+    domain: Domain = field(default_factory=Domain)
     started: float = field(default_factory=time.time)
 
     @property

@@ -24,6 +24,7 @@ from ..io.files import sha256, sidecar, write_json
 from ..networks import model_card, weights
 from ..networks.architecture import SLICES
 from ..networks.dncnn import DnCNN
+from ..networks.domain import from_card, united
 from ..networks.score_table import SCORE_COLUMNS, read_scores
 from ..runtime import device as devices
 from ..runtime import distributed
@@ -108,6 +109,7 @@ def adapt(
             result.mask,
             asdict(settings) | asdict(entry),
             _provenance(job),
+            united(from_card(parent.domain), job.domain).as_dict(),
         )
         _write_network(job, model, card, result, device, inputs)
 

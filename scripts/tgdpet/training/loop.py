@@ -29,7 +29,6 @@ from .validation import LOSSES, fixed_batches, validate
 WARM_UP = 0.05  # the share of the steps in which the learning rate rises
 FINAL_RATE = 0.02  # the share of the learning rate that the schedule ends at
 STATISTICS_BATCHES = 128  # for batch normalisation, after training; no more than the training had
-STOPPED = 143  # exit status of a process that ended on SIGTERM
 
 Penalty = Callable[[Batch, Tensor], Tensor]
 """Of a batch and the network's output for it, added to the loss."""
@@ -145,7 +144,7 @@ def fit(
                 checkpoints.save_when_due(state, now=losses.stopping or state.step == steps)
                 if losses.stopping:
                     run.announce(f"stopped at step {state.step} of {steps}; run it again to resume")
-                    sys.exit(STOPPED)
+                    sys.exit(termination.exit_status)
 
         log.write()
 

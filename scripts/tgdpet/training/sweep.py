@@ -51,8 +51,9 @@ def measure(files: Files, settings: Training, seed: int, device: torch.device) -
     old = judge.judge(files.old, settings, scale, seed, device)
     new = judge.judge(files.new, settings, scale, seed, device)
 
-    image = nifti.read_image(files.image).data
-    reference = nifti.read_image(files.reference).data
+    noisy = nifti.read_image(files.image)
+    image = noisy.data
+    reference = nifti.read_like(files.reference, noisy, files.image)
     thresholds = [phi for phi in files.networks if phi != PLAIN]
     scores = read_scores(files.scores, base.scored)
 

@@ -37,11 +37,12 @@ def estimate(config: Config, studies: Sequence[Study]) -> list[Cost]:
     """The bill, one row a stage in the pipeline's order."""
     studies = [s for s in studies if roles.protocols(s.role, config)]
     tests = [s for s in studies if s.role in roles.TESTS]
+    made = [s for s in studies if not s.is_images]
 
     return [
-        _simulate(config, studies),
-        _subsample(config, studies),
-        _reconstruct(config, studies),
+        _simulate(config, made),
+        _subsample(config, made),
+        _reconstruct(config, made),
         _dataset(config, studies),
         *_networks(config, studies),
         _denoise(config, tests),

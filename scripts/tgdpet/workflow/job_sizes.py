@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 from ..config import roles, sweep
+from ..config.image_files import find_images, read_header
 from ..config.sections import PENALTIES, Config, Training, chooses_strength, old_task
 from ..config.studies import Study, with_role
 from ..networks.architecture import CHANNELS, layer_channels
@@ -124,9 +125,29 @@ def training_slices(config: Config, studies: Sequence[Study], data: str) -> int:
     if data == "n2n":
         return 2 * config.grid.shape[2]
 
-    role = roles.role_of_dataset(data)
-    n_studies = len(with_role(studies, role))
-    return n_studies * len(config.sampling.levels_s) * config.grid.shape[2]
+    of_task = with_role(studies, roles.role_of_dataset(data))
+    made = [study for study in of_task if not study.is_images]
+    found = sum(n_noisy_slices(study, data) for study in of_task if study.is_images)
+    return len(made) * len(config.sampling.levels_s) * config.grid.shape[2] + found
+
+
+def n_noisy_slices(study: Study, data: str) -> int:
+    """Noisy input slices of a study of images for a training task; one image is the target."""
+    protocol = "v1" if data == "v1" else "v2"
+    images = find_images(study.path or "", study.study)
+    paths = [path for (other, _), path in images.items() if other == protocol]
+
+    return sum(read_header(path).shape[2] for path in paths[1:])
+
+
+def voxels_of_images(studies: Sequence[Study]) -> int:
+    """Voxels of the largest images that were found, by the first of each study; 0 without any."""
+    sizes = [0]
+    for study in studies:
+        images = find_images(study.path or "", study.study) if study.is_images else {}
+        sizes += [math.prod(read_header(path).shape) for path in list(images.values())[:1]]
+
+    return max(sizes)
 
 
 def _detail(config: Config) -> float:

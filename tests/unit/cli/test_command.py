@@ -18,6 +18,7 @@ import pytest
 
 from tgdpet.cli import command
 from tgdpet.io import nifti
+from tgdpet.io.orientation import to_ras
 from tgdpet.networks import weights
 from tgdpet.networks.denoise import denoise
 
@@ -72,7 +73,8 @@ def test_grid_and_sidecar_are_carried_over(capsys: pytest.CaptureFixture[str]) -
     run("in.nii.gz", "out.nii.gz")
     out = nifti.read_image("out.nii.gz")
     model, card = weights.load(MODEL)
-    assert np.array_equal(out.data, denoise(model, noisy(), card.intensity_scale_bqml))
+    axial, _ = to_ras(noisy(), AFFINE)
+    assert np.array_equal(out.data, denoise(model, axial, card.intensity_scale_bqml))
     assert np.array_equal(nib.load("out.nii.gz").affine, nib.load("in.nii.gz").affine)
     assert nib.load("out.nii.gz").header.get_xyzt_units()[0] == "mm"
     assert (out.sidecar["Tracer"], out.sidecar["Network"], out.sidecar["Units"]) == (

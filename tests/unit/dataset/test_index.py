@@ -116,7 +116,7 @@ def test_body_is_the_share_of_voxels_inside(tmp_path: Path) -> None:
 def test_images_on_different_grids_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
     noisy, target = image(tmp_path, "a", "30s"), image(tmp_path, "a", "600s", **change)  # type: ignore[arg-type]
     with pytest.raises(
-        ValueError, match=r"desc-600s_pet\.nii\.gz: grid .* differs from that of .*desc-30s_pet"
+        ValueError, match=r"desc-600s_pet\.nii\.gz: expected .*, got .*, as in .*desc-30s_pet"
     ):
         index.build([Pair("a", "30s", noisy, target)], [], tmp_path / "index.tsv")
     assert not (tmp_path / "index.tsv").exists()

@@ -33,6 +33,36 @@ def load(index, air=0.05, scale=1.0, patch=P, seed=3):
     )
 
 
+@pytest.fixture
+def two_shapes(tmp_path, index):
+    """Beside study a, study b with other numbers of slices, rows and columns."""
+    nz, ny, nx = 3, 16, 40
+    volume = 1e6 + np.arange(nz * ny * nx, dtype=np.float32).reshape(nz, ny, nx)
+    np.save(tmp_path / "b.npy", np.stack([volume + 1e5, volume]))
+    table = pd.read_csv(index, sep="\t")
+    rows = [("b", "train", "b.npy", "60s", 1, 0, z, 0.5) for z in range(nz)]
+    more = pd.DataFrame(rows, columns=table.columns)
+    pd.concat([table, more]).to_csv(index, sep="\t", index=False)
+    return index
+
+
+def test_studies_may_differ_in_shape(two_shapes):
+    data = load(two_shapes, air=1.0)
+    seen_columns = set()
+    for step in range(40):
+        batch = data.batch(torch.arange(NZ + 3), step, augment=False)
+        of_a, of_b = batch.noisy[:NZ].double() - 1, batch.noisy[NZ:].double() - 1e6
+        for z in range(3):
+            number = of_b[z, 1].long()
+            rows, columns = (number // 40) % 16, number % 40
+            assert torch.equal(number // (16 * 40), torch.full_like(number, z))
+            assert (rows.diff(dim=0) == 1).all() and (columns.diff(dim=1) == 1).all()
+            seen_columns.add(int(columns[0, 0]))
+        assert ((of_a // (NY * NX))[:, 1] == torch.arange(NZ)[:, None, None]).all()
+        torch.testing.assert_close(batch.target[NZ:], batch.noisy[NZ:] + 1e5, atol=0.2, rtol=0)
+    assert min(seen_columns) < 4 and max(seen_columns) > 28  # over the whole width
+
+
 def test_three_neighbouring_slices_clamped_at_the_ends(index):
     batch = load(index).batch(torch.arange(NZ), 0, augment=False)
     slices = ((batch.noisy - 1) // (NY * NX)).long()

@@ -21,6 +21,10 @@ AFFINE = np.array(
 )
 
 
+# the same grid with its first axis turned round: to the right
+AFFINE_RAS = AFFINE @ np.array([[-1, 0, 0, 4], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+
 def asymmetric() -> np.ndarray:
     """(5, 6, 7) with a different value in every voxel."""
     return np.arange(210, dtype=np.float32).reshape(5, 6, 7) * 1.25 + 3
@@ -35,8 +39,9 @@ def written(tmp_path: Path) -> Path:
 
 def test_round_trip_keeps_every_voxel_and_the_affine(written: Path) -> None:
     image = nifti.read_image(written)
-    assert np.array_equal(image.data, asymmetric()) and image.data.dtype == np.float32
-    np.testing.assert_allclose(image.affine, AFFINE, atol=1e-5)
+    assert np.array_equal(image.data, asymmetric()[::-1]) and image.data.dtype == np.float32
+    np.testing.assert_allclose(image.affine, AFFINE_RAS, atol=1e-5)
+    np.testing.assert_allclose(image.stored.affine, AFFINE, atol=1e-5)
     np.testing.assert_allclose(image.voxel_mm, [2, 3, 4], rtol=1e-6)
     assert image.sidecar == {"Study": "a", "ValidSlices": [1, 5], "Units": "Bq/mL"}
 
@@ -61,10 +66,10 @@ def test_labels_and_plain_volumes_round_trip(tmp_path: Path) -> None:
     labels = (asymmetric() % 14).astype(int).astype(np.int16)
     nifti.write_labels(tmp_path / "l.nii.gz", labels, AFFINE)
     back, affine = nifti.read_labels(tmp_path / "l.nii.gz")
-    assert np.array_equal(back, labels) and back.dtype == np.int16
-    np.testing.assert_allclose(affine, AFFINE, atol=1e-5)
+    assert np.array_equal(back, labels[::-1]) and back.dtype == np.int16
+    np.testing.assert_allclose(affine, AFFINE_RAS, atol=1e-5)
     nifti.write_plain(tmp_path / "p.nii.gz", asymmetric() - 50, AFFINE)
-    assert np.array_equal(nifti.read_plain(tmp_path / "p.nii.gz")[0], asymmetric() - 50)
+    assert np.array_equal(nifti.read_plain(tmp_path / "p.nii.gz")[0], asymmetric()[::-1] - 50)
     with pytest.raises(ValueError, match=r"p\.nii\.gz: expected whole-number labels"):
         nifti.read_labels(tmp_path / "p.nii.gz")
 
@@ -130,7 +135,7 @@ def test_truncated_uncompressed_is_an_error_with_the_name(tmp_path: Path) -> Non
     path = tmp_path / "a.nii"
     nifti.write_image(path, asymmetric(), AFFINE, {})
     content = path.read_bytes()
-    assert np.array_equal(nifti.read_image(path).data, asymmetric())
+    assert np.array_equal(nifti.read_image(path).data, asymmetric()[::-1])
     for length in (0, 100, 347, 352, 400, len(content) - 1):
         path.write_bytes(content[:length])
         with pytest.raises(ValueError, match=r"a\.nii: not a readable NIfTI file"):
@@ -146,7 +151,7 @@ def test_a_damaged_byte_never_gives_other_voxels(written: Path) -> None:
         except ValueError as error:
             assert "60s_pet.nii.gz" in str(error)
         else:
-            assert np.array_equal(image.data, asymmetric())
+            assert np.array_equal(image.data, asymmetric()[::-1])
 
 
 def test_suv_follows_from_dose_weight_and_decay() -> None:

@@ -166,3 +166,42 @@ def test_a_damaged_header_is_an_error_with_the_name(tmp_path: Path) -> None:
                 nifti.read_image(path)
             except ValueError as error:
                 assert "in.nii" in str(error)
+
+
+@pytest.mark.parametrize("name", ["IN.NII.GZ", "IN.NII", "IN.nii.GZ"])
+@pytest.mark.parametrize("ending", [".json", ".JSON"])
+def test_names_in_capitals_have_a_sidecar_like_others(
+    tmp_path: Path, name: str, ending: str
+) -> None:
+    path = tmp_path / name
+    nib.save(nib.Nifti1Image(data(), AFFINE), path)
+    (tmp_path / f"{name.split('.')[0]}{ending}").write_text(json.dumps({"Units": "kBq/mL"}))
+    assert nifti.read_converted(path).data.max() == pytest.approx(23e3 / 8)
+    with pytest.raises(ValueError, match=r"says 'kBq/mL', --units 'Bq/mL'; one of them is wrong"):
+        nifti.read_converted(path, "Bq/mL")
+
+
+def test_a_damaged_file_is_found_whatever_the_case_of_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "BAD.NII.GZ"
+    rng = np.random.default_rng(0)
+    nib.save(nib.Nifti1Image(rng.random((20, 20, 20)).astype(np.float32), AFFINE), path)
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 0x5A  # of the checksum
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"BAD\.NII\.GZ: not a readable NIfTI file"):
+        nifti.read_converted(path, "Bq/mL")
+
+
+@pytest.mark.parametrize("name", ["in.nii.bz2", "in.nii.zst", "in.mgz", "in"])
+def test_names_of_no_nifti_file_are_refused(foreign: Path, name: str) -> None:
+    path = foreign.rename(foreign.with_name(name))
+    with pytest.raises(ValueError, match=rf"{name}: expected an image named \*\.nii\.gz or"):
+        nifti.read_converted(path, "Bq/mL")
+
+
+@pytest.mark.parametrize("units", ["", "  ", None])
+def test_units_that_are_empty_are_as_good_as_none(foreign: Path, units: str | None) -> None:
+    beside(foreign, Units=units)
+    assert nifti.read_converted(foreign, "kBq/mL").data.max() == pytest.approx(23e3 / 8)
+    with pytest.raises(ValueError, match=r"no sidecar in\.json says the units"):
+        nifti.read_converted(foreign)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tgdpet.io import nifti
+from tgdpet.io.orientation import RAS, to_ras
 from tgdpet.networks import denoise as module
 from tgdpet.networks import weights
 from tgdpet.networks.denoise import denoise, write_denoised
@@ -151,13 +152,37 @@ def test_what_is_written_has_the_grid_the_sidecar_and_the_provenance(model, tmp_
     noisy = nifti.Image(image(5), affine, {"Units": "Bq/mL", "Study": "a", "Network": "before"})
     write_denoised(tmp_path / "out.nii.gz", noisy, (model, card), CPU, [source], {"threads": "1"})
     written = nifti.read_image(tmp_path / "out.nii.gz")
-    assert np.array_equal(written.data, denoise(model, noisy.data, SCALE))
-    np.testing.assert_allclose(written.affine, affine, atol=1e-6)
+    ras, ras_affine = to_ras(noisy.data, affine)
+    assert np.array_equal(written.data, denoise(model, ras, SCALE))
+    np.testing.assert_allclose(written.affine, ras_affine, atol=1e-6)
+    np.testing.assert_allclose(nib.load(tmp_path / "out.nii.gz").affine, affine, atol=1e-6)
     assert (written.sidecar["Study"], written.sidecar["Network"]) == ("a", "net")
     provenance = json.loads((tmp_path / "out.json").read_text())["provenance"]
     assert list(provenance["inputs"]) == [str(source)] and provenance["settings"] == {
         "threads": "1"
     }
+
+
+@pytest.mark.parametrize("order", ["RAS", "LAS", "LPS", "PIR", "RSA", "SAR", "ILP"])
+def test_the_same_image_gives_the_same_result_whatever_its_storage(model, tmp_path, order):
+    network = model, weights.Card("net", 0.125, SCALE)
+    affine = np.array([[2.0, 0, 0.1, 5], [0, 3, 0, -7], [-0.1, 0, 4, 9], [0, 0, 0, 1]])
+    wanted = denoise(model, image(5), SCALE)
+    wanted_ras = nib.Nifti1Image(wanted, affine)
+
+    turn = nib.orientations.ornt_transform(RAS, nib.orientations.axcodes2ornt(order))
+    stored = nib.Nifti1Image(image(5), affine).as_reoriented(turn)
+    nib.save(stored, tmp_path / "in.nii.gz")
+
+    noisy = nifti.read_converted(tmp_path / "in.nii.gz", "Bq/mL")
+    write_denoised(tmp_path / "out.nii.gz", noisy, network, CPU, [], {})
+    written = nib.load(tmp_path / "out.nii.gz")
+
+    assert nib.aff2axcodes(written.affine) == tuple(order)
+    np.testing.assert_allclose(written.affine, stored.affine, atol=1e-5)
+    np.testing.assert_allclose(
+        written.get_fdata(), wanted_ras.as_reoriented(turn).get_fdata(), rtol=1e-5, atol=1e-2
+    )
 
 
 def test_an_output_that_is_no_number_is_not_written(model, tmp_path):
