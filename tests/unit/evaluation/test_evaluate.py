@@ -157,7 +157,9 @@ def test_another_grid_is_refused(results: Path) -> None:
     image = read_image(image_path(results / "recon", "highbmi", "v2", "60s"))
     path = image_path(results / "denoised" / "cropped", "highbmi", "v1", "60s")
     write_image(path, image.data[:-1], image.affine, image.sidecar)
-    with pytest.raises(MeasureError, match=r"desc-60s_pet.nii.gz: expected 40 x .*got 39 x 40 x 24"):
+    with pytest.raises(
+        MeasureError, match=r"desc-60s_pet.nii.gz: expected 40 x .*got 39 x 40 x 24"
+    ):
         evaluate(results, "highbmi", "test_high_bmi", ["cropped"])
 
 
