@@ -21,52 +21,67 @@ kernels change, so the network's old behaviour is kept approximately, not exactl
 
 from __future__ import annotations
 
+import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import unserializable_hook
 
-from . import sparse_backward
+from . import sparse_backward, step_hooks
 from .batch_statistics import (
-    batchnorm_layers,
     mixed_statistics_hook,
     over_channels,
+    statistics_layers,
     use_running_statistics,
 )
 from .connectivity import following_norms
-from .layer_kinds import CONVS
-from .masks import TargetedEntries, bits_equal, checked_mask, targeted_entries
+from .copies import ModuleHook, local
+from .kept_state import KeptState, Place, put_back_hook
+from .layer_kinds import BATCHNORM_LAYERS, CONVS
+from .masks import checked_mask
+from .scoring import score_kernels, select
+from .targets import TargetedEntries, check_state, targeted_entries
 
 FLOWS = ("parameter", "layer")
 BATCHNORM_MODES = ("eval", "per_channel", "train")
+ATTACHED: weakref.WeakSet[TGD] = weakref.WeakSet()
 
 
 class TGD:
     """Attach targeted gradient descent to a model; a context manager, or call `detach` at the end.
 
+    Whoever steps an optimizer with parameters of the model: every useful bit is put back at once.
+
     - `masks`: module name -> bool (out channels,), True = targeted, may be updated; modules not
-      named are frozen.
+      named are frozen. Or `phi` (a KSE) or `fraction` (of all kernels), as in `select`, with an
+      `example_input`: kernels are scored and chosen here, and `masks` and `scores` say how.
     - `flow`: "parameter" (the paper's eq. 4: the true gradient flows, only the targets are
       updated) or "layer" (its Fig. 1: dL/dY of useful channels is zeroed after each convolution
       and its BN).
     - `batchnorm`: "eval" (running statistics for all channels), "per_channel" (batch statistics for
       the targets only), "train". Holds while the model is in train mode, whatever calls
-      `model.train()`.
+      `model.train()`. Instance norm that tracks statistics knows "eval" and "train".
     - `gather`: "auto", "always" or "never" leave frozen channels out of the convolutions' backward
       pass (`sparse_backward`).
     - `example_input`: used to find the norm layer that follows each convolution; without it the
       first forward is, which torch.compile cannot trace.
 
-    Raises ValueError naming module, expected and given for masks that do not fit.
+    A parameter with several owners moves only where all of them allow it; `requires_grad` of what
+    the masks name is switched on until the end. Raises ValueError naming module, expected and given
+    for masks that do not fit; a model is then as it was.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        masks: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor] | None = None,
         *,
+        phi: float | None = None,
+        fraction: float | None = None,
         flow: str = "parameter",
         batchnorm: str = "eval",
         gather: str = "auto",
@@ -75,10 +90,19 @@ class TGD:
         _check_option("flow", flow, FLOWS)
         _check_option("batchnorm", batchnorm, BATCHNORM_MODES)
         _check_option("gather", gather, sparse_backward.GATHERS)
+        check_state(model)
+        _check_free(model)
 
         self.model = model
         self.flow = flow
         self.batchnorm = batchnorm
+        self.scores: dict[str, Tensor] = {}
+
+        if masks is None:
+            self.scores, masks = _choose(model, phi, fraction, example_input)
+        elif phi is not None or fraction is not None:
+            raise ValueError("masks: expected masks, or phi or fraction to choose them, got both")
+
         self.masks = {name: checked_mask(model, name, mask) for name, mask in masks.items()}
 
         # Targeted channels of convolutions and, once known, of the norm layers that follow them.
@@ -86,29 +110,39 @@ class TGD:
         self._norms_known = False
         self._targets: dict[str, TargetedEntries] = {}  # by parameter
 
-        # What `step` and `detach` put back.
-        state = model.state_dict(keep_vars=True)
-        self._start = {name: tensor.detach().clone() for name, tensor in state.items()}
-        self._required_grad = {p: p.requires_grad for p in model.parameters()}
-        self._was_training = {norm: norm.training for _, norm in batchnorm_layers(model)}
+        # What every step and `detach` put back.
+        self._state = KeptState(model)
+        self._was_training = {norm: norm.training for _, norm in statistics_layers(model)}
+        self._restored = False
 
         self._attached = True
         self._handles: list[Any] = []
         self._routes: dict[str, sparse_backward.Route] = {}
 
+        try:
+            self._attach(gather, example_input)
+        except BaseException:
+            self._release()
+            raise
+
+    def _attach(self, gather: str, example_input: Any) -> None:
         self._attach_routes(gather)
 
         if example_input is not None:
-            self._add_norms(following_norms(model, example_input))
+            self._add_norms(following_norms(self.model, example_input))
         else:
             self._choose_parameters()
-            hook = model.register_forward_pre_hook(self._first_forward, with_kwargs=True)
-            self._handles.append(hook)
+            hook = ModuleHook(self._first_forward)
+            self._handles.append(self.model.register_forward_pre_hook(hook, with_kwargs=True))
 
         self._hook_norms()
+        self._hook_buffers()
 
-        if flow == "layer":
+        if self.flow == "layer":
             self._hook_tgd_layers()
+
+        self._handles.extend(step_hooks.listen(self))
+        ATTACHED.add(self)
 
     # In training.
 
@@ -128,48 +162,73 @@ class TGD:
     def step(self, optimizer: torch.optim.Optimizer, *, scaler: Any = None) -> None:
         """Step the optimizer (through a gradient scaler if given) and put every useful bit back.
 
-        The restore makes it exact whatever the optimizer adds: decay, momentum of an earlier round,
-        NaN.
+        An optimizer of torch needs no such call: its own `step` does the same.
         """
+        self._restored = False
+
         if scaler is not None:
             scaler.step(optimizer)
         else:
             optimizer.step()
 
-        self.restore()
+        if not self._restored:
+            self.restore()
 
-    @torch.no_grad()
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Called at any optimizer's step: masks gradients that autograd's hooks did not see, as
+        those of sharded or replaced parameters.
+        """
+        if not self._moves(optimizer):
+            return
+
+        for place in self._state.parameters:
+            parameter = place.parameter
+            if place.free is None or parameter is place.hooked or parameter.grad is None:
+                continue
+
+            gradient = local(parameter.grad)
+            place.fit(gradient)
+            gradient.masked_fill_(~place.free, 0.0)
+
+    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Called at any optimizer's step: puts every useful bit back if it is of this model.
+
+        The restore makes it exact whatever the optimizer adds: decay, momentum of an earlier round,
+        NaN.
+        """
+        if self._moves(optimizer):
+            self.restore()
+            self._restored = True
+
+    def _moves(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether an optimizer holds a parameter of the model."""
+        own = {id(place.parameter) for place in self._state.parameters}
+        groups: list[dict[str, Any]] = optimizer.param_groups
+        return any(id(parameter) in own for group in groups for parameter in group["params"])
+
     def restore(self, model: nn.Module | None = None) -> None:
-        """Put every useful parameter, and every statistic that is to stay, back to its bits at the
+        """Put every useful parameter, and every buffer that is to stay, back to its bits at the
         start.
 
         `model`: another model of the same make, such as an average of the weights; default: the
         model itself.
         """
-        frozen: list[Tensor] = []
-        starts: list[Tensor] = []
-
-        for name, value, targets in self._kept_tensors(model or self.model):
-            start = self._start[name]
-
-            if targets is None:
-                frozen.append(value)
-                starts.append(start)
-            else:
-                # Chosen, not multiplied by a mask: 0 * NaN is NaN.
-                torch.where(targets, value, start, out=value)
-
-        if frozen:
-            torch._foreach_copy_(frozen, starts)
+        if model is None or model is self.model:
+            self._state.restore()
+        else:
+            self._state.restore_other(model)
 
     def unchanged(self, model: nn.Module | None = None) -> bool:
         """Whether everything useful has the bits of the start, compared as integers; `model` as in
         `restore`.
+
+        Buffers that forward passes have moved since the last step are put back before.
         """
-        return all(
-            bits_equal(value, self._start[name], targets)
-            for name, value, targets in self._kept_tensors(model or self.model)
-        )
+        if model is not None and model is not self.model:
+            return self._state.unchanged_other(model)
+
+        self._state.restore_buffers(self._moved_by_passes)
+        return self._state.unchanged()
 
     def counts(self) -> dict[str, int]:
         """Kernels and parameters of the model, and how many of them are targeted."""
@@ -185,18 +244,22 @@ class TGD:
     # At the end.
 
     def detach(self) -> None:
-        """Remove every hook and check the bits; RuntimeError if a useful one moved (an optimizer
-        stepped by itself).
+        """Remove every hook and check the bits; RuntimeError if a useful one moved (by other means
+        than an optimizer of torch).
 
         Nothing is checked if the model never ran: nothing was trained, as when a finished training
         is resumed.
         """
-        was_attached = self._release()
+        was_attached = self._attached
+        try:
+            moved = was_attached and self._norms_known and not self.unchanged()
+        finally:
+            self._release()
 
-        if was_attached and self._norms_known and not self.unchanged():
+        if moved:
             raise RuntimeError(
-                "useful kernels have changed: "
-                "every optimizer step has to go through TGD.step(optimizer)"
+                "useful kernels have changed: something other than an optimizer of torch has "
+                "written to them; call TGD.restore() after it"
             )
 
     def __enter__(self) -> TGD:
@@ -210,19 +273,34 @@ class TGD:
     ) -> None:
         if kind is None:
             self.detach()
-        else:
+            return
+
+        # A step may have been interrupted half-way.
+        try:
+            if self._attached and self._norms_known:
+                self.restore()
+        finally:
             self._release()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TGD:
-        """Itself: a copy of an attached model (an average, a teacher) carries hooks, which lead
-        here.
+        """Itself: what holds both a model and its TGD may be copied; the copied model is a plain
+        one.
         """
         return self
 
-    def _release(self) -> bool:
-        """Take every hook off and give flags and modes back; whether there was anything to do."""
-        was_attached = self._attached
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "TGD: is attached to a network of this process and cannot be sent or saved; send the "
+            "network, which goes as a plain one, and attach TGD there"
+        )
+
+    def _release(self) -> None:
+        """Take every hook off and give flags and modes back."""
+        if not self._attached:
+            return
+
         self._attached = False
+        ATTACHED.discard(self)
 
         for handle in (*self._handles, *self._routes.values()):
             handle.remove()
@@ -230,14 +308,13 @@ class TGD:
         self._handles.clear()
         self._routes.clear()
 
-        if was_attached:
-            for parameter, required_grad in self._required_grad.items():
-                parameter.requires_grad_(required_grad)
+        for place in self._state.parameters:
+            parameter = place.module._parameters.get(place.key)
+            if parameter is not None:
+                parameter.requires_grad_(self._state.required_grad[place.name])
 
-            for norm, was_training in self._was_training.items():
-                norm.training = was_training
-
-        return was_attached
+        for norm, was_training in self._was_training.items():
+            norm.training = was_training
 
     # What is targeted.
 
@@ -263,22 +340,44 @@ class TGD:
 
     def _choose_parameters(self) -> None:
         """Work out the targeted entries; take every other parameter out of the backward pass."""
-        hooked = set(self._targets)
         self._targets = targeted_entries(
             self.model, self._channels, include_candidates=not self._norms_known
         )
 
-        for name, parameter in self.model.named_parameters():
-            if name not in self._targets:
-                parameter.requires_grad_(False)
-            elif name not in hooked:
-                self._handles.append(parameter.register_hook(self._gradient_hook(name)))
+        for place in self._state.parameters:
+            entries = self._targets.get(place.name)
+            place.open(None if entries is None else entries.mask)
+            place.parameter.requires_grad_(entries is not None)
+
+        self._hook_gradients()
+        self._choose_buffers()
+
+    def _choose_buffers(self) -> None:
+        """Work out which buffers are free, and which may be moved by forward passes."""
+        norms = {norm: name for name, norm in statistics_layers(self.model)}
+        whole = _inside_open_convolutions(self.model, self.masks)
+        self._moved_by_passes: list[Place] = []
+
+        for place in self._state.buffers:
+            norm = norms.get(place.module)
+
+            if norm is None:
+                place.wholly_free = place.module in whole
+                if not place.wholly_free:
+                    self._moved_by_passes.append(place)
+                continue
+
+            channels = self._targeted_statistics(norm)
+            is_counter = place.start is not None and place.start.ndim == 0
+            place.free = channels
+            place.wholly_free = self.batchnorm == "train" or (channels is not None and is_counter)
 
     def _targeted_statistics(self, norm: str) -> Tensor | None:
         """The channels of a norm layer whose statistics follow the batches; None where none
         does.
         """
-        if self.batchnorm != "per_channel":
+        module = self.model.get_submodule(norm)
+        if self.batchnorm != "per_channel" or not isinstance(module, BATCHNORM_LAYERS):
             return None
 
         channels = self._channels.get(norm)
@@ -287,26 +386,6 @@ class TGD:
             return None
 
         return channels
-
-    def _kept_tensors(self, model: nn.Module) -> Iterator[tuple[str, Tensor, Tensor | None]]:
-        """(name, value, what of it is targeted) of every parameter, and every statistic that is not
-        free to follow the batches.
-        """
-        for name, parameter in model.named_parameters():
-            entries = self._targets.get(name)
-            yield name, parameter.detach(), None if entries is None else entries.mask
-
-        if self.batchnorm == "train":
-            return
-
-        for name, norm in batchnorm_layers(model):
-            channels = self._targeted_statistics(name)
-
-            for key, value in norm.named_buffers(recurse=False):
-                if channels is None:
-                    yield f"{name}.{key}", value, None
-                elif value.ndim:  # the number of batches is free
-                    yield f"{name}.{key}", value, channels.to(value.device)
 
     # Routes and hooks.
 
@@ -319,9 +398,23 @@ class TGD:
             if route is not None:
                 self._routes[name] = route
 
+    def _hook_gradients(self) -> None:
+        """Mask the gradient of every parameter that has targets, once."""
+        for place in self._state.parameters:
+            parameter = place.parameter
+            if place.name not in self._targets or place.hooked is parameter:
+                continue
+
+            # FSDP2 leaves gradients at its shards without autograd: see `before_step`.
+            if local(parameter) is parameter:
+                hook = self._gradient_hook(place.name)
+                self._handles.append(parameter.register_hook(hook))
+                place.hooked = parameter
+
     def _gradient_hook(self, name: str) -> Callable[[Tensor], Tensor]:
         """The mask M of eq. 4 on one parameter's gradient."""
 
+        @unserializable_hook
         def hook(gradient: Tensor) -> Tensor:
             entries = self._targets.get(name)
 
@@ -329,25 +422,39 @@ class TGD:
                 return torch.zeros_like(gradient)
 
             # Chosen, not multiplied: 0 * NaN is NaN.
-            return torch.where(entries.mask, gradient, 0.0)
+            return torch.where(entries.mask.to(gradient.device), gradient, 0.0)
 
         return hook
 
     def _hook_norms(self) -> None:
-        for name, norm in batchnorm_layers(self.model):
+        for name, norm in statistics_layers(self.model):
             if self.batchnorm != "train":
-                self._handles.append(norm.register_forward_pre_hook(use_running_statistics))
+                before = ModuleHook(use_running_statistics)
+                self._handles.append(norm.register_forward_pre_hook(before))
 
-            if self.batchnorm == "per_channel" and norm.running_mean is not None:
-                self._handles.append(norm.register_forward_hook(self._mixed_statistics(name)))
+            mixes = isinstance(norm, BATCHNORM_LAYERS) and norm.running_mean is not None
+            if self.batchnorm == "per_channel" and mixes:
+                after = ModuleHook(self._mixed_statistics(name, norm))
+                self._handles.append(norm.register_forward_hook(after))
 
-    def _mixed_statistics(self, norm: str) -> Callable[..., Tensor]:
+    def _mixed_statistics(self, name: str, norm: nn.Module) -> Callable[..., Tensor]:
+        start = {p.key: p for p in self._state.buffers if p.module is norm}
         return mixed_statistics_hook(
             self.model,
-            lambda: self._targeted_statistics(norm),
-            self._start[f"{norm}.running_mean"],
-            self._start[f"{norm}.running_var"],
+            lambda: self._targeted_statistics(name),
+            start["running_mean"],
+            start["running_var"],
         )
+
+    def _hook_buffers(self) -> None:
+        """Put buffers back that a forward pass has moved, before the module's next one."""
+        by_module: dict[nn.Module, list[Place]] = defaultdict(list)
+        for place in self._moved_by_passes:
+            by_module[place.module].append(place)
+
+        for module, places in by_module.items():
+            hook = ModuleHook(put_back_hook(self._state, places))
+            self._handles.append(module.register_forward_pre_hook(hook, prepend=True))
 
     def _hook_tgd_layers(self) -> None:
         """A TGD layer after each masked convolution, but where its backward pass is sparse: there
@@ -355,7 +462,8 @@ class TGD:
         """
         for name in self.masks.keys() - self._routes.keys():
             conv = self.model.get_submodule(name)
-            self._handles.append(conv.register_forward_hook(_tgd_layer(~self.masks[name])))
+            hook = ModuleHook(_tgd_layer(~self.masks[name]))
+            self._handles.append(conv.register_forward_hook(hook))
 
 
 def _tgd_layer(useful: Tensor) -> Callable[..., None]:
@@ -371,7 +479,7 @@ def _tgd_layer(useful: Tensor) -> Callable[..., None]:
         if not output.requires_grad:
             return
 
-        n_spatial = conv.weight.ndim - 2
+        n_spatial = len(conv.kernel_size)
         stopped = over_channels(useful, output, n_spatial)
 
         # On the tensor, not the module: an in-place ReLU may follow.
@@ -383,3 +491,40 @@ def _tgd_layer(useful: Tensor) -> Callable[..., None]:
 def _check_option(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+
+
+def _check_free(model: nn.Module) -> None:
+    parameters = {id(parameter) for parameter in model.parameters()}
+
+    for other in ATTACHED:
+        if any(id(parameter) in parameters for parameter in other.model.parameters()):
+            raise ValueError("TGD is attached to this model already; detach it first")
+
+
+def _choose(
+    model: nn.Module, phi: float | None, fraction: float | None, example_input: Any
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Scores of all kernels, and masks by phi or fraction."""
+    if (phi is None) == (fraction is None):
+        raise ValueError("masks: expected masks, or either phi or fraction to choose them")
+    if example_input is None:
+        raise ValueError("example_input: is needed to score the kernels, got None")
+
+    scores = score_kernels(model, example_input)
+    if phi is None:
+        return scores, select(scores, fraction=fraction)
+
+    return scores, select(scores, phi)
+
+
+def _inside_open_convolutions(model: nn.Module, masks: Mapping[str, Tensor]) -> set[nn.Module]:
+    """Convolutions all of whose kernels are targeted, with what computes their weights: buffers
+    there belong to those kernels alone.
+    """
+    inside: set[nn.Module] = set()
+
+    for name, mask in masks.items():
+        if bool(mask.all()):
+            inside.update(model.get_submodule(name).modules())
+
+    return inside

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from . import kse
+from .computed_weights import weight_of
 from .connectivity import NETWORK_INPUT, Connections, connections
 
 NO_CONSUMER = -1.0  # in place of a KSE, which is at least 0
@@ -108,7 +109,7 @@ def consumer_weight(conv: nn.Module) -> Tensor:
     """A convolution's weight as (N, C, ...), C counting all its input channels, groups and
     transposition undone.
     """
-    weight: Tensor = conv.weight  # type: ignore[assignment]
+    weight = weight_of(conv)
     n_groups: int = conv.groups  # type: ignore[assignment]
     n_rows, n_columns, *kernel_axes = weight.shape
 
