@@ -26,6 +26,7 @@ class ModuleHook:
         self.function = function
 
     def __call__(self, *args: Any) -> Any:
+        """What torch calls it with goes on."""
         if self.function is None:
             return None
 
@@ -72,8 +73,8 @@ def _cannot_be_copied(module: nn.Module) -> str:
 
 def local(tensor: Tensor) -> Tensor:
     """What of a tensor lies in this process: all, or a shard (FSDP2)."""
-    is_sharded = hasattr(tensor, "to_local")
-    return tensor.to_local() if is_sharded else tensor
+    sharded: Any = tensor
+    return sharded.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 @torch.no_grad()

@@ -54,9 +54,8 @@ class Place:
         """
         start = self.start
         assert start is not None
-        if value.shape == start.shape and value.device == start.device:
-            if value.dtype == start.dtype:
-                return start
+        if _fits(value, start) and value.device == start.device:
+            return start
 
         if value.dtype != start.dtype:
             raise RuntimeError(

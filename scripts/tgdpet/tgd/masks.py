@@ -77,6 +77,38 @@ def accumulate(previous: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dic
     return union
 
 
+def mask_table(
+    masks: Mapping[str, Tensor],
+    scores: Mapping[str, Tensor] | None = None,
+    alive: Mapping[str, Tensor] | None = None,
+) -> str:
+    """A table to read: module, kernels, how many are retrained, how many of these are alive, and
+    the range of KSE; "-" where something is not known.
+    """
+    rows = [("module", "kernels", "retrained", "of these alive", "KSE")]
+
+    for name, mask in masks.items():
+        of_these_alive = "-"
+        if alive and name in alive:
+            of_these_alive = str(int((mask.cpu() & alive[name]).sum()))
+
+        kse_range = "-"
+        if scores and name in scores:
+            low, high = torch.as_tensor(scores[name]).aminmax()
+            kse_range = f"{float(low):.2f} to {float(high):.2f}"
+
+        rows.append((name, str(len(mask)), str(int(mask.sum())), of_these_alive, kse_range))
+
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        first = row[0].ljust(widths[0])
+        others = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join([first, *others]))
+
+    return "\n".join(lines)
+
+
 def bits_equal(a: Tensor, b: Tensor, targets: Tensor | None = None) -> bool:
     """Whether two tensors hold the same bits outside `targets`; -0.0 differs from 0.0, a NaN equals
     itself.

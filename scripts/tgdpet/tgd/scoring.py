@@ -65,6 +65,13 @@ def score_components(
     traced.
     """
     connected = connections(model, example_input, unused=unused)
+    return components_from(model, connected, k, alpha)
+
+
+def components_from(
+    model: nn.Module, connected: Connections, k: int = 5, alpha: float = 1.0
+) -> dict[str, kse.Components]:
+    """`score_components` of a network whose connections are known."""
     as_seen = _by_producer(model, connected, k, alpha)
     scores = {}
 

@@ -91,10 +91,9 @@ def check_state(model: nn.Module) -> None:
                 reason = WRAPPERS[kind.__name__]
                 raise ValueError(f"module {name or type(module).__name__!r}: {reason}")
 
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        if _is_wrapped(model):
-            reason = WRAPPERS["DistributedDataParallel"]
-            raise ValueError(f"module {type(model).__name__!r}: {reason}")
+    if _is_wrapped(model):
+        reason = WRAPPERS["DistributedDataParallel"]
+        raise ValueError(f"module {type(model).__name__!r}: {reason}")
 
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if is_lazy(tensor):
@@ -110,6 +109,9 @@ def check_state(model: nn.Module) -> None:
 
 def _is_wrapped(model: nn.Module) -> bool:
     """Whether a DistributedDataParallel holds parameters of the model, which do not show it."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False
+
     own = {id(parameter) for parameter in model.parameters()}
 
     def wraps(thing: Any) -> bool:

@@ -98,7 +98,9 @@ def test_a_copy_may_have_a_tgd_of_its_own(model, way):
         twin = WAYS[way](model)
         before = bits(twin)
         with tgd.TGD(twin, masks, gather="always") as layer:
-            assert set(layer._routes) == set(masks) - {n for n, m in masks.items() if m.all()}
+            assert set(layer._attachment.routes) == set(masks) - {
+                n for n, m in masks.items() if m.all()
+            }
             train(twin, layer, torch.optim.Adam(layer.parameters(), lr=0.01))
     assert not same_bits(bits(twin), before)
 

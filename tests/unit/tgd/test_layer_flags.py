@@ -8,6 +8,7 @@ from torch import nn
 
 from tgd_cases import bits, image, random_masks, same_bits, small, trace, train
 from tgdpet import tgd
+from tgdpet.tgd import attachment
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -72,7 +73,7 @@ def test_wherever_it_fails_it_leaves_the_model_as_it_was(monkeypatch, method):
 
     model = small().requires_grad_(False)
     before, flags, masks = bits(model), trace(model), random_masks(model)
-    monkeypatch.setattr(tgd.TGD, method, fail)
+    monkeypatch.setattr(attachment.Attachment, method, fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         tgd.TGD(model, masks, flow="layer", gather="always", example_input=image())
     assert same_bits(bits(model), before)

@@ -119,7 +119,7 @@ def test_an_optimizer_of_another_network_is_left_alone(model):
     other = nn.Conv2d(3, 4, 3)
     start = other.weight.detach().clone()
     with tgd.TGD(model, random_masks(model)) as layer:
-        layer.restore = None  # would fail if it were called
+        layer._attachment.state.restore = None  # would fail if it were called
         optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
         other(image()).sum().backward()
         optimizer.step()

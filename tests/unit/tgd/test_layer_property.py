@@ -16,7 +16,7 @@ from torch import nn
 from random_networks import WIDTH, Case, case, convolutions, image
 from tgd_cases import bits, same_bits, trace
 from tgdpet import tgd
-from tgdpet.tgd import kept_state, layer, targets
+from tgdpet.tgd import attachment, kept_state, targets
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is in the extra 'dev'")
 st = hypothesis.strategies
@@ -302,11 +302,11 @@ def without_care(monkeypatch):
 
 
 def without_clean_up(monkeypatch):
-    monkeypatch.setattr(layer.TGD, "_release", lambda self: None)
+    monkeypatch.setattr(attachment.Attachment, "release", lambda self: None)
 
 
 def without_step_hooks(monkeypatch):
-    monkeypatch.setattr(layer.step_hooks, "listen", lambda listener: [])
+    monkeypatch.setattr(attachment.step_hooks, "listen", lambda listener: [])
 
 
 FIXES = [

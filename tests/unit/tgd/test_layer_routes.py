@@ -77,7 +77,7 @@ def test_a_convolution_with_its_own_forward_keeps_the_plain_backward(kind):
     net = nn.Sequential(kind(4, 6, 3), nn.ReLU(), nn.Conv2d(6, 3, 3))
     masks = {"0": torch.arange(6) % 2 == 0}
     with tgd.TGD(net, masks, gather="always") as layer:
-        assert not layer._routes
+        assert not layer._attachment.routes
         (net(torch.randn(2, 4, 8, 8)) ** 2).mean().backward()
         assert bool((net[0].weight.grad[~masks["0"]] == 0).all())
 
