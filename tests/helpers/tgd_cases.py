@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from torch import nn
 
@@ -79,6 +81,8 @@ class Separable(nn.Module):
         return self.out(torch.relu(self.grouped(y + self.block(y))))
 
 
+OPTIMIZERS = sys.modules["torch.optim.optimizer"]
+STEP_HOOKS = (OPTIMIZERS._global_optimizer_pre_hooks, OPTIMIZERS._global_optimizer_post_hooks)
 NETS = {"dncnn": small, "unet": UNet, "separable": Separable}
 
 
@@ -161,3 +165,28 @@ def moved(net, before, masks) -> bool:
         for n, m in masks.items()
         if bool(m.any())
     )
+
+
+def answer(model: nn.Module, queue) -> None:
+    """What a worker process says of a model that was sent to it."""
+    with torch.no_grad():
+        queue.put(float(model.eval()(image(1)).sum()))
+
+
+def trace(model: nn.Module) -> list[object]:
+    """All that TGD may leave behind: hooks, replaced functions, flags, modes."""
+    found: list[object] = []
+    for module in model.modules():
+        found.append(sorted(vars(module)))
+        found.append(module.training)
+        found.append(
+            [
+                len(hooks)
+                for name, hooks in vars(module).items()
+                if name.endswith("_hooks") and hooks is not None
+            ]
+        )
+    for parameter in model.parameters():
+        found.append((parameter.requires_grad, len(parameter._backward_hooks or {})))
+    found.append([len(optimizer_hooks) for optimizer_hooks in STEP_HOOKS])
+    return found

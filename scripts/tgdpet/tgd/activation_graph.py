@@ -12,7 +12,6 @@ Norm layers pass gradients one to one: they would mix channels (GroupNorm) or hi
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from .copies import copied
 from .layer_kinds import CONVS, NORM_LAYERS
 from .tracing_modes import ModulesOnly, OneToOneNorms, TraceError
 
@@ -93,7 +93,7 @@ class ActivationGraph:
         inner = getattr(model, "_orig_mod", model)
         prefix = "" if inner is model else "_orig_mod."
 
-        self.network = copy.deepcopy(inner)
+        self.network = copied(inner)
         self.module_names: dict[nn.Module, str] = {}
         self.convs: dict[str, Any] = {}
 
@@ -109,7 +109,7 @@ class ActivationGraph:
             )
 
         first_conv = next(iter(self.convs.values()))
-        self.device = first_conv.weight.device
+        self.device = next(first_conv.parameters()).device
         self.example_input = example_input
         self.called: set[str] = set()
 
@@ -160,7 +160,7 @@ class ActivationGraph:
 
     def _instrument(self) -> None:
         """Have convolutions return leaves, and note what convolutions and norms read."""
-        _drop_hooks(self.network)
+        _drop_backward_hooks(self.network)
 
         for name, conv in self.convs.items():
             conv.forward = self._leaf_forward(name, conv)
@@ -325,20 +325,11 @@ def _first_tensor(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> T
     return x
 
 
-def _drop_hooks(model: nn.Module) -> None:
-    """Remove backward hooks, and those of this package; a forward hook of the user's may be part of
-    the network.
-    """
+def _drop_backward_hooks(model: nn.Module) -> None:
+    """A forward hook of the user's may be part of the network; these would see every pass."""
     for module in model.modules():
         module._backward_hooks.clear()
         module._backward_pre_hooks.clear()
-
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            for key, hook in list(hooks.items()):
-                module_path = getattr(hook, "__module__", "")
-                package, _, _ = module_path.partition(".")
-                if package == "tgdpet":
-                    del hooks[key]
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

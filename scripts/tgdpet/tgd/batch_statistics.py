@@ -1,5 +1,5 @@
-"""What batch normalisation does while TGD is attached: running statistics, or those of the batch
-for the targeted channels alone.
+"""What norm layers with running statistics do while TGD is attached: they use those, or batch
+normalisation uses the batch's for the targeted channels alone.
 """
 
 from __future__ import annotations
@@ -11,13 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layer_kinds import BATCHNORM_LAYERS
+from .kept_state import Place
+from .layer_kinds import BATCHNORM_LAYERS, INSTANCENORM_LAYERS
 
 
-def batchnorm_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every batch normalisation of the model, with its name."""
+def statistics_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every batch normalisation of the model, and every instance normalisation that tracks running
+    statistics, with its name.
+    """
     for name, module in model.named_modules():
-        if isinstance(module, BATCHNORM_LAYERS):
+        tracks = getattr(module, "track_running_stats", False)
+        if isinstance(module, BATCHNORM_LAYERS) or (
+            isinstance(module, INSTANCENORM_LAYERS) and tracks
+        ):
             yield name, module
 
 
@@ -29,8 +35,8 @@ def use_running_statistics(norm: nn.Module, args: Any) -> None:
 def mixed_statistics_hook(
     model: nn.Module,
     targeted_channels: Callable[[], Tensor | None],
-    start_mean: Tensor,
-    start_var: Tensor,
+    place_of_mean: Place,
+    place_of_var: Place,
 ) -> Callable[..., Tensor]:
     """A forward hook: batch statistics for the targeted channels, the running ones of the start for
     the others; running statistics of the targeted channels follow the batches.
@@ -43,6 +49,8 @@ def mixed_statistics_hook(
         if targeted is None or not model.training:
             return output
 
+        start_mean = place_of_mean.fit(norm.running_mean)
+        start_var = place_of_var.fit(norm.running_var)
         norm.num_batches_tracked += 1
 
         # Without a momentum, the mean of all batches.

@@ -114,7 +114,7 @@ def links(
 
 
 @contextmanager
-def _gradients() -> Iterator[None]:
+def gradients_on() -> Iterator[None]:
     """Gradients in float32, whatever the caller has switched off."""
     with (
         torch.inference_mode(False),
@@ -125,7 +125,7 @@ def _gradients() -> Iterator[None]:
         yield
 
 
-@_gradients()
+@gradients_on()
 def connections(
     model: torch.nn.Module, example_input: Any, *, unused: Collection[str] = ()
 ) -> Connections:
@@ -156,7 +156,7 @@ def connections(
     return Connections(all_links, observed.outputs)
 
 
-@_gradients()
+@gradients_on()
 def following_norms(model: torch.nn.Module, example_input: Any) -> dict[str, list[str]]:
     """The norm layers that follow each convolution: every channel depends on that kernel of it, and
     nothing else.

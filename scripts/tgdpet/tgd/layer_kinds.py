@@ -15,13 +15,8 @@ CONVS = (
     nn.ConvTranspose3d,
 )
 BATCHNORM_LAYERS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-NORM_LAYERS = (
-    *BATCHNORM_LAYERS,
-    nn.GroupNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-)
+INSTANCENORM_LAYERS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+NORM_LAYERS = (*BATCHNORM_LAYERS, nn.GroupNorm, *INSTANCENORM_LAYERS)
 NORM_FUNCTION_NAMES = (
     "batch_norm",
     "group_norm",

@@ -8,7 +8,7 @@ of the channels shows it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
@@ -83,22 +83,10 @@ def reach_of_output(forward_pass: ForwardPass) -> dict[str, Tensor]:
     """Module -> boolean (channels of its leaf,) for every convolution that reaches the network's
     output.
     """
-    sums = []
-    generator = torch.Generator().manual_seed(WEIGHTS_SEED)
-
-    for output in forward_pass.outputs:
-        if not output.requires_grad:
-            continue
-
-        values = torch.view_as_real(output) if output.is_complex() else output
-        weights = torch.randn(values.shape, generator=generator)
-        weighted = values * weights.to(values)
-        sums.append(weighted.sum().double())
-
-    if not sums:
+    total = weighted_sum(forward_pass.outputs)
+    if total is None:
         return {}
 
-    total = torch.stack(sums).sum()
     touched = touched_kernels(total, forward_pass)
 
     by_module: dict[str, Tensor] = {}
@@ -107,6 +95,23 @@ def reach_of_output(forward_pass: ForwardPass) -> dict[str, Tensor]:
             merge_reach(by_module, leaf.module, kernels)
 
     return by_module
+
+
+def weighted_sum(tensors: Iterable[Tensor]) -> Tensor | None:
+    """The sum of all values with random weights, float64; None where nothing has a gradient."""
+    sums = []
+    generator = torch.Generator().manual_seed(WEIGHTS_SEED)
+
+    for tensor in tensors:
+        if not tensor.requires_grad:
+            continue
+
+        values = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+        weights = torch.randn(values.shape, generator=generator)
+        weighted = values * weights.to(values)
+        sums.append(weighted.sum().double())
+
+    return torch.stack(sums).sum() if sums else None
 
 
 def touched_kernels(target: Tensor, forward_pass: ForwardPass) -> list[Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from . import kse
+from .computed_weights import weight_of
 from .connectivity import NETWORK_INPUT, Connections, connections
 
 NO_CONSUMER = -1.0  # in place of a KSE, which is at least 0
@@ -64,6 +65,13 @@ def score_components(
     traced.
     """
     connected = connections(model, example_input, unused=unused)
+    return components_from(model, connected, k, alpha)
+
+
+def components_from(
+    model: nn.Module, connected: Connections, k: int = 5, alpha: float = 1.0
+) -> dict[str, kse.Components]:
+    """`score_components` of a network whose connections are known."""
     as_seen = _by_producer(model, connected, k, alpha)
     scores = {}
 
@@ -108,7 +116,7 @@ def consumer_weight(conv: nn.Module) -> Tensor:
     """A convolution's weight as (N, C, ...), C counting all its input channels, groups and
     transposition undone.
     """
-    weight: Tensor = conv.weight  # type: ignore[assignment]
+    weight = weight_of(conv)
     n_groups: int = conv.groups  # type: ignore[assignment]
     n_rows, n_columns, *kernel_axes = weight.shape
 

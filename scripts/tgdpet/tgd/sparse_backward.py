@@ -15,7 +15,9 @@ channels costs.
 
 from __future__ import annotations
 
+import copy
 import math
+import types
 from typing import Any
 
 import torch
@@ -36,7 +38,7 @@ class Route:
     """What a convolution calls in place of its own `_conv_forward` while TGD is attached; `remove`
     ends it.
 
-    A copy of the convolution gets a copy of its route, so copying an attached model works.
+    A copy of the convolution gets its own plain forward pass.
     """
 
     def __init__(self, conv: nn.Module, targets: Tensor, *, layer: bool) -> None:
@@ -80,9 +82,20 @@ class Route:
         )
         return output
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return plain_forward(copy.deepcopy(self.conv, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return plain_forward, (self.conv,)
+
     def remove(self) -> None:
         """Give the convolution its own forward pass back."""
         self.conv.__dict__.pop("_conv_forward", None)
+
+
+def plain_forward(conv: nn.Module) -> Any:
+    """A convolution's own `_conv_forward`."""
+    return types.MethodType(type(conv)._conv_forward, conv)  # type: ignore[attr-defined]
 
 
 def route(conv: nn.Module, mask: Tensor, *, layer: bool, gather: str) -> Route | None:
@@ -123,8 +136,12 @@ def _is_plain(conv: Any) -> bool:
 
     own_class = type(conv)
     for name in ("forward", "_conv_forward"):
-        overridden = getattr(own_class, name) is not getattr(kinds[0], name)
-        replaced = name in vars(conv)
+        own_function = getattr(own_class, name)
+        overridden = own_function is not getattr(kinds[0], name)
+
+        # A copy of an attached convolution holds its own function.
+        replacement = vars(conv).get(name)
+        replaced = replacement is not None and replacement != types.MethodType(own_function, conv)
         if overridden or replaced:
             return False
 
@@ -193,11 +210,16 @@ class _SparseBackward(torch.autograd.Function):
         for_x, for_weight, for_bias = ctx.needs_input_grad[:3]
 
         of_x = None
-        of_weight = None
-        of_bias = None
-        if ctx.layer and not len(targets):
-            of_x = torch.zeros_like(x) if for_x else None
-            return of_x, None, None, None, None, None, None, None
+        of_weight = torch.zeros_like(weight) if for_weight else None
+        of_bias = weight.new_zeros(len(weight)) if for_bias else None
+
+        # A convolution takes no empty set of kernels.
+        if not len(targets):
+            for_weight = False
+            for_bias = False
+            if ctx.layer and for_x:
+                of_x = torch.zeros_like(x)
+                for_x = False
 
         # Only the targeted channels of dL/dY and rows of W.
         if ctx.layer or for_weight or for_bias:
@@ -218,11 +240,9 @@ class _SparseBackward(torch.autograd.Function):
             gradients_of = _convolution_gradients(ctx, of_targets, x, kernels, wanted)
             if sparse_x:
                 of_x = gradients_of[0]
-            if for_weight:
-                of_weight = torch.zeros_like(weight)
+            if of_weight is not None and for_weight:
                 of_weight.index_copy_(0, targets, gradients_of[1])
-            if for_bias:
-                of_bias = weight.new_zeros(len(weight))
+            if of_bias is not None and for_bias:
                 of_bias.index_copy_(0, targets, gradients_of[2])
 
         return of_x, of_weight, of_bias, None, None, None, None, None

@@ -127,13 +127,16 @@ def test_statistics_stay_though_a_loop_asks_for_train_mode(model):
         assert torch.equal(model(x), expected)
 
 
-def test_an_optimizer_that_steps_by_itself_is_noticed(model):
+def test_what_no_optimizer_of_torch_has_moved_is_noticed(model):
     layer = tgd.TGD(model, masks_of(model))
     optimizer = torch.optim.AdamW(list(layer.parameters()), lr=0.1, weight_decay=0.5)
     (model(torch.randn(2, 3, 16, 16)) ** 2).mean().backward()
     optimizer.step()
+    assert layer.unchanged()
+    with torch.no_grad():
+        model.blocks[7].conv.weight += 1
     assert not layer.unchanged()
-    with pytest.raises(RuntimeError, match="step"):
+    with pytest.raises(RuntimeError, match=r"TGD.restore\(\)"):
         layer.detach()
 
 

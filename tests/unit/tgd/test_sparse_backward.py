@@ -76,7 +76,7 @@ def gradients(net, masks, flow, gather, x):
         layer.train_mode()
         loss_of(net, x).backward()
         return {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}, len(
-            layer._routes
+            layer._attachment.routes
         )
 
 
