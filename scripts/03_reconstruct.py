@@ -39,7 +39,8 @@ def main() -> None:
 
     projector = on_device(args.device, study.scanner, study.grid, args.threads)
     valid = osem.valid_slices(sensitivity)
-    inputs = [args.samples, args.listmode / "listmode.json", args.sensitivity]
+    of_study = study_folder.files_read(args.listmode, "additive.npy")
+    inputs = [args.samples, *of_study, args.sensitivity]
     settings = arguments.as_settings(args)
     n_events = sum(s.fraction for s in samples) * len(study.events) * protocol.iterations
     with Progress(n_events, f"reconstruct {name} {args.protocol}", "events") as bar:

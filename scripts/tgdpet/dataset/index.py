@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..io.files import atomic, read_csv, write_csv
+from ..io.arrays import write_array
+from ..io.files import read_csv, write_csv
 from ..io.nifti import Image, read_image
 from ..runtime.seeds import numpy_generator
 from .body import body_mask
@@ -77,8 +78,7 @@ def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[s
 
     name = f"{pairs[0].study}.npy"
     volumes = [image.data.transpose(2, 1, 0) for image in images.values()]
-    with atomic(folder / name) as temporary, open(temporary, "wb") as file:
-        np.save(file, np.stack(volumes))
+    write_array(folder / name, np.stack(volumes))
 
     paths = list(images)
     rows: list[dict[str, object]] = []

@@ -4,7 +4,6 @@ from.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tgdpet.io import files
+from tgdpet.io.digests import file_digest
 
 
 def test_atomic_writes_the_file_and_nothing_else(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_sidecar_tells_where_a_result_came_from(tmp_path: Path) -> None:
     source.write_bytes(b"events")
     started = time.time() - 5
     content = json.loads(json.dumps(files.sidecar([source], {"iterations": 3}, 7, "cpu", started)))
-    assert content["inputs"] == {str(source): hashlib.sha256(b"events").hexdigest()}
+    assert content["inputs"] == {str(source): file_digest(source)}
     assert (
         content["settings"] == {"iterations": 3}
         and content["seed"] == 7
