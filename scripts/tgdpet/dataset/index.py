@@ -13,12 +13,25 @@ import numpy as np
 import pandas as pd
 
 from ..io.arrays import write_array
+from ..io.contents import WORD, CellKind, Number, Text, check_table
 from ..io.files import read_csv, write_csv
 from ..io.nifti import Image, read_image
 from ..runtime.seeds import numpy_generator
 from .body import body_mask
 
-INDEX_COLUMNS = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
+_NUMBER = Number(low=0, high=10**6, whole=True)
+# The columns of an index table; files lie beside it.
+INDEX_KINDS: dict[str, CellKind] = {
+    "study": Text(WORD),
+    "split": Text(choices=("train", "val")),
+    "file": Text(WORD),
+    "sample": Text(WORD),
+    "input": _NUMBER,
+    "target": _NUMBER,
+    "slice": _NUMBER,
+    "body": Number(low=0, high=1),
+}
+INDEX_COLUMNS = list(INDEX_KINDS)
 SAME_AFFINE_MM = 1e-3
 
 
@@ -130,26 +143,22 @@ def valid_range(image: Image) -> tuple[int, int]:
     return int(first), int(last)
 
 
+def volumes_of(path: str | Path) -> list[Path]:
+    """The arrays of volumes that an index table names."""
+    names = sorted(read_index(path)["file"].unique())
+
+    return [Path(path).parent / name for name in names]
+
+
 def read_index(path: str | Path) -> pd.DataFrame:
     """Read an index table.
 
     Raises ValueError naming file and column when one is missing or holds what cannot be.
     """
-    table = read_csv(path, INDEX_COLUMNS)
-    splits_known = table["split"].isin(("train", "val")).all()
+    table = read_csv(path, INDEX_KINDS)
+    check_table(table, INDEX_KINDS, path)
 
-    if splits_known and not (table["split"] == "train").any():
+    if not (table["split"] == "train").any():
         raise ValueError(f"{path}: no training slices")
-
-    for column in ("input", "target", "slice"):
-        values = table[column]
-        if not pd.api.types.is_integer_dtype(values) or (values < 0).any():
-            raise ValueError(f"{path}: column {column!r}: expected whole numbers >= 0")
-
-    if not splits_known:
-        raise ValueError(f"{path}: column 'split': expected train or val")
-
-    if table["file"].isna().any():
-        raise ValueError(f"{path}: column 'file': a row names no file")
 
     return table

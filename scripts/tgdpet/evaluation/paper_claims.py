@@ -16,6 +16,7 @@ import pandas as pd
 from ..config import roles
 from ..config.sections import Config, ConfigError, NetworkEntry
 from ..config.studies import read_studies
+from ..networks.score_table import read_dropped
 from .bootstrap import Floats, Seed, Statistic
 from .effects import (
     KEPT_PERCENT,
@@ -30,7 +31,7 @@ from .effects import (
     growth_beyond_kept,
 )
 from .results import INPUT, PAPER_ONLINE, PAPER_TABLE1, Results
-from .seed_runs import Missing, SeedRun, read_table
+from .seed_runs import Missing, SeedRun
 from .timing import PAPER_HOURS, PAPER_TRAINING_HOURS, saved, times
 
 V1_NET = "v1-net"
@@ -41,14 +42,6 @@ POINTS = "percentage points"
 OF_BASE = f"% of {V1_NET}'s"
 HARMLESS_PHI = 0.4  # the paper: "when phi > 0.4, some severe artifacts begin to occur"
 PAPER_DROPPED = {0.3: 51.4, 0.4: 51.6, 0.5: 53.0, 0.6: 67.3}  # % of the parameters
-DROP_COLUMNS = (
-    "phi",
-    "kernels_dropped",
-    "kernels_total",
-    "parameters_dropped",
-    "parameters_total",
-    "relative_change",
-)
 BASES_OF_ONLINE = {"TGD-N2N": "v2-net", "TGD2-N2N": "TGD-net"}
 UNSEEN_ORGANS = (
     (roles.BLADDER, "bladder", "bladder_error"),
@@ -240,7 +233,7 @@ def _drop_values(phi: float) -> Callable[[SeedRun], Seed]:
         if not path.exists():
             raise Missing("kse/drop.csv was not made")
 
-        table = read_table(path, DROP_COLUMNS)
+        table = read_dropped(path)
         rows = table[np.isclose(table["phi"], phi)]
 
         if len(rows) != 1:

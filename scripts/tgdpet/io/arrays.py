@@ -6,7 +6,6 @@ array of its own.
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -17,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from . import damage
-from .digests import BYTES_AT_ONCE, KEY, PATTERN, Digest, compare, digest_of
+from .digests import BYTES_AT_ONCE, KEY, PATTERN, Digest, compare, digest_of, identity_of
 from .files import atomic
 
 MAGIC = b"\x93NUMPY\x01\x00"
@@ -25,7 +24,7 @@ HEADER_BYTES = 256  # a multiple of 64: the values lie as numpy aligns them
 COMMENT = re.compile(rf"\s*# {KEY} ({PATTERN.pattern})\s*")
 
 # Files whose content this process has compared with its digest, as they were then.
-_compared: set[tuple[str, int, int, int]] = set()
+_compared: set[tuple[int, ...]] = set()
 
 
 class ArrayWriter:
@@ -95,8 +94,7 @@ def map_array(path: str | Path, kind: str, *, foreign: bool = False) -> np.memma
 def _compare_once(path: str | Path, foreign: bool) -> None:
     """Compare an .npy file with its digest, unless this process did so since it was written."""
     with open(path, "rb") as file:
-        status = os.fstat(file.fileno())
-        identity = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+        identity = identity_of(file)
         if identity in _compared:
             return
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LARGEST_WHOLE = 2**53  # the largest of JSON's numbers that every reader keeps
 # What a file may be called in part; `config.schema.NAME` is for names that a user chooses.
 WORD = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
+NETWORK = r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,199}"  # NAME@PHI is one of a sweep
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class Text:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
 
-        if self.pattern == WORD:
-            return "letters, digits and . _ + -, at most 100"
+        if self.pattern in (WORD, NETWORK):
+            return "a name of letters, digits and . _ + -"
 
         return f"a text of at most {self.longest} printable characters"
 
@@ -162,6 +163,7 @@ class Anything:
 
 
 Kind = Number | Text | Truth | ListOf | Object | Anything
+CellKind = Number | Text | Truth
 
 
 def check(value: Any, kind: Kind, source: str | Path, key: str = "") -> None:
@@ -201,7 +203,7 @@ def _check_object(value: dict[str, Any], kind: Object, source: str | Path, key: 
         check(inner, inner_kind, source, _dot(key, name))
 
 
-def check_table(table: pd.DataFrame, columns: Mapping[str, Number | Text], path: Path) -> None:
+def check_table(table: pd.DataFrame, columns: Mapping[str, CellKind], path: str | Path) -> None:
     """Raise ValueError unless every cell of the `columns` is of its kind.
 
     It names the file, the column, the row as an editor counts (the heads being row 1), what was
@@ -211,21 +213,22 @@ def check_table(table: pd.DataFrame, columns: Mapping[str, Number | Text], path:
         if column not in table:
             raise ValueError(f"{path}: column {column!r} is missing; expected {', '.join(columns)}")
 
-        for row, value in enumerate(table[column].tolist(), start=2):
+        # Each value once, where it stands first.
+        different = table[column].drop_duplicates()
+        for row, value in zip(different.index.tolist(), different.tolist(), strict=True):
             is_empty = isinstance(value, float) and math.isnan(value)
             if is_empty and kind.optional:
                 continue
 
+            where = f"{path}: column {column!r}, row {row + 2}"
             if is_empty:
-                raise ValueError(f"{path}: column {column!r}, row {row}: no value (NaN)")
+                raise ValueError(f"{where}: no value (NaN)")
 
             if not _cell_holds(value, kind):
-                raise ValueError(
-                    f"{path}: column {column!r}, row {row}: expected {kind}, got {shown(value)}"
-                )
+                raise ValueError(f"{where}: expected {kind}, got {shown(value)}")
 
 
-def _cell_holds(value: Any, kind: Number | Text) -> bool:
+def _cell_holds(value: Any, kind: CellKind) -> bool:
     # A column with empty cells holds whole numbers as floats, and one of digits no texts.
     if isinstance(kind, Number) and kind.whole and isinstance(value, float):
         return value.is_integer() and kind.holds(int(value))

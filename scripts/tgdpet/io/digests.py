@@ -7,6 +7,7 @@ a key of a JSON file, in the metadata of a safetensors file.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -19,6 +20,9 @@ KEY = "digest"
 ALGORITHM = "xxh3-128"
 PATTERN = re.compile(ALGORITHM + r":[0-9a-f]{32}")
 BYTES_AT_ONCE = 1 << 20  # hashed while they are in the processor's cache
+LARGE_BYTES = 16 << 20
+
+_of_large: dict[tuple[int, ...], str] = {}
 
 
 class Digest:
@@ -55,12 +59,25 @@ def digest_of(parts: Iterable[bytes | memoryview]) -> str:
 
 
 def file_digest(path: str | Path) -> str:
-    """The digest of a file's bytes."""
-    digest = Digest()
+    """The digest of a file's bytes; of a large one once in a process, unless it was changed."""
     with open(path, "rb") as file:
+        identity = identity_of(file)
+        if identity in _of_large:
+            return _of_large[identity]
+
+        digest = Digest()
         digest.update_from(file)
+        if identity[1] >= LARGE_BYTES:
+            _of_large[identity] = digest.text()
 
     return digest.text()
+
+
+def identity_of(file: BinaryIO) -> tuple[int, ...]:
+    """What tells an open file from others and from itself when it was changed."""
+    status = os.fstat(file.fileno())
+
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_dev)
 
 
 def compare(path: str | Path, noted: object, found: str) -> None:

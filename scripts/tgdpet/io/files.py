@@ -233,10 +233,12 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    try:
-        table = pd.read_csv(path, sep=_separator(path))
-    except ValueError as error:  # not text, no columns, rows of different length
-        raise ValueError(f"{path}: not a readable table: {error}") from error
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such table")
+
+    # not text, no columns, rows of different length
+    with damage.readable(path, "table"):
+        table = pd.read_csv(path, sep=_separator(path), low_memory=False)
 
     columns = list(columns)
     for column in columns:

@@ -246,3 +246,8 @@ def files_read(folder: Path, *more: str) -> list[Path]:
     beside = [name for name in more if (folder / name).exists()]
 
     return [folder / name for name in (*needed, *beside)]
+
+
+def reconstructed_from(folder: Path) -> list[Path]:
+    """The files of a study that its images are made from."""
+    return files_read(folder, "additive.npy")

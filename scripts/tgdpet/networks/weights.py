@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import __version__
-from ..io.contents import WORD, Anything, ListOf, Number, Object, Text, check
+from ..io.contents import NETWORK, Anything, ListOf, Number, Object, Text, check
 from ..io.damage import readable, reason, shown
 from ..io.files import NETWORK_KEY, atomic, parsed_json
 from .dncnn import DnCNN
@@ -25,12 +25,12 @@ WEIGHTS_FORMAT = 1
 WIDEST = 64  # times the paper's network; its kernels would be 300 GB
 CARD = Object(
     needed={
-        "network": Text(WORD),
+        "network": Text(NETWORK),
         "width": Number(above=0, high=WIDEST),
         "intensity_scale_bqml": Number(above=0),
     },
     more={
-        "parents": ListOf(Text(WORD)),
+        "parents": ListOf(Text(NETWORK)),
         "mask": Object(others=ListOf(Number(low=0, whole=True))),
         "settings": Object(others=Anything()),
         "provenance": Object(others=Anything()),
@@ -66,6 +66,7 @@ def save(path: str | Path, model: nn.Module, card: Card) -> None:
     _check_finite(path, tensors)
 
     content = {"format": WEIGHTS_FORMAT, **dataclasses.asdict(card)}
+    check(content, CARD, path)
     write_tensors(path, tensors, {NETWORK_KEY: with_digest(content, tensors)})
 
 

@@ -17,13 +17,13 @@ import numba as nb
 import numpy as np
 
 from ..io.arrays import read_arrays, write_arrays
-from ..io.contents import Number, Object, Text, Truth, check
+from ..io.contents import Kind, Number, Object, Text, Truth, check
 from ..io.files import read_checked_json, write_checked_json
 from .rings import find_rings
 
 KIND = "table"
 # What `scanner.json` says beside its kind.
-FIGURES = {
+FIGURES: dict[str, Kind] = {
     "name": Text(raw=True, longest=100_000),
     "axial_shift_mm": Number(),
     "tof_sigma_mm": Number(low=0),
