@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from ..io.arrays import write_array
-from ..io.contents import WORD, CellKind, Number, Text, check_table
+from ..io.contents import WORD, CellKind, ListOf, Number, Text, check, check_table
 from ..io.files import read_csv, write_csv
-from ..io.nifti import Image, read_image
+from ..io.nifti import Image, read_image, sidecar_path
 from ..runtime.seeds import numpy_generator
 from .body import body_mask
 
@@ -106,7 +106,7 @@ def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[s
         }
         target = images[pair.target]
         body = body_share(target.data)
-        first, last = valid_range(target)
+        first, last = valid_range(target, sidecar_path(pair.target))
 
         for z in range(first, last + 1):
             share = round(float(body[z]), 4)
@@ -135,12 +135,18 @@ def body_share(data: np.ndarray) -> np.ndarray:
     return np.asarray(body_mask(data).mean(axis=(0, 1)))
 
 
-def valid_range(image: Image) -> tuple[int, int]:
-    """First and last slice that may be trained on or measured (sidecar `ValidSlices`, else all)."""
-    n_slices = image.data.shape[2]
-    first, last = image.sidecar.get("ValidSlices", (0, n_slices - 1))
+def valid_range(image: Image, source: str | Path) -> tuple[int, int]:
+    """First and last slice that may be trained on or measured (sidecar `ValidSlices`, else all).
 
-    return int(first), int(last)
+    ValueError naming `source`, the sidecar, where these are no slices of the image.
+    """
+    n_slices = image.data.shape[2]
+    valid = image.sidecar.get("ValidSlices", [0, n_slices - 1])
+    check(
+        valid, ListOf(Number(low=0, high=n_slices - 1, whole=True), length=2), source, "ValidSlices"
+    )
+
+    return int(valid[0]), int(valid[1])
 
 
 def volumes_of(path: str | Path) -> list[Path]:

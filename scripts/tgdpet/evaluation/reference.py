@@ -20,6 +20,7 @@ from scipy import stats
 from .bootstrap import CONFIDENCE, Floats
 from .estimates import read_estimates
 from .findings import read_findings
+from .seed_runs import check_unique
 
 FILES = {"findings": "metrics/findings.csv", "estimates": "metrics/estimates.csv"}
 TIME_FINDING = 7  # depends on the machine

@@ -1,7 +1,7 @@
 """numpy files with a digest of their content: .npy, memory-mapped, and .npz.
 
-An .npy file's digest is a comment in its header, which numpy skips; that of an .npz file is an
-array of its own.
+An .npy file's digest is a comment in its header, which numpy skips; that of an .npz file is the
+archive's comment.
 """
 
 from __future__ import annotations
@@ -147,10 +147,13 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
     The same arrays give the same bytes.
     """
-    digest = np.array(_digest_of_arrays(arrays))
+    with atomic(path) as temporary:
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays, **{KEY: digest})  # type: ignore[arg-type]
+        # Behind the directory of names: one that lost some of them does not lose this.
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.comment = _digest_of_arrays(arrays).encode()
 
 
 def read_arrays(path: str | Path, kind: str) -> dict[str, np.ndarray]:
@@ -163,6 +166,7 @@ def read_arrays(path: str | Path, kind: str) -> dict[str, np.ndarray]:
 
     arrays: dict[str, np.ndarray] = {}
     with damage.readable(path, kind), zipfile.ZipFile(path) as file:
+        noted = file.comment.decode() or None
         n_bytes = Path(path).stat().st_size
         for member in file.infolist():
             name = member.filename.removesuffix(".npy")
@@ -173,8 +177,6 @@ def read_arrays(path: str | Path, kind: str) -> dict[str, np.ndarray]:
 
             arrays[name] = _array_of(file.read(member))
 
-    digest = arrays.pop(KEY, None)
-    noted = None if digest is None else digest.tolist()
     compare(path, noted, _digest_of_arrays(arrays))
 
     return arrays

@@ -1,8 +1,8 @@
 """Digests of contents: written with a file, compared by whoever reads it.
 
 XXH3 of 128 bits (Collet), which is as fast as memory. It finds damage; it does not keep anybody
-from forging a file. Where it stands: in the header of an .npy file, as an array of an .npz file, as
-a key of a JSON file, in the metadata of a safetensors file.
+from forging a file. Where it stands: in the header of an .npy file, as the comment of an .npz file,
+as a key of a JSON object (a file's, or that in a safetensors file's metadata).
 """
 
 from __future__ import annotations

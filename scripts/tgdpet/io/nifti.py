@@ -5,36 +5,30 @@ Arrays are indexed (x, y, z) with RAS+ affines; names and keys follow BIDS-PET (
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Iterable, Mapping
+import math
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.imageglobals import LoggingOutputSuppressor
 
-from .files import atomic, read_json, write_json
+from .contents import Number
+from .damage import readable, shown
+from .files import atomic, atomic_together, json_text
+from .inheritance import read_sidecar
+from .nifti_size import check_size
 
 ACTIVITY_UNITS = "Bq/mL"
-# Bq/mL of one unit, by its name in small letters.
-BQML = {
-    "bq/ml": 1.0,
-    "bqml": 1.0,
-    "kbq/ml": 1e3,
-    "kbqml": 1e3,
-}
+# Bq/mL and kBq/mL as programs write them, in small letters without blanks: Bq/cc, BQML, Bq.mL-1.
+_MILLILITRE = r"(ml|cc|cm\^?3)"
+ACTIVITY = re.compile(rf"(k?)bq(/?{_MILLILITRE}|[.*]?{_MILLILITRE}\^?-1)")
 MM = 2  # NIfTI's code
-UNREADABLE = (
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-    EOFError,
-    OSError,
-    OverflowError,
-    ValueError,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ def read_image(path: str | Path) -> Image:
     sidecar = _sidecar(path)
 
     units = sidecar.get("Units")
-    if units != ACTIVITY_UNITS:
+    if _factor(units) != 1:
         raise ValueError(f"{sidecar_path(path)}: Units: expected {ACTIVITY_UNITS!r}, got {units!r}")
 
     return Image(_finite(path, data), affine, sidecar)
@@ -108,7 +102,7 @@ def read_converted(path: str | Path, units: str | None = None) -> Image:
         raise FileNotFoundError(f"{path}: no such image")
 
     beside = sidecar_path(path)
-    sidecar = _sidecar(path) if beside.exists() else {}
+    sidecar = read_sidecar(beside) or {}
     factor = _bqml_per_unit(path, beside, sidecar.get("Units"), units)
 
     data, affine = _read(path)
@@ -121,9 +115,12 @@ def read_converted(path: str | Path, units: str | None = None) -> Image:
 def write_image(
     path: str | Path, data: np.ndarray, affine: np.ndarray, sidecar: Mapping[str, Any]
 ) -> None:
-    """Write an activity image in Bq/mL (float32) and, first, its sidecar."""
-    write_json(sidecar_path(path), {**sidecar, "Units": ACTIVITY_UNITS})
-    _write(path, np.asarray(data, np.float32), affine)
+    """Write an activity image in Bq/mL (float32) and its sidecar: both, or none."""
+    text = json_text({**sidecar, "Units": ACTIVITY_UNITS})
+
+    with atomic_together(path, sidecar_path(path)) as (image, beside):
+        beside.write_text(text, encoding="utf-8")
+        nib.save(_nifti(np.asarray(data, np.float32), affine), image)
 
 
 def read_labels(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -162,7 +159,8 @@ def suv_factor(sidecar: Mapping[str, Any]) -> float:
     Raises ValueError naming the missing key; SUV is never guessed.
     """
     for key in ("InjectedRadioactivity", "BodyWeight", "ScanStart", "TracerHalfLife"):
-        if not isinstance(sidecar.get(key), (int, float)):
+        low = -math.inf if key == "ScanStart" else 0.0
+        if not Number(above=low).holds(sidecar.get(key)):
             needed = "SUV needs dose (MBq), weight (kg), times (s)"
             raise ValueError(f"sidecar: {key} is missing; {needed}")
 
@@ -175,13 +173,11 @@ def suv_factor(sidecar: Mapping[str, Any]) -> float:
 
 def _sidecar(path: str | Path) -> dict[str, Any]:
     beside = sidecar_path(path)
-    if not beside.exists():
+    sidecar = read_sidecar(beside)
+
+    if sidecar is None:
         expected = f'it has to say "Units": "{ACTIVITY_UNITS}"'
         raise FileNotFoundError(f"{path}: its sidecar {beside.name} is missing; {expected}")
-
-    sidecar = read_json(beside)
-    if not isinstance(sidecar, dict):
-        raise ValueError(f"{beside}: expected a JSON object, got a {type(sidecar).__name__}")
 
     return sidecar
 
@@ -205,8 +201,8 @@ def _bqml_per_unit(path: str | Path, beside: Path, in_sidecar: Any, given: str |
 
 def _bqml(source: str | Path, units: Any) -> float:
     """Bq/mL of one unit; ValueError naming `source`, which says the unit."""
-    name = str(units).lower()
-    message = f"{source}: Units: expected Bq/mL or kBq/mL, got {units!r}"
+    name = str(units).strip().lower()
+    message = f"{source}: Units: expected Bq/mL or kBq/mL, got {shown(units)}"
 
     if name.startswith("suv") or name == "g/ml":
         raise ValueError(
@@ -214,10 +210,20 @@ def _bqml(source: str | Path, units: Any) -> float:
             "body weight and times: export the image in Bq/mL"
         )
 
-    if name not in BQML:
+    factor = _factor(units)
+    if factor is None:
         raise ValueError(message)
 
-    return BQML[name]
+    return factor
+
+
+def _factor(units: Any) -> float | None:
+    """Bq/mL of one unit; None where it is no unit of activity concentration."""
+    found = ACTIVITY.fullmatch("".join(str(units).lower().split()))
+    if found is None:
+        return None
+
+    return 1e3 if found.group(1) else 1.0
 
 
 def _finite(path: str | Path, data: np.ndarray) -> np.ndarray:
@@ -235,13 +241,11 @@ def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such image")
 
-    try:
-        _check_gzip(path)
+    check_size(path)
+    with readable(path, "NIfTI file"), _without_remarks():
         image: Any = nib.load(path)
         fault = _fault(image)
         data = np.asarray(image.dataobj) if fault is None else None
-    except UNREADABLE as error:
-        raise ValueError(f"{path}: not a readable NIfTI file (truncated?): {error}") from error
 
     if data is None:
         raise ValueError(f"{path}: {fault}")
@@ -265,6 +269,9 @@ def _fault(image: Any) -> str | None:
 
     if len(image.shape) != 3:
         return f"expected a 3-D image, got shape {image.shape}"
+
+    if 0 in image.shape:
+        return f"expected an image with voxels, got shape {image.shape}"
 
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
         return "no affine (sform and qform codes are 0); position and orientation are unknown"
@@ -293,17 +300,22 @@ def _has_three_axes(affine: np.ndarray) -> bool:
     return bool(abs(np.linalg.det(axes / size_mm)) >= 1e-3)
 
 
-def _check_gzip(path: str | Path) -> None:
-    """Read a .gz file to its end, where its checksum is: nibabel stops before and takes damaged
-    voxels as they are.
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep nibabel's own lines about a header off the screen: what matters of it is checked here,
+    and said in one line.
     """
-    if str(path).endswith(".gz"):
-        with gzip.open(path) as file:
-            while file.read(1 << 20):
-                pass
+    with LoggingOutputSuppressor(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _write(path: str | Path, data: np.ndarray, affine: np.ndarray) -> None:
+    with atomic(path) as temporary:
+        nib.save(_nifti(data, affine), temporary)
+
+
+def _nifti(data: np.ndarray, affine: np.ndarray) -> Any:
     image = nib.Nifti1Image(data, affine)
 
     image.header.set_xyzt_units("mm", "sec")
@@ -312,5 +324,4 @@ def _write(path: str | Path, data: np.ndarray, affine: np.ndarray) -> None:
     image.header["cal_min"] = 0
     image.header["cal_max"] = 0
 
-    with atomic(path) as temporary:
-        nib.save(image, temporary)
+    return image

@@ -198,7 +198,7 @@ def test_a_table_of_findings_is_checked_when_read(made: Path, tmp_path: Path) ->
     for change, words in (
         (
             {"holds": "perhaps"},
-            "column 'holds', row 2: expected one of yes, no, unclear, got 'perhaps'",
+            "column 'holds', row 2: expected one of yes, no, unclear",
         ),
         ({"effect": NAN}, "column 'effect', row 2: no value"),
         ({"finding": 8}, "column 'finding', row 2: expected a whole number >= 1 and <= 7, got 8"),

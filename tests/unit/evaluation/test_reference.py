@@ -203,7 +203,7 @@ def test_another_configuration_is_refused(kept: Path, copy: Path) -> None:
         (
             "estimates",
             lambda t: t.assign(measure="weight"),
-            "expected one of lesion_bias, .*got 'weight'",
+            "row 2: .*got 'weight'",
         ),
         ("estimates", lambda t: t.assign(value=np.nan), "no value"),
     ],

@@ -35,9 +35,7 @@ def test_the_sparsity_of_a_kernel_that_nothing_reads_is_infinite(table, tmp_path
     assert sparsity["blocks.0.conv"][2] == float("inf")
     assert sparsity["blocks.0.conv"][:2] == pytest.approx(table["sparsity"][:2], rel=1e-9)
     write_csv(tmp_path / "k.csv", table.assign(sparsity=-1.0))
-    with pytest.raises(
-        ValueError, match=r"k\.csv: column 'sparsity', row 2: expected a finite number >= 0, got -1"
-    ):
+    with pytest.raises(ValueError, match=r"k\.csv: column 'sparsity', row 2: .*>= 0, got -1"):
         read_scores(tmp_path / "k.csv", column="sparsity")
 
 
