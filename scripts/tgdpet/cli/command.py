@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
             model_help = "trained network (.safetensors)"
             option("--model", type=Path, required=True, metavar="M", help=model_help)
 
+        arguments.read_plain_numbers(subcommand)
         add_arguments(subcommand)
         option("--overwrite", action="store_true", help="replace an output that exists")
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+LONGEST_LINE = 2000  # characters of an error
 LONGEST_REASON = 300  # characters of another library's message
 
 _short = reprlib.Repr()
@@ -32,6 +33,13 @@ def printable(text: str) -> str:
     line = " ".join(text.split())
 
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def one_line(text: str) -> str:
+    """A message in one line that is not too long to be read."""
+    line = printable(text)
+
+    return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 3] + "..."
 
 
 def reason(error: BaseException) -> str:
