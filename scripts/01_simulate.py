@@ -8,7 +8,7 @@ from tgdpet.cli import arguments
 from tgdpet.config.roles import ROLES
 from tgdpet.config.sections import Grid, ScannerChoice, Simulation
 from tgdpet.config.studies import Study, parse_lesions
-from tgdpet.io.files import sidecar, write_json
+from tgdpet.io.files import sidecar, write_checked_json
 from tgdpet.runtime.progress import Progress
 from tgdpet.simulation.study import simulate_study
 
@@ -53,7 +53,7 @@ def main() -> None:
         )
 
     provenance = sidecar([], arguments.as_settings(args), args.seed, "cpu", started)
-    write_json(args.out_dir / "listmode.json", {**meta, "provenance": provenance})
+    write_checked_json(args.out_dir / "listmode.json", {**meta, "provenance": provenance})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tgdpet.cli import arguments
 from tgdpet.config.sections import Grid
-from tgdpet.io.files import sidecar, write_json
+from tgdpet.io.files import sidecar, write_checked_json
 from tgdpet.petsird.read import import_study
 from tgdpet.petsird.side_files import side_files
 from tgdpet.runtime.progress import Progress
@@ -48,7 +48,7 @@ def main() -> None:
 
     inputs = [args.petsird, *side_files(args.petsird)]
     provenance = sidecar(inputs, arguments.as_settings(args), None, "cpu", started)
-    write_json(args.out_dir / "listmode.json", {**meta, "provenance": provenance})
+    write_checked_json(args.out_dir / "listmode.json", {**meta, "provenance": provenance})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tgdpet.cli import arguments
-from tgdpet.io.files import sidecar, write_json
+from tgdpet.io.files import sidecar, write_checked_json
 from tgdpet.listmode import study_folder
 from tgdpet.runtime.progress import Progress
 from tgdpet.simulation import lesion, lesion_study
@@ -53,7 +53,7 @@ def main() -> None:
 
     inputs = [args.listmode / "listmode.json"]
     provenance = sidecar(inputs, arguments.as_settings(args), args.seed, "cpu", started)
-    write_json(args.out_dir / "listmode.json", {**meta, "provenance": provenance})
+    write_checked_json(args.out_dir / "listmode.json", {**meta, "provenance": provenance})
 
 
 if __name__ == "__main__":

@@ -5,11 +5,9 @@ reconstructions share.
 
 from pathlib import Path
 
-import numpy as np
-
 from tgdpet.cli import arguments
 from tgdpet.io import nifti
-from tgdpet.io.files import atomic
+from tgdpet.io.arrays import write_array
 from tgdpet.listmode import study_folder
 from tgdpet.listmode.background import Background
 from tgdpet.recon import additive_term, sensitivity
@@ -46,8 +44,7 @@ def main() -> list[Path]:
         additive = additive_term.additive(
             projector, study.events, study.mu_per_cm, noise, given, bar.update
         )
-    with atomic(args.out_additive) as temporary, open(temporary, "wb") as file:
-        np.save(file, additive)
+    write_array(args.out_additive, additive)
 
     read = study_folder.files_read(args.listmode, "background.npy")
     if args.cache is not None:

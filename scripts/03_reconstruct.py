@@ -39,7 +39,7 @@ def main() -> None:
 
     projector = on_device(args.device, study.scanner, study.grid, args.threads)
     valid = osem.valid_slices(sensitivity)
-    inputs = [args.samples, args.listmode / "listmode.json", args.sensitivity]
+    inputs = [args.samples, args.sensitivity, *study_folder.reconstructed_from(args.listmode)]
     settings = arguments.as_settings(args)
     n_events = sum(s.fraction for s in samples) * len(study.events) * protocol.iterations
     with Progress(n_events, f"reconstruct {name} {args.protocol}", "events") as bar:

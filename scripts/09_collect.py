@@ -13,7 +13,8 @@ def main() -> None:
     option("--out", required=True, type=Path, help="table to write, .csv")
     args = parser.parse_args()
 
-    from tgdpet.evaluation.evaluate import METRICS_COLUMNS, collect
+    from tgdpet.evaluation.evaluate import collect
+    from tgdpet.evaluation.results import METRICS_COLUMNS
     from tgdpet.io.files import read_csv, write_csv
 
     tables = [read_csv(path, METRICS_COLUMNS) for path in args.tables]

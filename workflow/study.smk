@@ -6,7 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from tgdpet.config import checks, studies
-from tgdpet.config.loading import load_config
+from tgdpet.config.loading import check_files, load_config
 from tgdpet.config.paths import RunFiles
 from tgdpet.evaluation import inputs as evaluated
 from tgdpet.figures import TOGETHER
@@ -16,6 +16,7 @@ from tgdpet.workflow import snakemake_internals
 ONLY_FIGURES = snakemake_internals.only_figures()
 SOURCE = snakemake_internals.config_files(workflow)
 try:
+    check_files(workflow.configfiles)
     SEEDS = checks.check_seeds(config["seeds"], SOURCE)
 except ValueError as error:
     raise WorkflowError(str(error)) from None

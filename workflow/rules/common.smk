@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from tgdpet.cli import arguments
 from tgdpet.config import checks, roles, sections, studies, sweep
-from tgdpet.config.loading import load_config
+from tgdpet.config.loading import check_files, load_config
 from tgdpet.config.paths import RunFiles
 from tgdpet.evaluation import inputs as evaluated
 from tgdpet.figures import absent
@@ -23,6 +23,7 @@ from tgdpet.workflow import job_sizes, rates, snakemake_internals
 ONLY_FIGURES = snakemake_internals.only_figures()
 SOURCE = snakemake_internals.config_files(workflow)
 try:
+    check_files(workflow.configfiles)
     CONFIG = load_config(config, SOURCE)
     STUDIES = studies.read_studies(CONFIG.studies)
     studies.check_studies(CONFIG, STUDIES, files=not ONLY_FIGURES)

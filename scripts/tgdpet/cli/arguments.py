@@ -17,8 +17,9 @@ from typing import Any
 
 from .. import __version__
 from ..config.loading import load_section
-from ..config.schema import strip_optional
+from ..config.schema import plain_float, plain_int, strip_optional
 from ..io import files, recorder
+from ..io.damage import one_line
 
 # How torch says that memory of the machine or of the GPU is out: all are RuntimeErrors.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -30,8 +31,15 @@ def parser(description: str) -> argparse.ArgumentParser:
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     shown.add_argument("--version", action="version", version=f"tgdpet {__version__}")
+    read_plain_numbers(shown)
 
     return shown
+
+
+def read_plain_numbers(parser: argparse.ArgumentParser) -> None:
+    """Have a parser's numbers read as people do: Python takes 2_1 for 21."""
+    parser.register("type", int, plain_int)
+    parser.register("type", float, plain_float)
 
 
 def add_options(
@@ -140,8 +148,10 @@ def run(main: Callable[[], Iterable[Path] | None]) -> None:
     `main` returns the files that it read, as far as the command line does not name them; outputs
     without a sidecar of their own get a record of these inputs (`io.recorder`).
     """
-    # As an exception, so that temporary files are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # As exceptions, so that temporary files are removed: a job is stopped, a terminal is closed.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
 
     try:
         _run_recorded(main)
@@ -176,7 +186,7 @@ def _run_recorded(main: Callable[[], Iterable[Path] | None]) -> None:
 
 
 def _in_one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return one_line(str(error))
 
 
 def _lacks_memory(error: RuntimeError) -> bool:

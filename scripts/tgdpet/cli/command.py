@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
             model_help = "trained network: a file (.safetensors) or a name of `tgdpet networks`"
             option("--model", type=Path, required=True, metavar="M", help=model_help)
 
+        arguments.read_plain_numbers(subcommand)
         add_arguments(subcommand)
         if name != "networks":
             option("--overwrite", action="store_true", help="replace an output that exists")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
+from ..io import damage
 from ..io.files import NETWORK_KEY
-from .schema import ConfigError, nearest
+from .schema import LARGEST, ConfigError, nearest
 
 if TYPE_CHECKING:
     from .sections import Config, NetworkEntry
@@ -55,17 +56,21 @@ def check_seeds(seeds: object, source: str) -> list[int]:
     Snakemake hands over lists of the command line (`--config seeds='[1,2]'`) as texts.
     """
     if not isinstance(seeds, list) or not all(_is_seed(seed) for seed in seeds):
-        raise ConfigError(f"{source}: seeds: expected a list of whole numbers >= 0, got {seeds!r}")
+        expected = "expected a list of whole numbers >= 0"
+        raise ConfigError(f"{source}: seeds: {expected}, got {damage.shown(seeds)}")
 
     numbers = [int(seed) for seed in seeds]
     if len(set(numbers)) < len(numbers):
-        raise ConfigError(f"{source}: seeds: {seeds}: each once")
+        raise ConfigError(f"{source}: seeds: {damage.shown(seeds)}: each once")
 
     return numbers
 
 
 def _is_seed(value: object) -> bool:
-    return type(value) in (int, str) and str(value).isdecimal()
+    if type(value) is int:
+        return 0 <= value < LARGEST
+
+    return type(value) is str and len(value) <= 18 and value.isascii() and value.isdecimal()
 
 
 def check_entry(start: str, entry: NetworkEntry) -> None:
@@ -110,7 +115,8 @@ def check_weights(networks: Mapping[str, NetworkEntry]) -> None:
             with safe_open(entry.weights, framework="numpy") as file:
                 metadata = file.metadata() or {}
         except (SafetensorError, OSError) as error:
-            raise ConfigError(f"{where}: not a readable safetensors file: {error}") from None
+            message = f"not a readable safetensors file: {damage.reason(error)}"
+            raise ConfigError(f"{where}: {message}") from None
 
         if NETWORK_KEY not in metadata:
             reason = "this is not a network of this pipeline"
@@ -143,9 +149,10 @@ def _check_paths(config: Config, source: str) -> None:
             paths[f"networks.{name}.weights"] = entry.weights
 
     for key, path in paths.items():
-        if not PATH.fullmatch(path):
-            allowed = "a path of letters, digits and . _ / + @ = -"
-            raise ConfigError(f"{source}: {key}: {path!r} is not allowed; {allowed}")
+        longest = max(map(len, path.split("/")))
+        if not PATH.fullmatch(path) or longest > 200 or len(path) > 2000:
+            allowed = "a path of letters, digits and . _ / + @ = -, each part at most 200"
+            raise ConfigError(f"{source}: {key}: {damage.shown(path)} is not allowed; {allowed}")
 
 
 def _check_protocols(config: Config, source: str) -> None:

@@ -13,10 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
-from ..io.nifti import UNREADABLE, sidecar_path
+from ..io.damage import readable
+from ..io.light_nibabel import nib
+from ..io.nifti import sidecar_path
 from ..io.orientation import to_ras_affine, voxel_mm
 from .schema import ConfigError
 
@@ -72,11 +73,11 @@ def read_header(path: Path) -> ImageHeader:
         raise ConfigError(f"{path}: its sidecar {sidecar_path(path).name} is missing")
 
     try:
-        image: Any = nib.load(path)
-        shape, affine = to_ras_affine(image.shape[:3], np.asarray(image.affine, float))
-    except UNREADABLE as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not a readable NIfTI file: {reason}") from error
+        with readable(path, "NIfTI file"):
+            image: Any = nib.load(path)
+            shape, affine = to_ras_affine(image.shape[:3], np.asarray(image.affine, float))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
     return ImageHeader(shape, voxel_mm(affine))
 

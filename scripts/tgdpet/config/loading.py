@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .checks import check_whole
-from .schema import ConfigError, from_mapping
+from .schema import from_mapping
 from .sections import Config
+from .yaml_files import read_yaml
 
 
 def load_config(raw: Mapping[str, Any], source: str = "configuration") -> Config:
@@ -24,17 +25,18 @@ def load_config(raw: Mapping[str, Any], source: str = "configuration") -> Config
 
 def read_config(path: str | Path) -> Config:
     """Read and check one YAML file (the resolved one that the workflow writes, say)."""
-    import yaml
-
-    try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such configuration file") from error
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not valid YAML: {reason}") from error
+    raw = read_yaml(path)
 
     return load_config(raw or {}, str(path))
+
+
+def check_files(paths: Iterable[str | Path]) -> None:
+    """Raise ConfigError where a configuration file says what is not meant: a key twice, 1:30.
+
+    Snakemake, which reads them itself, takes such a file in silence.
+    """
+    for path in paths:
+        read_yaml(path)
 
 
 def load_section(section: type, raw: Mapping[str, Any], source: str) -> Any:

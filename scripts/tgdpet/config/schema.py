@@ -16,8 +16,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9+-]*$")
+from ..io.damage import one_line, shown
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9+-]{0,99}$")
+PLAIN_NUMBER = re.compile(
+    r"[-+]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|inf(inity)?|nan)", re.ASCII | re.IGNORECASE
+)
+PLAIN_WHOLE = re.compile(r"[-+]?[0-9]{1,30}", re.ASCII)
 # The scalar types of a field, in errors and in a JSON schema.
+LARGEST = 2**63  # below which whole numbers are
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 JSON_SCALARS = tuple(JSON_TYPES)
@@ -25,8 +32,11 @@ JSON_SCALARS = tuple(JSON_TYPES)
 
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message names file, key, value and what is
-    allowed.
+    allowed, in one line.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 def limits(
@@ -61,6 +71,22 @@ def limits(
     return field(default=default, metadata=meta)
 
 
+def plain_float(text: str) -> float:
+    """The number that a text writes out; ValueError for what Python alone reads as one: 2_1, ٣."""
+    if not PLAIN_NUMBER.fullmatch(text.strip()):
+        raise ValueError(f"expected a number, got {shown(text)}")
+
+    return float(text)
+
+
+def plain_int(text: str) -> int:
+    """The whole number that a text writes out; ValueError as `plain_float`."""
+    if not PLAIN_WHOLE.fullmatch(text.strip()):
+        raise ValueError(f"expected a whole number, got {shown(text)}")
+
+    return int(text)
+
+
 def from_mapping(cls: type, raw: Any, key: str, source: str) -> Any:
     """An instance of the dataclass `cls` from the mapping `raw`, found at `key` of the file
     `source`.
@@ -68,14 +94,14 @@ def from_mapping(cls: type, raw: Any, key: str, source: str) -> Any:
     Raises ConfigError naming the source, the dotted key, the value and what is allowed.
     """
     if not isinstance(raw, Mapping):
-        raise ConfigError(f"{source}: {key or 'top level'}: expected a mapping, got {_show(raw)}")
+        raise ConfigError(f"{source}: {key or 'top level'}: expected a mapping, got {shown(raw)}")
 
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}
 
     for name in raw:
         if name not in fields:
-            unknown = f"unknown key {_dot(key, name)!r} (value {_show(raw[name])})"
+            unknown = f"unknown key {shown(_dot(key, name))} (value {shown(raw[name])})"
             raise ConfigError(f"{source}: {unknown}; {nearest(name, fields)}")
 
     values = {}
@@ -108,12 +134,12 @@ def _named(hint: Any, raw: Any, key: str, source: str) -> dict[str, Any]:
     what a file that is laid under this one has of that name.
     """
     if not isinstance(raw, Mapping):
-        raise ConfigError(f"{source}: {key}: expected a mapping, got {_show(raw)}")
+        raise ConfigError(f"{source}: {key}: expected a mapping, got {shown(raw)}")
 
     for name in raw:
         if not NAME.fullmatch(str(name)):
-            allowed = "a name has letters, digits, '+' and '-' only"
-            raise ConfigError(f"{source}: {_dot(key, name)!r}: {allowed}")
+            allowed = "a name has letters, digits, '+' and '-' only, at most 100"
+            raise ConfigError(f"{source}: {shown(_dot(key, name))}: {allowed}")
 
     named = {str(name): value for name, value in raw.items() if value is not None}
     return {name: _value(hint, v, _dot(key, name), {}, source) for name, v in named.items()}
@@ -126,10 +152,12 @@ def _list(hint: type, raw: Any, key: str, meta: Mapping[str, Any], source: str) 
         return [_scalar(hint, raw, key, meta, source)] * length
 
     if not isinstance(raw, list):
-        raise ConfigError(f"{source}: {key}: expected a list, got {_show(raw)}")
+        raise ConfigError(f"{source}: {key}: expected a list, got {shown(raw)}")
 
     if length is not None and len(raw) != length:
-        raise ConfigError(f"{source}: {key}: expected {length} values, got {len(raw)}: {raw}")
+        raise ConfigError(
+            f"{source}: {key}: expected {length} values, got {len(raw)}: {shown(raw)}"
+        )
 
     if not raw and meta.get("least", 1):
         raise ConfigError(f"{source}: {key}: expected at least one value, got an empty list")
@@ -140,20 +168,23 @@ def _list(hint: type, raw: Any, key: str, meta: Mapping[str, Any], source: str) 
 def _scalar(hint: type, raw: Any, key: str, meta: Mapping[str, Any], source: str) -> Any:
     # YAML reads 600 as a whole number, and true as a bool, which Python takes for a number.
     is_bool = isinstance(raw, bool)
-    if hint is float and isinstance(raw, int) and not is_bool:
+    if hint is float and isinstance(raw, int) and not is_bool and abs(raw) < LARGEST:
         raw = float(raw)
 
     if not isinstance(raw, hint) or (is_bool and hint is not bool):
-        expected = f"expected {KINDS[hint]}, got {_show(raw)}"
+        expected = f"expected {KINDS[hint]}, got {shown(raw)}"
         advice = " (write 1.0e-3, not 1e-3)" if hint is float and isinstance(raw, str) else ""
         raise ConfigError(f"{source}: {key}: {expected}{advice}")
+
+    if hint is int and abs(raw) >= LARGEST:
+        raise ConfigError(f"{source}: {key}: {shown(raw)} is not allowed; it is too large")
 
     if isinstance(raw, float) and not math.isfinite(raw):
         raise ConfigError(f"{source}: {key}: {raw} is not allowed; expected a finite number")
 
     if not _within(raw, meta):
         allowed = _range_text(meta)
-        raise ConfigError(f"{source}: {key}: {_show(raw)} is not allowed; allowed is {allowed}")
+        raise ConfigError(f"{source}: {key}: {shown(raw)} is not allowed; allowed is {allowed}")
 
     return raw
 
@@ -269,16 +300,10 @@ def _range_text(meta: Mapping[str, Any]) -> str:
 def nearest(name: Any, names: typing.Iterable[str]) -> str:
     """The end of an error about an unknown name: which one may be meant, or which there are."""
     names = list(names)
-    close = difflib.get_close_matches(str(name), names, n=1)
+    close = difflib.get_close_matches(str(name)[:100], names, n=1)
 
     return f"did you mean {close[0]!r}?" if close else f"allowed are {', '.join(names)}"
 
 
 def _dot(key: str, name: Any) -> str:
     return f"{key}.{name}" if key else str(name)
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..io.damage import shown
 from . import roles
 from .checks import PATH, check_weights
 from .image_checks import check_images
-from .schema import ConfigError, nearest
+from .schema import ConfigError, nearest, plain_float
 from .sections import Config
 
 SOURCES = ("analytic", "anatomy", "petsird", "images")
@@ -21,7 +23,7 @@ IMAGES = "images"
 NEEDED_COLUMNS = ("study", "role", "source", "bmi", "seed")
 OPTIONAL_COLUMNS = ("path", "lesions", "organs")
 PATH_LETTERS = "letters, digits and . _ / + @ = - only"
-STUDY_NAME = re.compile(r"^[A-Za-z0-9]+$")
+STUDY_NAME = re.compile(r"[A-Za-z0-9]{1,100}")
 ORGAN_NAME = re.compile(r"^[A-Za-z0-9_]+$")
 BMI_LIMITS = (10.0, 80.0)  # kg/m^2
 
@@ -162,7 +164,7 @@ def _header(line: str, path: str | Path) -> list[str]:
     if "\t" not in line and ("," in line or ";" in line):
         raise ConfigError(f"{path}: row 1: columns must be separated by tabs, found {line!r}")
 
-    names = [name.strip() for name in line.split("\t")]
+    names = _split(line, f"{path}: row 1")
     listed = ", ".join(names)
     for name in NEEDED_COLUMNS:
         if name not in names:
@@ -181,7 +183,7 @@ def _header(line: str, path: str | Path) -> list[str]:
 
 def _cells(line: str, columns: Sequence[str], where: str) -> dict[str, str]:
     """Column -> cell of one row; optional columns at its end may be left out."""
-    cells = [cell.strip() for cell in line.split("\t")]
+    cells = _split(line, where)
 
     if len(cells) < len(columns) and set(columns) & set(OPTIONAL_COLUMNS):
         cells += [""] * (len(columns) - len(cells))
@@ -193,13 +195,22 @@ def _cells(line: str, columns: Sequence[str], where: str) -> dict[str, str]:
     return dict(zip(columns, cells, strict=True))
 
 
+def _split(line: str, where: str) -> list[str]:
+    """The cells of a line; spreadsheets write some in quotes."""
+    try:
+        rows = list(csv.reader([line], delimiter="\t", strict=True, skipinitialspace=True))
+    except csv.Error as error:
+        raise ConfigError(f"{where}: cells in quotes as in CSV: {error}") from error
+
+    return [cell.strip() for cell in rows[0]]
+
+
 def _study(cells: dict[str, str], where: str) -> Study:
     """The study of one row; `where` names file and row."""
     name = cells["study"]
-    if not STUDY_NAME.match(name):
-        raise ConfigError(
-            f"{where}: column study: {name!r} is not allowed; letters and digits only"
-        )
+    if not STUDY_NAME.fullmatch(name):
+        expected = "letters and digits only, at most 100"
+        raise ConfigError(f"{where}: column study: {shown(name)} is not allowed; {expected}")
 
     for column, allowed in (("role", roles.ROLES), ("source", SOURCES)):
         value = cells[column]
@@ -280,13 +291,13 @@ def _lesion(item: str, where: str) -> Lesion:
     organ, *numbers = item.split(":")
 
     try:
-        diameter_mm, contrast = map(float, numbers)
+        diameter_mm, contrast = map(plain_float, numbers)
     except ValueError:
         diameter_mm = contrast = math.nan
 
     if not (ORGAN_NAME.match(organ) and 0 < diameter_mm < 500 and 0 < contrast < 1000):
         expected = "expected organ:diameter in mm:contrast, liver:20:3"
-        raise ConfigError(f"{where}: {item!r} is not allowed; {expected}")
+        raise ConfigError(f"{where}: {shown(item)} is not allowed; {expected}")
 
     return Lesion(organ, diameter_mm, contrast)
 
@@ -319,8 +330,9 @@ def input_files(study: Study) -> list[str]:
         endings = (".json", ".mu.nii.gz", ".organs.nii.gz", ".background.npy")
         beside = [path.with_suffix(ending) for ending in endings]
     elif path.is_dir():
-        beside = [path / "ct.nii.gz", path / "labels.tsv"]
-        path = path / "labels.nii.gz"
+        beside = [path / "ct.nii", path / "ct.nii.gz", path / "labels.tsv"]
+        plain = path / "labels.nii"
+        path = plain if plain.exists() else path / "labels.nii.gz"
 
     return [str(path), *(str(other) for other in beside if other.exists())]
 
@@ -356,7 +368,7 @@ def _bmi(cell: str, where: str) -> float:
     low, high = BMI_LIMITS
 
     try:
-        bmi = float(cell)
+        bmi = plain_float(cell)
     except ValueError:
         bmi = math.nan
 

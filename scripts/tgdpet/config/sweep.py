@@ -5,47 +5,54 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from ..io.contents import CellKind, Number, Text, Truth
 from .sections import Config, NetworkEntry, needs_old_data, old_task
 
 # Stands for plain fine-tuning of all blocks: there is no kernel that it leaves as it was.
 PLAIN = math.inf
 BLOCKS = 8
+_COUNT = Number(low=0, whole=True)
+_PHI = Number(low=0, infinite=True)
+_MAY_LACK = Number(optional=True)  # nothing is dropped at PLAIN; a single seed has no intervals
+_YES_NO = Text(choices=("yes", "no"))
 # One run: what is below each phi, what dropping that changes, and the losses of the network
 # retrained there.
-MEASURED = [
-    "network",
-    "phi",
-    "kernels_below",
-    "kernels_total",
-    "parameters_below",
-    "parameters_total",
-    "relative_change",
-    "old_loss",
-    "new_loss",
-    "old_held_out",
-    "new_held_out",
-]
+MEASURED_KINDS: dict[str, CellKind] = {
+    "network": Text(),
+    "phi": _PHI,
+    "kernels_below": _COUNT,
+    "kernels_total": _COUNT,
+    "parameters_below": _COUNT,
+    "parameters_total": _COUNT,
+    "relative_change": _MAY_LACK,
+    "old_loss": Number(),
+    "new_loss": Number(),
+    "old_held_out": Truth(),
+    "new_held_out": Truth(),
+}
 # One run or several: shares, changes, gain, forgetting in %, 95 % intervals over seeds, what is
 # allowed, the choice.
-CHOICE = [
-    "phi",
-    "kernels",
-    "parameters",
-    "change",
-    "change_low",
-    "change_high",
-    "gain",
-    "gain_low",
-    "gain_high",
-    "forgetting",
-    "forgetting_low",
-    "forgetting_high",
-    "allowed",
-    "seeds",
-    "best_of_seeds",
-    "held_out",
-    "recommended",
-]
+CHOICE_KINDS: dict[str, CellKind] = {
+    "phi": _PHI,
+    "kernels": Number(),
+    "parameters": Number(),
+    "change": _MAY_LACK,
+    "change_low": _MAY_LACK,
+    "change_high": _MAY_LACK,
+    "gain": Number(),
+    "gain_low": _MAY_LACK,
+    "gain_high": _MAY_LACK,
+    "forgetting": Number(),
+    "forgetting_low": _MAY_LACK,
+    "forgetting_high": _MAY_LACK,
+    "allowed": Number(),
+    "seeds": _COUNT,
+    "best_of_seeds": _COUNT,
+    "held_out": _YES_NO,
+    "recommended": _YES_NO,
+}
+MEASURED = list(MEASURED_KINDS)
+CHOICE = list(CHOICE_KINDS)
 
 
 def networks(config: Config) -> dict[float, str]:

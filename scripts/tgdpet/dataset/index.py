@@ -12,13 +12,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..io.files import atomic, read_csv, write_csv
-from ..io.nifti import Image, read_image
+from ..io.arrays import write_array
+from ..io.contents import WORD, CellKind, ListOf, Number, Text, check, check_table
+from ..io.files import read_csv, write_csv
+from ..io.nifti import Image, read_image, sidecar_path
 from ..io.orientation import grid_difference
 from ..runtime.seeds import numpy_generator
 from .body import body_mask
 
-INDEX_COLUMNS = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
+_NUMBER = Number(low=0, high=10**6, whole=True)
+# The columns of an index table; files lie beside it.
+INDEX_KINDS: dict[str, CellKind] = {
+    "study": Text(WORD),
+    "split": Text(choices=("train", "val")),
+    "file": Text(WORD),
+    "sample": Text(WORD),
+    "input": _NUMBER,
+    "target": _NUMBER,
+    "slice": _NUMBER,
+    "body": Number(low=0, high=1),
+}
+INDEX_COLUMNS = list(INDEX_KINDS)
 
 
 @dataclass(frozen=True)
@@ -77,8 +91,7 @@ def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[s
 
     name = f"{pairs[0].study}.npy"
     volumes = [image.data.transpose(2, 1, 0) for image in images.values()]
-    with atomic(folder / name) as temporary, open(temporary, "wb") as file:
-        np.save(file, np.stack(volumes))
+    write_array(folder / name, np.stack(volumes))
 
     paths = list(images)
     rows: list[dict[str, object]] = []
@@ -93,7 +106,7 @@ def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[s
         }
         target = images[pair.target]
         body = body_share(target.data)
-        first, last = valid_range(target)
+        first, last = valid_range(target, sidecar_path(pair.target))
 
         for z in range(first, last + 1):
             share = round(float(body[z]), 4)
@@ -118,12 +131,25 @@ def body_share(data: np.ndarray) -> np.ndarray:
     return np.asarray(body_mask(data).mean(axis=(0, 1)))
 
 
-def valid_range(image: Image) -> tuple[int, int]:
-    """First and last slice that may be trained on or measured (sidecar `ValidSlices`, else all)."""
-    n_slices = image.data.shape[2]
-    first, last = image.sidecar.get("ValidSlices", (0, n_slices - 1))
+def valid_range(image: Image, source: str | Path) -> tuple[int, int]:
+    """First and last slice that may be trained on or measured (sidecar `ValidSlices`, else all).
 
-    return int(first), int(last)
+    ValueError naming `source`, the sidecar, where these are no slices of the image.
+    """
+    n_slices = image.data.shape[2]
+    valid = image.sidecar.get("ValidSlices", [0, n_slices - 1])
+    check(
+        valid, ListOf(Number(low=0, high=n_slices - 1, whole=True), length=2), source, "ValidSlices"
+    )
+
+    return int(valid[0]), int(valid[1])
+
+
+def volumes_of(path: str | Path) -> list[Path]:
+    """The arrays of volumes that an index table names."""
+    names = sorted(read_index(path)["file"].unique())
+
+    return [Path(path).parent / name for name in names]
 
 
 def read_index(path: str | Path) -> pd.DataFrame:
@@ -131,21 +157,10 @@ def read_index(path: str | Path) -> pd.DataFrame:
 
     Raises ValueError naming file and column when one is missing or holds what cannot be.
     """
-    table = read_csv(path, INDEX_COLUMNS)
-    splits_known = table["split"].isin(("train", "val")).all()
+    table = read_csv(path, INDEX_KINDS)
+    check_table(table, INDEX_KINDS, path)
 
-    if splits_known and not (table["split"] == "train").any():
+    if not (table["split"] == "train").any():
         raise ValueError(f"{path}: no training slices")
-
-    for column in ("input", "target", "slice"):
-        values = table[column]
-        if not pd.api.types.is_integer_dtype(values) or (values < 0).any():
-            raise ValueError(f"{path}: column {column!r}: expected whole numbers >= 0")
-
-    if not splits_known:
-        raise ValueError(f"{path}: column 'split': expected train or val")
-
-    if table["file"].isna().any():
-        raise ValueError(f"{path}: column 'file': a row names no file")
 
     return table

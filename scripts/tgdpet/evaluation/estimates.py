@@ -16,16 +16,15 @@ import pandas as pd
 
 from ..config import roles
 from ..config.sections import Config
+from ..io.contents import NETWORK, CellKind, Number, Text
 from ..runtime.seeds import numpy_generator
 from .bootstrap import Floats, Interval, Seed, Statistic, interval
 from .changes import forgetting, gain
 from .claim import both_roles
 from .effects import first
-from .evaluate import METRICS_COLUMNS
-from .results import INPUT, ONLINE_BASES, PAPER_TABLE1, Results
-from .seed_runs import Missing, SeedRun, check_columns, read_table
+from .results import INPUT, METRICS, ONLINE_BASES, PAPER_TABLE1, Results
+from .seed_runs import Missing, SeedRun, check_unique, read_table
 
-ESTIMATES_COLUMNS = ["network", "measure", "value", "low", "high", "unit", "seeds", "images"]
 TABLE1 = ("lesion_bias", "liver_cov")
 TASKS = ("rmse_v1", "rmse_v2", "gain", "forgotten")
 UNSEEN = {"bladder_error": roles.BLADDER, "catheter_error": roles.CATHETER}
@@ -39,6 +38,18 @@ MEASURE_UNITS = {
     "bladder_error": "%",
     "catheter_error": "%",
 }
+# The columns of a table of estimates.
+ESTIMATES: dict[str, CellKind] = {
+    "network": Text(NETWORK),
+    "measure": Text(choices=tuple(MEASURE_UNITS)),
+    "value": Number(),
+    "low": Number(optional=True),
+    "high": Number(optional=True),
+    "unit": Text(),
+    "seeds": Number(low=0, whole=True),
+    "images": Number(low=0, whole=True),
+}
+ESTIMATES_COLUMNS = list(ESTIMATES)
 
 
 @dataclass(frozen=True)
@@ -75,13 +86,8 @@ def read_estimates(path: Path) -> pd.DataFrame:
 
     ValueError naming the file for a missing column, measure or number.
     """
-    table = read_table(path, [c for c in ESTIMATES_COLUMNS if c not in ("low", "high")])
-    check_columns(table, ESTIMATES_COLUMNS, path)
-
-    if unknown := sorted(set(table["measure"]) - set(MEASURE_UNITS)):
-        raise ValueError(
-            f"{path}: column 'measure': {unknown[0]!r} is none of {', '.join(MEASURE_UNITS)}"
-        )
+    table = read_table(path, ESTIMATES)
+    check_unique(table, ["network", "measure"], path)
 
     return table
 
@@ -261,7 +267,7 @@ def _ensemble(network: str, measure: str) -> Callable[[SeedRun], Seed]:
 
 def _measured_once(run: SeedRun, network: str, measure: str) -> pd.Series:
     """The values of the metrics table, of v2 images of the lesion studies."""
-    table = read_table(run.root / "metrics" / "metrics.csv", METRICS_COLUMNS)
+    table = read_table(run.root / "metrics" / "metrics.csv", METRICS)
     wanted = {
         "role": roles.LESION,
         "protocol": "v2",

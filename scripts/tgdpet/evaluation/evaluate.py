@@ -19,20 +19,9 @@ from ..io.nifti import read_image, read_labels
 from ..io.orientation import grid_difference
 from ..runtime.progress import Progress
 from . import measures as m
-from .results import INPUT, find_image, reconstructed_samples
+from .results import INPUT, METRICS_COLUMNS, find_image, reconstructed_samples
 from .voi_values import ERRORS, NetworkValues, ProtocolValues, StudyValues
 
-METRICS_COLUMNS = [
-    "study",
-    "role",
-    "protocol",
-    "network",
-    "sample",
-    "measure",
-    "value",
-    "unit",
-    "n",
-]
 ENSEMBLE = "ensemble"
 PROTOCOLS = ("v1", "v2")
 UNSCORED = ("half1", "half2")  # online learning's own data: no network is judged on them

@@ -11,43 +11,50 @@ import numpy as np
 import pandas as pd
 
 from ..config.sections import NetworkEntry
+from ..io.contents import NETWORK, CellKind, Number, Text
 from ..runtime.seeds import numpy_generator
 from .bootstrap import CONFIDENCE, Floats, Resampled, Seed, holm, resample
 from .claim import Claim, both_roles
 from .effects import change
 from .paper_claims import TGD_NET, V1_NET, claims
-from .seed_runs import Missing, SeedRun, check_columns, read_table
+from .seed_runs import Missing, SeedRun, read_table
 
-FINDINGS_COLUMNS = [
-    "finding",
-    "claim",
-    "measure",
-    "effect",
-    "unit",
-    "claimed",
-    "low",
-    "high",
-    "seeds",
-    "studies",
-    "realisations",
-    "holds",
-    "paper",
-    "note",
-]
-TASK_ERROR_COLUMNS = [
-    "network",
-    "kind",
-    "old",
-    "old_low",
-    "old_high",
-    "new",
-    "new_low",
-    "new_high",
-    "seeds",
-    "realisations",
-]
 HOLDS = ("yes", "no", "unclear")
 SIDES = {-1: "below 0", 1: "above 0"}
+_COUNT = Number(low=0, whole=True)
+_MAY_LACK = Number(optional=True)
+# The columns of a table of findings.
+FINDINGS: dict[str, CellKind] = {
+    "finding": Number(low=1, high=7, whole=True),
+    "claim": Text(),
+    "measure": Text(),
+    "effect": Number(),
+    "unit": Text(),
+    "claimed": Text(choices=tuple(SIDES.values())),
+    "low": _MAY_LACK,
+    "high": _MAY_LACK,
+    "seeds": _COUNT,
+    "studies": _COUNT,
+    "realisations": _COUNT,
+    "holds": Text(choices=HOLDS),
+    "paper": _MAY_LACK,
+    "note": Text(optional=True),
+}
+# The columns of a table of errors on the old and the new task.
+TASK_ERRORS: dict[str, CellKind] = {
+    "network": Text(NETWORK),
+    "kind": Text(),
+    "old": Number(),
+    "old_low": _MAY_LACK,
+    "old_high": _MAY_LACK,
+    "new": Number(),
+    "new_low": _MAY_LACK,
+    "new_high": _MAY_LACK,
+    "seeds": _COUNT,
+    "realisations": _COUNT,
+}
+FINDINGS_COLUMNS = list(FINDINGS)
+TASK_ERROR_COLUMNS = list(TASK_ERRORS)
 FEW_SEEDS = 5
 TITLES = {
     1: "v1-net over-smooths v2 images",
@@ -154,20 +161,7 @@ def read_findings(path: Path) -> pd.DataFrame:
 
     ValueError naming the file for a missing column, or a word or number that cannot be.
     """
-    may_lack = ("low", "high", "paper", "note")
-    table = read_table(path, [c for c in FINDINGS_COLUMNS if c not in may_lack])
-    check_columns(table, FINDINGS_COLUMNS, path)
-
-    choices = {
-        "holds": HOLDS,
-        "claimed": SIDES.values(),
-        "finding": TITLES,
-    }
-
-    for column, allowed in choices.items():
-        if unknown := sorted(set(table[column]) - set(allowed)):
-            names = ", ".join(map(str, allowed))
-            raise ValueError(f"{path}: column {column!r}: {unknown[0]!r} is none of {names}")
+    table = read_table(path, FINDINGS)
 
     return table.fillna({"note": ""})
 

@@ -12,6 +12,7 @@ import pandas as pd
 from ..config import roles
 from ..config.sections import Config, ConfigError, NetworkEntry
 from ..config.studies import read_studies
+from ..networks.score_table import read_dropped
 from .bootstrap import Floats, Seed
 from .claim import POINTS, Claim, both_roles, no_note, pair, ratio
 from .effects import (
@@ -30,7 +31,7 @@ from .effects import (
     size_beyond,
 )
 from .results import INPUT, PAPER_ONLINE, PAPER_TABLE1, Results
-from .seed_runs import Missing, SeedRun, read_table
+from .seed_runs import Missing, SeedRun
 from .timing import PAPER_HOURS, PAPER_TRAINING_HOURS, saved, times
 
 V1_NET = "v1-net"
@@ -40,14 +41,6 @@ TGD_NET = "TGD-net"
 OF_BASE = f"% of {V1_NET}'s"
 HARMLESS_PHI = 0.4  # the paper: "when phi > 0.4, some severe artifacts begin to occur"
 PAPER_DROPPED = {0.3: 51.4, 0.4: 51.6, 0.5: 53.0, 0.6: 67.3}  # % of the parameters
-DROP_COLUMNS = (
-    "phi",
-    "kernels_dropped",
-    "kernels_total",
-    "parameters_dropped",
-    "parameters_total",
-    "relative_change",
-)
 BASES_OF_ONLINE = {"TGD-N2N": "v2-net", "TGD2-N2N": "TGD-net"}
 # The paper compares with fine-tuning alone; the other comparisons are this project's.
 FORGETTING = "forgetting"
@@ -207,7 +200,7 @@ def _drop_values(phi: float) -> Callable[[SeedRun], Seed]:
         if not path.exists():
             raise Missing("kse/drop.csv was not made")
 
-        table = read_table(path, DROP_COLUMNS)
+        table = read_dropped(path)
         rows = table[np.isclose(table["phi"], phi)]
 
         if len(rows) != 1:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..config.sweep import CHOICE, MEASURED, PLAIN
+from ..config.sweep import CHOICE, CHOICE_KINDS, MEASURED_KINDS, PLAIN
 from ..runtime.seeds import numpy_generator
 from ..training.tradeoff import allowed, chosen
 from .bootstrap import Floats, Interval, interval
@@ -20,17 +20,13 @@ from .changes import forgetting, gain
 from .effects import first
 from .seed_runs import read_table
 
-# Columns that may lack a value: nothing is dropped at `PLAIN`; a single seed has no intervals.
-MAY_LACK = ("change", "low", "high")
-
 
 def read_sweep(path: Path) -> pd.DataFrame:
     """Read a table MEASURED, sorted by phi.
 
     ValueError naming the file where it is damaged or lacks 0 or `PLAIN`.
     """
-    columns = [column for column in MEASURED if column != "relative_change"]
-    table = read_table(path, columns).sort_values("phi", ignore_index=True)
+    table = read_table(path, MEASURED_KINDS).sort_values("phi", ignore_index=True)
 
     phis = table["phi"].tolist()
     each_once = len(set(phis)) == len(phis)
@@ -106,12 +102,7 @@ def read_choice(path: Path) -> pd.DataFrame:
 
     ValueError naming the file for a missing column or value, or where no phi is recommended.
     """
-    needed = [column for column in CHOICE if column.split("_")[-1] not in MAY_LACK]
-    table = read_table(path, needed)
-
-    if missing := [column for column in CHOICE if column not in table]:
-        raise ValueError(f"{path}: column {missing[0]!r} is missing; expected {', '.join(CHOICE)}")
-
+    table = read_table(path, CHOICE_KINDS)
     n_recommended = (table["recommended"] == "yes").sum()
 
     if n_recommended != 1:

@@ -20,6 +20,7 @@ from scipy import stats
 from .bootstrap import CONFIDENCE, Floats, holm
 from .estimates import read_estimates
 from .findings import read_findings
+from .seed_runs import check_unique
 
 FILES = {"findings": "metrics/findings.csv", "estimates": "metrics/estimates.csv"}
 TIME_FINDING = 7  # depends on the machine
@@ -52,11 +53,11 @@ def read_reference(root: Path) -> pd.DataFrame:
 
     findings_path = root / FILES["findings"]
     findings = read_findings(findings_path)
-    _check_unique(findings, ["finding", "measure"], findings_path)
+    check_unique(findings, ["finding", "measure"], findings_path)
 
     estimates_path = root / FILES["estimates"]
     estimates = read_estimates(estimates_path)
-    _check_unique(estimates, ["network", "measure"], estimates_path)
+    check_unique(estimates, ["network", "measure"], estimates_path)
 
     findings_rows = _rows(
         quantity=findings["finding"].astype(str) + ": " + findings["measure"],
@@ -178,14 +179,6 @@ def passed(rows: pd.DataFrame) -> bool:
     failed = rows["verdict"].isin(FAILURES).any()
     compared = (rows["verdict"] == "OK").any()
     return bool(compared and not failed)
-
-
-def _check_unique(table: pd.DataFrame, keys: list[str], path: Path) -> None:
-    repeated = table.duplicated(keys).to_numpy()
-
-    if repeated.any():
-        row = int(repeated.argmax()) + 2
-        raise ValueError(f"{path}: row {row} repeats another one's {keys}")
 
 
 def _rows(

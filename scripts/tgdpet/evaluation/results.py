@@ -20,6 +20,8 @@ from ..config.paths import PAPER_ONLINE as PAPER_ONLINE
 from ..config.paths import RunFiles
 from ..config.paths import image_path as image_path
 from ..config.roles import REALISATION
+from ..io.contents import NETWORK, WORD, CellKind, Number, Text, check_table
+from ..io.files import read_csv
 from ..io.nifti import Image, read_image, read_labels, suv_factor
 from . import measures as m
 from .measures import Window
@@ -41,6 +43,19 @@ def find_image(root: Path, study: str, protocol: str, sample: str) -> Path:
 
 Volume = npt.NDArray[np.floating]
 
+# The columns of a table of metrics. PSNR of an image that equals the reference is infinite.
+METRICS: dict[str, CellKind] = {
+    "study": Text(WORD),
+    "role": Text(WORD),
+    "protocol": Text(WORD),
+    "network": Text(NETWORK),
+    "sample": Text(WORD),
+    "measure": Text(WORD),
+    "value": Number(infinite=True),
+    "unit": Text(),
+    "n": Number(low=0, whole=True),
+}
+METRICS_COLUMNS = list(METRICS)
 PAPER_TABLE1 = {
     "v1-net": (-6.30, 6.02),
     "v2-net": (-4.07, 8.56),
@@ -125,7 +140,11 @@ class Results(RunFiles):
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """All studies' measures, tidy."""
-        return pd.read_csv(self.metrics_path())
+        path = self.metrics_path()
+        table = read_csv(path, METRICS)
+        check_table(table, METRICS, path)
+
+        return table
 
     def measured(
         self, measure: str, role: str, network: str, protocol: str = "v2", study: str | None = None

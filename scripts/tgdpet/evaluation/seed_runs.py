@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from ..config import loading, sections
+from ..io.contents import CellKind, check_table
 from ..io.files import read_csv
 from .bootstrap import Floats, cov_values
-from .evaluate import METRICS_COLUMNS
+from .results import METRICS
 from .voi_values import ProtocolValues, StudyValues, file_name, read_voi_values
 
 # Settings in which repetitions may differ.
@@ -107,25 +108,23 @@ def differing(config: sections.Config, reference: sections.Config) -> dict[str, 
     return different
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table whose `columns` hold no NaN; ValueError naming file, column and row otherwise."""
+def read_table(path: Path, columns: Mapping[str, CellKind]) -> pd.DataFrame:
+    """A table with these `columns`; ValueError naming file, column and row where a cell is not of
+    its kind.
+    """
     table = read_csv(path, columns)
-
-    for column in columns:
-        missing = table[column].isna().to_numpy()
-
-        if missing.any():
-            row = int(missing.argmax()) + 2  # as an editor counts, the heads being row 1
-            raise ValueError(f"{path}: column {column!r}, row {row}: no value (NaN)")
+    check_table(table, columns, path)
 
     return table
 
 
-def check_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
-    """Raise ValueError naming the file and the first of `columns` that a table lacks."""
-    for column in columns:
-        if column not in table:
-            raise ValueError(f"{path}: column {column!r} is missing; expected {', '.join(columns)}")
+def check_unique(table: pd.DataFrame, keys: list[str], path: Path) -> None:
+    """Raise ValueError naming the file and the first row whose `keys` stand in a row above, too."""
+    repeated = table.duplicated(keys).to_numpy()
+
+    if repeated.any():
+        row = int(repeated.argmax()) + 2
+        raise ValueError(f"{path}: row {row} repeats another one's {keys}")
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -142,7 +141,7 @@ def _load_run(root: Path, config: sections.Config) -> SeedRun:
 
     # The table of all studies says which files belong to this run: a folder may hold those of a
     # study taken out since.
-    names = read_table(metrics, METRICS_COLUMNS)["study"].astype(str).unique()
+    names = read_table(metrics, METRICS)["study"].astype(str).unique()
     studies = [read_voi_values(metrics.with_name(file_name(name))) for name in names]
     return SeedRun(root, config, studies)
 

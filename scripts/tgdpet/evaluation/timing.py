@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..io.contents import CellKind, Number, check_table
 from ..io.files import read_csv
 from .inputs import TimedJob, timed_jobs
 from .results import Results
@@ -17,6 +18,15 @@ PAPER_HOURS = {"from scratch": 20.8 * 7 * 24, "TGD": 7.4 * 7 * 24}
 
 PAPER_TRAINING_HOURS = {"from scratch": 5.5 * 24, "TGD": 2.5 * 24}
 
+# What of a training's log is read; nothing may be held out.
+LOG: dict[str, CellKind] = {
+    "step": Number(low=0, whole=True),
+    "epoch": Number(low=0),
+    "loss": Number(optional=True),
+    "validation_loss": Number(optional=True),
+    "pixels_per_s": Number(low=0),
+}
+BENCHMARK: dict[str, CellKind] = {"s": Number(low=0)}
 COLUMNS = ["source", "way", "step", "files", "expected", "wall_s"]
 
 
@@ -73,7 +83,7 @@ def _trained(log: Path, step_pixels: int) -> float:
     """Seconds of training over all its parts, from its log's speed (a mean since the first step); 0
     without one.
     """
-    table = read_csv(log, ["step", "pixels_per_s"])
+    table = read_log(log)
     if not len(table) or not table["pixels_per_s"].iloc[-1] > 0:
         return 0.0
 
@@ -82,12 +92,23 @@ def _trained(log: Path, step_pixels: int) -> float:
     return float(steps * step_pixels / pixels_per_s)
 
 
+def read_log(path: Path) -> pd.DataFrame:
+    """The log of a training; ValueError naming file, column and row where a cell is of another
+    kind.
+    """
+    table = read_csv(path, LOG)
+    check_table(table, LOG, path)
+
+    return table
+
+
 def _benchmark(path: Path) -> float:
     """Wall seconds, the mean over the file's repeats; ValueError naming the file where it holds no
     such number.
     """
-    seconds = pd.to_numeric(read_csv(path, ["s"])["s"], errors="coerce")
-    if not len(seconds) or seconds.isna().any():
-        raise ValueError(f"{path}: column 's': expected seconds, got no number")
+    seconds = read_csv(path, BENCHMARK)
+    check_table(seconds, BENCHMARK, path)
+    if not len(seconds):
+        raise ValueError(f"{path}: column 's': expected seconds, got no row")
 
-    return float(seconds.mean())
+    return float(seconds["s"].mean())

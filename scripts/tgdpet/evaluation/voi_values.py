@@ -7,8 +7,6 @@ the same S noisy images. With it, intervals are computed later without reading a
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..config.roles import REALISATION
-from ..io.files import atomic
+from ..io.arrays import read_arrays, write_arrays
 from .bootstrap import Floats
 
 FORMAT_VERSION = 1
@@ -30,15 +28,6 @@ ERRORS = (
     "bladder_error",
     "bladder_rim_error",
     "catheter_error",
-)
-NPZ_ERRORS = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    TypeError,
-    zipfile.BadZipFile,
-    zlib.error,
 )
 
 
@@ -101,8 +90,7 @@ def write_voi_values(path: str | Path, values: StudyValues) -> None:
         for key, array in _arrays(protocol):
             arrays[f"{name}/{key}"] = array
 
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+    write_arrays(path, arrays)
 
 
 def read_voi_values(path: str | Path) -> StudyValues:
@@ -116,11 +104,7 @@ def read_voi_values(path: str | Path) -> StudyValues:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; 09_evaluate.py writes it")
 
-    try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except NPZ_ERRORS as error:
-        raise ValueError(f"{path}: not a readable npz file (truncated?): {error}") from error
+    arrays = read_arrays(path, "npz file")
 
     try:
         values = _study(arrays)

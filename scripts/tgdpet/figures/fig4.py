@@ -15,6 +15,7 @@ from ..evaluation import measures as m
 from ..evaluation.results import Results, in_suv
 from ..io.files import read_json
 from ..io.nifti import sidecar_path
+from ..networks.score_table import read_dropped
 from .common import box_mm, display_limit
 from .montage import Panel, Row, differences, montage
 from .style import coronal
@@ -25,7 +26,7 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 
     Below: minus the original network.
     """
-    table = pd.read_csv(results.drop_table).set_index("phi")
+    table = read_dropped(results.drop_table).set_index("phi")
 
     noisy_path = _noisy_path(results)
     noisy = results.read(noisy_path)

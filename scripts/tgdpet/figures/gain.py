@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from ..evaluation.findings import TASK_ERROR_COLUMNS
+from ..evaluation.findings import TASK_ERRORS
 from ..evaluation.paper_claims import TGD_NET, V1_NET
 from ..evaluation.results import PAPER_NETWORKS, Results, records
 from ..evaluation.seed_runs import read_table
@@ -36,7 +36,7 @@ FAR_TIMES_OF_PAPER = 1.5  # times the farthest of the paper's networks
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Left and down is better: less error on v1 images (kept) and on v2 images (gained)."""
-    table = read_table(results.metrics_path("gain"), TASK_ERROR_COLUMNS)
+    table = read_table(results.metrics_path("gain"), TASK_ERRORS)
     return scatter(table), table
 
 

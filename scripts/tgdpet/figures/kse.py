@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ..config.sections import Config
 from ..evaluation.results import Results
+from ..networks.score_table import read_dropped, read_score_table
 from .style import GREY, PALETTE, WIDTH_IN, letters
 
 BINS = np.linspace(0, 1, 26)
@@ -21,7 +22,7 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """KSE over all kernels, KSE layer by layer, and error and share dropped against phi."""
     network = results.config.score.network
     scores = _read_scores(results, network)
-    drop = pd.read_csv(results.drop_table).sort_values("phi")
+    drop = read_dropped(results.drop_table)
 
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH_IN, 2.5), layout="constrained")
     _draw_histogram(axes[0], results.config, scores)
@@ -36,13 +37,13 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 
 def _read_scores(results: Results, network: str) -> dict[str, pd.DataFrame]:
     """The scores of `network`, which must be there, and of the other scored ones that are."""
-    scores = {network: pd.read_csv(results.scores_path(network))}
+    scores = {network: read_score_table(results.scores_path(network))}
 
     for name in results.ordered():
         path = results.scores_path(name)
 
         if name in results.scored() and path.exists():
-            scores.setdefault(name, pd.read_csv(path))
+            scores.setdefault(name, read_score_table(path))
 
     return scores
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from ..evaluation.results import Results
+from ..evaluation.timing import read_log
 from .style import GREY, PALETTE, WIDTH_IN
 
 PANELS_A_ROW = 3
@@ -67,7 +68,7 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 
         for log in existing:
             if log.network == network:
-                curves[log.study] = pd.read_csv(log.path)
+                curves[log.study] = read_log(log.path)
 
         _draw_network(ax, network, curves)
 

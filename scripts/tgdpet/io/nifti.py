@@ -6,60 +6,32 @@ last; names and keys follow BIDS-PET (PET-BIDS 1.9).
 
 from __future__ import annotations
 
-import gzip
-import importlib
 import math
-import sys
-import zlib
-from collections.abc import Iterable, Mapping
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .files import atomic, read_json, write_json
+from .contents import Number
+from .damage import readable, shown
+from .files import atomic, atomic_together, json_text
+from .inheritance import read_sidecar
+from .light_nibabel import nib
+from .nifti_size import check_size
 from .orientation import from_ras, grid_difference, to_ras, voxel_mm
 
-
-def _import_nibabel() -> Any:
-    """nibabel without pydicom, which it imports where that is installed, for a header extension
-    that is not read here: as much time as for itself, in each of a run's jobs.
-    """
-    loaded = "pydicom" in sys.modules
-    if not loaded:
-        sys.modules["pydicom"] = None  # type: ignore[assignment]
-
-    try:
-        return importlib.import_module("nibabel")
-    finally:
-        if not loaded:
-            del sys.modules["pydicom"]
-
-
-nib = _import_nibabel()
 ACTIVITY_UNITS = "Bq/mL"
-# Bq/mL of one unit, by its name in small letters.
-BQML = {
-    "bq/ml": 1.0,
-    "bqml": 1.0,
-    "kbq/ml": 1e3,
-    "kbqml": 1e3,
-}
+# Bq/mL and kBq/mL as programs write them, in small letters without blanks: Bq/cc, BQML, Bq.mL-1.
+_MILLILITRE = r"(ml|cc|cm\^?3)"
+ACTIVITY = re.compile(rf"(k?)bq(/?{_MILLILITRE}|[.*]?{_MILLILITRE}\^?-1)")
 MM = 2  # NIfTI's code
 # Endings of image files, in small letters; files may have them in capitals.
 SUFFIXES = (".nii.gz", ".nii", ".img", ".hdr")
-UNREADABLE = (
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-    EOFError,
-    OSError,
-    OverflowError,
-    ValueError,
-    zlib.error,
-)
-
-
 # Header fields that an image made from another one takes over as they are.
 KEPT_FIELDS = (
     *("sform_code", "srow_x", "srow_y", "srow_z"),
@@ -154,7 +126,7 @@ def read_image(path: str | Path) -> Image:
     sidecar = _sidecar(path)
 
     units = sidecar.get("Units")
-    if units != ACTIVITY_UNITS:
+    if _factor(units) != 1:
         raise ValueError(f"{sidecar_path(path)}: Units: expected {ACTIVITY_UNITS!r}, got {units!r}")
 
     return Image(_finite(path, data), affine, sidecar, stored)
@@ -183,7 +155,7 @@ def read_converted(path: str | Path, units: str | None = None) -> Image:
     """
     _check_name(path)
     beside = sidecar_path(path)
-    sidecar = _sidecar(path) if beside.exists() else {}
+    sidecar = read_sidecar(beside) or {}
     in_sidecar = sidecar.get("Units")
     if isinstance(in_sidecar, str) and not in_sidecar.strip():
         in_sidecar = None  # as good as not said
@@ -205,13 +177,16 @@ def write_image(
     sidecar: Mapping[str, Any],
     like: Stored | None = None,
 ) -> None:
-    """Write an activity image in Bq/mL (float32) and, first, its sidecar.
+    """Write an activity image in Bq/mL (float32) and its sidecar: both, or none.
 
     With `like`, `data` is RAS+ on the grid of that image, and the file has its order of voxels, its
     affines with their codes, units and description.
     """
-    write_json(sidecar_path(path), {**sidecar, "Units": ACTIVITY_UNITS})
-    _write(path, np.asarray(data, np.float32), affine, like)
+    text = json_text({**sidecar, "Units": ACTIVITY_UNITS})
+
+    with atomic_together(path, sidecar_path(path)) as (image, beside):
+        beside.write_text(text, encoding="utf-8")
+        nib.save(_nifti(np.asarray(data, np.float32), affine, like), image)
 
 
 def read_labels(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -250,7 +225,8 @@ def suv_factor(sidecar: Mapping[str, Any]) -> float:
     Raises ValueError naming the missing key; SUV is never guessed.
     """
     for key in ("InjectedRadioactivity", "BodyWeight", "ScanStart", "TracerHalfLife"):
-        if not isinstance(sidecar.get(key), (int, float)):
+        low = -math.inf if key == "ScanStart" else 0.0
+        if not Number(above=low).holds(sidecar.get(key)):
             needed = "SUV needs dose (MBq), weight (kg), times (s)"
             raise ValueError(f"sidecar: {key} is missing; {needed}")
 
@@ -263,13 +239,11 @@ def suv_factor(sidecar: Mapping[str, Any]) -> float:
 
 def _sidecar(path: str | Path) -> dict[str, Any]:
     beside = sidecar_path(path)
-    if not beside.exists():
+    sidecar = read_sidecar(beside)
+
+    if sidecar is None:
         expected = f'it has to say "Units": "{ACTIVITY_UNITS}"'
         raise FileNotFoundError(f"{path}: its sidecar {beside.name} is missing; {expected}")
-
-    sidecar = read_json(beside)
-    if not isinstance(sidecar, dict):
-        raise ValueError(f"{beside}: expected a JSON object, got a {type(sidecar).__name__}")
 
     return sidecar
 
@@ -293,8 +267,8 @@ def _bqml_per_unit(path: str | Path, beside: Path, in_sidecar: Any, given: str |
 
 def _bqml(source: str | Path, units: Any) -> float:
     """Bq/mL of one unit; ValueError naming `source`, which says the unit."""
-    name = str(units).lower()
-    message = f"{source}: Units: expected Bq/mL or kBq/mL, got {units!r}"
+    name = str(units).strip().lower()
+    message = f"{source}: Units: expected Bq/mL or kBq/mL, got {shown(units)}"
 
     if name.startswith("suv") or name == "g/ml":
         raise ValueError(
@@ -302,10 +276,20 @@ def _bqml(source: str | Path, units: Any) -> float:
             "body weight and times: export the image in Bq/mL"
         )
 
-    if name not in BQML:
+    factor = _factor(units)
+    if factor is None:
         raise ValueError(message)
 
-    return BQML[name]
+    return factor
+
+
+def _factor(units: Any) -> float | None:
+    """Bq/mL of one unit; None where it is no unit of activity concentration."""
+    found = ACTIVITY.fullmatch("".join(str(units).lower().split()))
+    if found is None:
+        return None
+
+    return 1e3 if found.group(1) else 1.0
 
 
 def _finite(path: str | Path, data: np.ndarray) -> np.ndarray:
@@ -323,12 +307,11 @@ def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray, Stored]:
     """Voxels as RAS+ and their affine; how the file holds them."""
     _check_name(path)
 
-    try:
+    check_size(path)
+    with readable(path, "NIfTI file"), _without_remarks():
         image: Any = nib.load(path)
         fault = _fault(image)
-        data = _voxels(path, image) if fault is None else None
-    except UNREADABLE as error:
-        raise ValueError(f"{path}: not a readable NIfTI file (truncated?): {error}") from error
+        data = np.asarray(image.dataobj) if fault is None else None
 
     if data is None:
         raise ValueError(f"{path}: {fault}")
@@ -366,6 +349,9 @@ def _fault(image: Any) -> str | None:
     if len(image.shape) < 3:
         return f"expected a 3-D image, got shape {image.shape}"
 
+    if 0 in image.shape:
+        return f"expected an image with voxels, got shape {image.shape}"
+
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
         return "no affine (sform and qform codes are 0); position and orientation are unknown"
 
@@ -393,26 +379,24 @@ def _has_three_axes(affine: np.ndarray) -> bool:
     return bool(abs(np.linalg.det(axes / size_mm)) >= 1e-3)
 
 
-def _voxels(path: str | Path, image: Any) -> np.ndarray:
-    """The voxels of an image whose header was read.
-
-    A .gz file is read to its end, where its checksum is: nibabel stops before and takes damaged
-    voxels as they are.
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep nibabel's own lines about a header off the screen: what matters of it is checked here,
+    and said in one line.
     """
-    if suffix(path) != ".nii.gz":
-        return np.asarray(image.dataobj)
+    from nibabel.imageglobals import LoggingOutputSuppressor
 
-    with gzip.open(path) as file:
-        content = file.read()
-
-    # A header of a pair (.hdr, .img) holds no voxels.
-    whole = type(image).from_bytes(content) if hasattr(image, "from_bytes") else image
-    return np.asarray(whole.dataobj)
+    with LoggingOutputSuppressor(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
-def _write(
-    path: str | Path, data: np.ndarray, affine: np.ndarray, like: Stored | None = None
-) -> None:
+def _write(path: str | Path, data: np.ndarray, affine: np.ndarray) -> None:
+    with atomic(path) as temporary:
+        nib.save(_nifti(data, affine), temporary)
+
+
+def _nifti(data: np.ndarray, affine: np.ndarray, like: Stored | None = None) -> Any:
     if like is None:
         image = nib.Nifti1Image(data, affine)
         image.header.set_xyzt_units("mm", "sec")
@@ -428,5 +412,4 @@ def _write(
     image.header["cal_min"] = 0
     image.header["cal_max"] = 0
 
-    with atomic(path) as temporary:
-        nib.save(image, temporary)
+    return image

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .digests import PATTERN, file_digest
 from .files import read_json, sha256
 from .recorder import SUFFIX
 
@@ -98,7 +99,11 @@ def _state(path: Path, noted: str) -> str:
     if not path.exists():
         return "  [gone]"
 
-    return "" if sha256(path) == noted else "  [CHANGED SINCE]"
+    # Records of older versions hold the SHA-256.
+    is_digest = PATTERN.fullmatch(noted) is not None
+    found = file_digest(path) if is_digest else sha256(path)
+
+    return "" if found == noted else "  [CHANGED SINCE]"
 
 
 def _summary(known: Mapping[str, Any]) -> str:

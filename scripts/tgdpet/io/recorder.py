@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from . import files
+from .digests import file_digest
 
 SUFFIX = ".provenance.json"
 
@@ -48,8 +49,8 @@ def write_records(
 
 
 def _hashes(paths: Iterable[Path]) -> dict[str, str]:
-    """Name -> SHA-256 of the files that are still there."""
-    return {path.name: files.sha256(path) for path in paths if path.exists()}
+    """Name -> digest of the files that are still there."""
+    return {path.name: file_digest(path) for path in paths if path.exists()}
 
 
 def _inputs(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from ..io.arrays import map_array
+from ..io.arrays import ArrayWriter, map_array
 from ..io.files import atomic
 from ..scanner.cylinder import AnyScanner
 
@@ -37,29 +36,24 @@ def open_events(path: str | Path, scanner: AnyScanner | None = None) -> np.ndarr
 
 def write_events(path: str | Path, parts: Iterable[np.ndarray]) -> int:
     """Write a list mode part by part (memory stays at one part); return the number of events."""
+    with atomic(path) as temporary:
+        return write_parts(temporary, parts)
+
+
+def write_parts(path: Path, parts: Iterable[np.ndarray]) -> int:
+    """As `write_events`, in place: for a file that its writer renames when more is known."""
     n_events = 0
 
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        _write_header(file, 0)
+    with open(path, "wb") as file:
+        writer = ArrayWriter(file, EVENT)
 
         for events in parts:
-            events.tofile(file)
+            writer.append(events)
             n_events += len(events)
 
-        # numpy leaves room for the length to grow
-        file.seek(0)
-        _write_header(file, n_events)
+        writer.finish((n_events,))
 
     return n_events
-
-
-def _write_header(file: BinaryIO, n_events: int) -> None:
-    description = {
-        "descr": np.lib.format.dtype_to_descr(EVENT),
-        "fortran_order": False,
-        "shape": (n_events,),
-    }
-    np.lib.format.write_array_header_1_0(file, description)
 
 
 def chunks(events: np.ndarray, size: int = CHUNK) -> Iterator[tuple[int, np.ndarray]]:

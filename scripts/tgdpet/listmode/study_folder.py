@@ -17,21 +17,68 @@ import numpy as np
 from ..config.roles import Sample
 from ..config.sections import Grid, ReconProtocol
 from ..io import arrays, nifti
-from ..io.files import read_json, write_json
+from ..io.contents import WORD, Anything, ListOf, Number, Object, Text, Truth, check
+from ..io.files import read_checked_json, write_checked_json
 from ..scanner import cylinder
 from .events import open_events
 
-NEEDED = (
-    "study",
-    "events",
-    "scan_s",
-    "effective_s",
-    "grid",
-    "background",
-    "injected_mbq",
-    "weight_kg",
-    "scan_start_s",
-    "half_life_s",
+POSITIVE = Number(above=0)
+NOT_NEGATIVE = Number(low=0)
+VECTOR_MM = ListOf(Number(), length=3)
+MODEL = Text(raw=True, longest=100_000)  # as a PETSIRD file has it
+# What `listmode.json` says; what is noted of its origin besides is carried along.
+LISTMODE = Object(
+    needed={
+        "study": Text(WORD),
+        "events": Number(low=0, whole=True),
+        "scan_s": POSITIVE,
+        "effective_s": POSITIVE,
+        "grid": Object(
+            {
+                "shape": ListOf(Number(low=1, high=4096, whole=True), length=3),
+                "voxel_mm": ListOf(POSITIVE, length=3),
+            }
+        ),
+        "background": Object(
+            {
+                "scatter_bq": NOT_NEGATIVE,
+                "scatter_centre_mm": VECTOR_MM,
+                "scatter_sigma_mm": ListOf(POSITIVE, length=3),
+                "randoms_per_s": NOT_NEGATIVE,
+            }
+        ),
+        "injected_mbq": Number(above=0, optional=True),
+        "weight_kg": Number(above=0, optional=True),
+        "scan_start_s": Number(low=-1e-9),
+        "half_life_s": POSITIVE,
+    },
+    more={
+        "bmi": Number(above=0, optional=True),
+        "attenuation": Truth(),
+        "background_given": Truth(),
+        "lesions": ListOf(Object(others=Anything())),
+        "petsird": Object({"model": MODEL}, others=Anything()),
+    },
+    others=Anything(),
+)
+# What `samples.json` says. Names become parts of file names.
+SAMPLES = Object(
+    {
+        "study": Text(WORD),
+        "seed": Number(low=0, whole=True),
+        "samples": ListOf(
+            Object(
+                {
+                    "name": Text(WORD),
+                    "share": Number(above=0, high=1),
+                    "part": Number(low=0, whole=True),
+                    "parts": Number(low=1, whole=True),
+                },
+                others=Anything(),
+            )
+        ),
+    },
+    others=Anything(),
 )
 
 
@@ -52,12 +99,8 @@ def read_study(folder: str | Path) -> Acquisition:
     """Read a study's folder; errors name the file and what is wrong with it."""
     folder = Path(folder)
 
-    meta = read_json(folder / "listmode.json")
-    missing = [key for key in NEEDED if key not in meta]
-    if missing:
-        raise ValueError(
-            f"{folder}/listmode.json: {missing[0]!r} is missing; expected {', '.join(NEEDED)}"
-        )
+    meta = read_checked_json(folder / "listmode.json")
+    check(meta, LISTMODE, folder / "listmode.json")
 
     scanner = cylinder.read_scanner(folder / "scanner.json")
     events = open_events(folder / "events.npy", scanner)
@@ -112,12 +155,13 @@ def write_samples(
         row = {**asdict(sample), "fraction": sample.fraction, "events": counts[sample.name]}
         rows.append(row)
 
-    write_json(path, {"study": study, "seed": seed, "samples": rows})
+    write_checked_json(path, {"study": study, "seed": seed, "samples": rows})
 
 
 def read_samples(path: Path) -> tuple[str, int, list[Sample]]:
-    """Study, seed and samples of a `samples.json`."""
-    content = read_json(path)
+    """Study, seed and samples of a `samples.json`; ValueError naming file and key."""
+    content = read_checked_json(path)
+    check(content, SAMPLES, path)
 
     samples = []
     for row in content["samples"]:
@@ -202,3 +246,8 @@ def files_read(folder: Path, *more: str) -> list[Path]:
     beside = [name for name in more if (folder / name).exists()]
 
     return [folder / name for name in (*needed, *beside)]
+
+
+def reconstructed_from(folder: Path) -> list[Path]:
+    """The files of a study that its images are made from."""
+    return files_read(folder, "additive.npy")

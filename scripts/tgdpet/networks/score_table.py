@@ -8,12 +8,53 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..io.contents import CellKind, Number, Text, check_table
 from ..io.files import read_csv
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORE_COLUMNS = ["module", "channel", "sparsity", "entropy", "kse"]
+# The columns of a table of scores. A kernel that nothing reads has neither sparsity nor entropy.
+SCORES: dict[str, CellKind] = {
+    "module": Text(),
+    "channel": Number(low=0, whole=True),
+    "sparsity": Number(low=0, optional=True, infinite=True),
+    "entropy": Number(optional=True),
+    "kse": Number(low=0, high=1),
+}
+SCORE_COLUMNS = list(SCORES)
+# The columns of a table of what dropping the kernels below phi changes.
+DROPPED: dict[str, CellKind] = {
+    "phi": Number(low=0),
+    "kernels_dropped": Number(low=0, whole=True),
+    "kernels_total": Number(low=1, whole=True),
+    "parameters_dropped": Number(low=0, whole=True),
+    "parameters_total": Number(low=1, whole=True),
+    "rmse_to_undropped_bqml": Number(low=0),
+    "rmse_to_reference_bqml": Number(low=0),
+    "relative_change": Number(low=0),
+}
+
+
+def read_dropped(path: str | Path) -> pd.DataFrame:
+    """A table of what dropping kernels changes (DROPPED), in the order of phi.
+
+    ValueError naming file, column and row where a cell is not of its kind.
+    """
+    table = read_csv(path, DROPPED)
+    check_table(table, DROPPED, path)
+
+    return table.sort_values("phi")
+
+
+def read_score_table(path: str | Path) -> pd.DataFrame:
+    """A table of scores (SCORES); ValueError naming file, column and row where a cell is not of its
+    kind.
+    """
+    table = read_csv(path, SCORES)
+    check_table(table, SCORES, path)
+
+    return table
 
 
 def read_scores(
@@ -26,8 +67,10 @@ def read_scores(
     missing, a KSE is no number in [0, 1] or a sparsity no number >= 0, or the table is not of a
     network with these kernels.
     """
-    table = read_csv(path, SCORE_COLUMNS)
-    table[column] = _numbers(path, table, column)
+    table = read_score_table(path)
+    if column == "sparsity":
+        table[column] = table[column].fillna(np.inf)
+
     scores = {}
 
     for module, rows in table.groupby("module", sort=False):
@@ -44,28 +87,6 @@ def read_scores(
         _check_network(path, scores, kernels)
 
     return scores
-
-
-def _numbers(path: str | Path, table: pd.DataFrame, column: str) -> pd.Series:
-    """A column as numbers within its limits, or a ValueError."""
-    import pandas as pd
-
-    numbers = pd.to_numeric(table[column], errors="coerce")
-
-    if column == "kse":
-        highest = 1.0
-        allowed = "in [0, 1]"
-    else:
-        highest = np.inf
-        allowed = ">= 0"
-
-    if column == "sparsity":
-        numbers = numbers.fillna(np.inf)
-
-    if not numbers.between(0, highest).all():
-        raise ValueError(f"{path}: column {column!r}: expected numbers {allowed}")
-
-    return numbers
 
 
 def _check_network(

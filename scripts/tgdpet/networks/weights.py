@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +11,32 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from .. import __version__
-from ..io.files import NETWORK_KEY, atomic
+from ..io.contents import NETWORK, Anything, ListOf, Number, Object, Text, check
+from ..io.damage import readable, reason, shown
+from ..io.files import NETWORK_KEY, atomic, parsed_json
 from .dncnn import DnCNN
+from .tensor_digest import with_digest, without_digest
 
 # Of the card and the tensors' names; files without the key are the first ones, and are format 1.
 WEIGHTS_FORMAT = 1
+WIDEST = 64  # times the paper's network; its kernels would be 300 GB
+CARD = Object(
+    needed={
+        "network": Text(NETWORK),
+        "width": Number(above=0, high=WIDEST),
+        "intensity_scale_bqml": Number(above=0),
+    },
+    more={
+        "parents": ListOf(Text(NETWORK)),
+        "mask": Object(others=ListOf(Number(low=0, whole=True))),
+        "settings": Object(others=Anything()),
+        "provenance": Object(others=Anything()),
+    },
+    others=Anything(),
+)
 
 
 @dataclass(frozen=True)
@@ -54,12 +70,11 @@ def save(path: str | Path, model: nn.Module, card: Card) -> None:
     content = {"format": WEIGHTS_FORMAT, **dataclasses.asdict(card)}
     if not card.domain:  # not measured
         del content["domain"]
-    write_tensors(path, tensors, {NETWORK_KEY: json.dumps(content, sort_keys=True)})
+    check(content, CARD, path)
+    write_tensors(path, tensors, {NETWORK_KEY: with_digest(content, tensors)})
 
 
-def write_tensors(
-    path: str | Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]
-) -> None:
+def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file whole or not at all; OSError naming it where the disk refuses."""
     with atomic(path) as temporary:
         try:
@@ -76,6 +91,16 @@ def write_tensors(
             temporary.chmod(0o666 & ~umask)
 
 
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors and the metadata of a safetensors file; ValueError naming a damaged one."""
+    with readable(path, "safetensors file"), safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        names = file.keys()
+        tensors = {name: file.get_tensor(name) for name in names}
+
+    return tensors, metadata
+
+
 def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[DnCNN, Card]:
     """Read a network in eval mode and its card.
 
@@ -85,22 +110,18 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[DnCNN, C
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such network")
 
-    tensors, metadata = _read_tensors(path)
-    card = _read_card(path, metadata)
+    tensors, metadata = read_tensors(path)
+    card = _read_card(path, tensors, metadata)
+    _check_fit(path, tensors, card.width)
     _check_finite(path, tensors)
 
-    try:
-        model = DnCNN(card.width, torch.Generator().manual_seed(0))
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path}: weights do not fit a DnCNN of width {card.width:g}: {error}"
-        ) from error
+    model = DnCNN(card.width, torch.Generator().manual_seed(0))
+    model.load_state_dict(tensors)
 
     return model.to(device).eval(), card
 
 
-def masks(model: DnCNN, card: Card) -> dict[str, torch.Tensor]:
+def masks(model: DnCNN, card: Card) -> dict[str, Tensor]:
     """The card's mask of scored modules as booleans (out channels,): True where the last adaptation
     could update it.
 
@@ -126,27 +147,36 @@ def masks(model: DnCNN, card: Card) -> dict[str, torch.Tensor]:
     return by_module
 
 
-def _read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """All tensors and the metadata of a safetensors file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
+def _check_fit(path: str | Path, tensors: dict[str, Tensor], width: float) -> None:
+    """Raise ValueError unless these are the tensors of a network of this width.
 
-    return tensors, metadata
+    Before the network takes memory: a card may claim any width.
+    """
+    with torch.device("meta"):
+        expected = DnCNN(width).state_dict()
+
+    for name in sorted({*expected, *tensors}):
+        wanted = _description(expected.get(name))
+        came = _description(tensors.get(name))
+        if wanted != came:
+            raise ValueError(
+                f"{path}: weights do not fit a DnCNN of width {width:g}: "
+                f"{shown(name)}: expected {wanted}, got {came}"
+            )
 
 
-def _check_finite(path: str | Path, tensors: dict[str, torch.Tensor]) -> None:
+def _description(tensor: Tensor | None) -> str:
+    return "none" if tensor is None else f"{tensor.dtype} {list(tensor.shape)}"
+
+
+def _check_finite(path: str | Path, tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"{path}: {name} holds NaN or infinite values")
 
 
-def _read_card(path: str | Path, metadata: dict[str, str]) -> Card:
-    """The card of the metadata, or a ValueError that names what is wrong with it."""
+def _read_card(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Card:
+    """The card of the metadata, or a ValueError that names what is wrong with it or the tensors."""
     if NETWORK_KEY not in metadata:
         raise ValueError(
             f"{path}: no {NETWORK_KEY!r} entry in the metadata; "
@@ -154,28 +184,18 @@ def _read_card(path: str | Path, metadata: dict[str, str]) -> Card:
         )
 
     try:
-        content = json.loads(metadata[NETWORK_KEY])
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: the metadata are not valid JSON: {error}") from error
+        content = parsed_json(metadata[NETWORK_KEY])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: the metadata are not valid JSON: {reason(error)}") from error
 
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{path}: the metadata: expected a JSON object, got a {type(content).__name__}"
-        )
+    source = f"{path}: the metadata"
+    check(content, Object(others=Anything()), source)
 
     # First, whatever else a newer card may hold.
     _check_format(path, content.get("format", 1))
 
-    missing = {"network", "width", "intensity_scale_bqml"} - set(content)
-
-    if missing:
-        raise ValueError(f"{path}: the metadata lack {', '.join(sorted(missing))}")
-
-    for key in ("width", "intensity_scale_bqml"):
-        value = content[key]
-
-        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
-            raise ValueError(f"{path}: the metadata's {key}: expected a number > 0, got {value!r}")
+    content = without_digest(path, content, tensors)
+    check(content, CARD, source)
 
     known = {field.name for field in dataclasses.fields(Card)}
     return Card(**{key: value for key, value in content.items() if key in known})

@@ -15,7 +15,7 @@ from ..config.sections import Grid
 from ..io import arrays, nifti
 from ..io.files import atomic
 from ..listmode.background import Background
-from ..listmode.events import EVENT, write_events
+from ..listmode.events import EVENT, write_parts
 from ..scanner import tabulated
 from ..scanner.tabulated import TableScanner
 from . import scanner as geometry
@@ -55,8 +55,7 @@ def import_study(
 
     `on_progress` gets the share of the file that each piece of events took. What the file holds and
     reconstruction does not use is counted under `not_used`. Raises FileNotFoundError or ValueError
-    naming the file, the byte or field, what was expected and what came; nothing is written then but
-    whole files.
+    naming the file, the byte or field, what was expected and what came; the folder stays as it was.
     """
     path = Path(path)
     folder = Path(folder)
@@ -67,25 +66,29 @@ def import_study(
     # what is missing is refused before the long part
     described = _describe(path, header, grid, attenuation)
 
+    # no file takes its name before all of the file is known: where the gantry stands, whether dead
+    # time covers it, how many events there are
     seen = Seen(np.zeros(limits.n_detectors, np.int64))
     prompts = walk(path, mapped, start, limits, seen, EVENTS_AT_ONCE)
     parts = _kept(prompts, Coincidence(described.device), seen, len(mapped.data), on_progress)
-    count = write_events(folder / "events.npy", parts)
-    dropped = seen.prompts - count
-    if count == 0:
-        raise ValueError(
-            f"{path}: expected prompt events on pairs in coincidence, got {seen.prompts}, "
-            "none on such"
-        )
+    with atomic(folder / "events.npy") as unnamed:
+        count = write_parts(unnamed, parts)
+        dropped = seen.prompts - count
+        if count == 0:
+            raise ValueError(
+                f"{path}: expected prompt events on pairs in coincidence, got {seen.prompts}, "
+                "none on such"
+            )
 
-    # where the gantry stands is only known at the end of the file
-    if seen.others.gantry is not None:
-        described = _describe(path, header, grid, attenuation, seen.others.gantry)
-    given = described.given
+        if seen.others.gantry is not None:
+            described = _describe(path, header, grid, attenuation, seen.others.gantry)
+        given = described.given
 
-    scan_s, effective_s = scan_times(path, seen.spans_ms, seen.others.alive, given.half_life_s)
-    noise, device = _noise(given.background, seen, described.device, effective_s)
-    _copy_background(path, folder, count, dropped)
+        scan_s, effective_s = scan_times(path, seen.spans_ms, seen.others.alive, given.half_life_s)
+        noise, device = _noise(given.background, seen, described.device, effective_s)
+        background = _read_background(path, count, dropped)
+
+    _write_background(folder, background)
     _write_images(folder, grid, described)
     tabulated.write_tables(folder, device)
 
@@ -235,14 +238,13 @@ def _randoms(per_s: float) -> Background:
     return Background(0.0, [0.0] * 3, [100.0] * 3, per_s)
 
 
-def _copy_background(path: Path, folder: Path, n_events: int, dropped: int) -> None:
-    """Copy the background of each event, if the file has one beside it."""
+def _read_background(path: Path, n_events: int, dropped: int) -> np.ndarray | None:
+    """The background of each event, (n,) float32, if the file has one beside it."""
     source = side_files.beside(path, ".background.npy")
     if not source.exists():
-        (folder / "background.npy").unlink(missing_ok=True)  # of an earlier import
-        return
+        return None
 
-    values = arrays.map_array(source, "background")
+    values = arrays.map_array(source, "background", foreign=True)
     if dropped:
         raise ValueError(
             f"{source}: {dropped} events of {path} lie on pairs without efficiency; remove them "
@@ -256,8 +258,16 @@ def _copy_background(path: Path, folder: Path, n_events: int, dropped: int) -> N
             f"got {values.dtype} of {values.shape}"
         )
 
-    with atomic(folder / "background.npy") as temporary:
-        np.save(temporary, values.astype(np.float32))
+    return values.astype(np.float32)
+
+
+def _write_background(folder: Path, background: np.ndarray | None) -> None:
+    path = folder / "background.npy"
+
+    if background is None:
+        path.unlink(missing_ok=True)  # of an earlier import
+    else:
+        arrays.write_array(path, background)
 
 
 def _write_images(folder: Path, grid: Grid, described: Described) -> None:

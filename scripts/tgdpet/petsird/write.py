@@ -208,5 +208,5 @@ def _write_beside(study: study_folder.Acquisition, path: Path) -> None:
 
     background = study.folder / "background.npy"
     if background.exists():
-        with atomic(beside(path, ".background.npy")) as temporary:
-            np.save(temporary, arrays.map_array(background, "background"))
+        of_events = arrays.map_array(background, "background")
+        arrays.write_array(beside(path, ".background.npy"), of_events)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..io.files import atomic
+from ..io.arrays import map_array, write_array
 from ..scanner.cylinder import AnyScanner
 from . import joseph, sensitivity_pairs, sensitivity_rings
 from .projector_cpu import Projector
@@ -77,23 +77,23 @@ def cached(
         return image
 
     image = sensitivity(projector, mu_per_cm, on_pairs)
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, image)
+    write_array(path, image)
 
     return image
 
 
 def _read_cached(path: Path, shape: list[int]) -> np.ndarray | None:
-    """The image in the cache; None where there is none or the file is damaged."""
+    """The image in the cache; None where there is none or the file is damaged, which is said."""
     if not path.exists():
         return None
 
     try:
-        image = np.asarray(np.load(path))
-    except (ValueError, OSError, EOFError):
+        image = np.array(map_array(path, "sensitivity image"))
+    except (ValueError, OSError) as error:
+        print(f"{error}; it is computed anew", file=sys.stderr, flush=True)
         return None
 
-    return image if list(image.shape) == list(shape) else None
+    return image if list(image.shape) == list(shape) and image.dtype == np.float32 else None
 
 
 def key(projector: Projector, mu_per_cm: np.ndarray) -> str:

@@ -17,7 +17,8 @@ import numpy as np
 
 from ..config.sections import ScannerChoice
 from ..constants import FWHM_PER_SIGMA, MM_PER_PS
-from ..io.files import read_json, write_json
+from ..io.contents import Number, Object, Text, check
+from ..io.files import read_checked_json, write_checked_json
 
 CYLINDER, TABLE = "cylinder", "table"  # kinds in scanner.json
 
@@ -251,9 +252,27 @@ def from_choice(choice: ScannerChoice) -> Scanner:
     return dataclasses.replace(preset, **changed)
 
 
+_LENGTH = Number(above=0, high=1e6)
+# What `scanner.json` of a cylinder says.
+CYLINDER_FILE = Object(
+    {
+        "kind": Text(choices=(CYLINDER,)),
+        "radius_mm": _LENGTH,
+        "crystals_per_ring": Number(low=4, high=20_000, whole=True),
+        "rings": Number(low=1, high=2000, whole=True),
+        "ring_pitch_mm": _LENGTH,
+        "max_ring_difference": Number(low=0, high=2000, whole=True),
+        "tof_fwhm_ps": _LENGTH,
+        "tof_bin_ps": _LENGTH,
+        "efficiency": Number(above=0, high=1),
+        "fov_radius_mm": _LENGTH,
+    }
+)
+
+
 def write_scanner(path: str | Path, scanner: Scanner) -> None:
     """Write `scanner.json`."""
-    write_json(path, {"kind": CYLINDER, **dataclasses.asdict(scanner)})
+    write_checked_json(path, {"kind": CYLINDER, **dataclasses.asdict(scanner)})
 
 
 def read_scanner(path: str | Path) -> AnyScanner:
@@ -261,18 +280,17 @@ def read_scanner(path: str | Path) -> AnyScanner:
 
     ValueError with the file when a figure is missing or unknown.
     """
-    values: dict[str, Any] = read_json(path)
+    values: dict[str, Any] = read_checked_json(path)
 
     if values.get("kind") == TABLE:
         from . import tabulated  # compiles kernels, which a cylinder needs none of
 
         return tabulated.read_tables(Path(path).parent)
 
-    figures = [field.name for field in dataclasses.fields(Scanner)]
-    names = {"kind", *figures}
-    if set(values) != names or values.pop("kind") != CYLINDER:
-        raise ValueError(
-            f"{path}: expected the keys {sorted(names)} and kind {CYLINDER!r}, got {values}"
-        )
+    check(values, CYLINDER_FILE, path)
+    values.pop("kind")
 
-    return Scanner(**values)
+    try:
+        return Scanner(**values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

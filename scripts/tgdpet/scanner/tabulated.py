@@ -9,9 +9,6 @@ coincidence.
 
 from __future__ import annotations
 
-import math
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,20 +16,25 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
-from ..io.files import atomic, read_json, write_json
+from ..io.arrays import read_arrays, write_arrays
+from ..io.contents import Kind, Number, Object, Text, Truth, check
+from ..io.files import read_checked_json, write_checked_json
 from ..runtime.compiled import njit
 from .rings import find_rings
 
 KIND = "table"
-SCANNER_FIGURES = (
-    "name",
-    "axial_shift_mm",
-    "tof_sigma_mm",
-    "tof_bin_mm",
-    "tof_bins",
-    "calibration",
-    "one_window",
-)
+# What `scanner.json` says beside its kind.
+FIGURES: dict[str, Kind] = {
+    "name": Text(raw=True, longest=100_000),
+    "axial_shift_mm": Number(),
+    "tof_sigma_mm": Number(low=0),
+    "tof_bin_mm": Number(above=0),
+    "tof_bins": Number(low=1, high=100_000, whole=True),
+    "calibration": Number(above=0),
+    "one_window": Truth(),
+}
+TABLE_FILE = Object({"kind": Text(choices=(KIND,)), **FIGURES})
+SCANNER_FIGURES = tuple(FIGURES)
 ARRAYS = {
     "position_mm": np.float32,
     "module": np.int32,
@@ -248,11 +250,10 @@ def write_tables(folder: str | Path, scanner: TableScanner) -> None:
     if scanner.singles is not None:
         arrays["singles"] = scanner.singles
 
-    with atomic(folder / "detectors.npz") as temporary:
-        np.savez(temporary, **arrays)
+    write_arrays(folder / "detectors.npz", arrays)
 
     figures = {name: getattr(scanner, name) for name in SCANNER_FIGURES}
-    write_json(folder / "scanner.json", {"kind": KIND, **figures})
+    write_checked_json(folder / "scanner.json", {"kind": KIND, **figures})
 
 
 def read_tables(folder: str | Path) -> TableScanner:
@@ -274,30 +275,16 @@ def read_tables(folder: str | Path) -> TableScanner:
 
 
 def _read_figures(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = read_json(path)
+    values: dict[str, Any] = read_checked_json(path)
 
-    if set(values) != {"kind", *SCANNER_FIGURES}:
-        raise ValueError(
-            f"{path}: expected the keys {['kind', *SCANNER_FIGURES]}, got {sorted(values)}"
-        )
-
-    for name in SCANNER_FIGURES[1:]:
-        value = values[name]
-        is_number = isinstance(value, (int, float))
-        if not (is_number and math.isfinite(value)):
-            raise ValueError(f"{path}: {name}: expected a finite number, got {value!r}")
+    check(values, TABLE_FILE, path)
 
     values.pop("kind")
     return values
 
 
 def _read_arrays(path: Path) -> dict[str, Any]:
-    try:
-        # np.load leaves a damaged file open
-        with open(path, "rb") as handle, np.load(handle) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: not readable (truncated?): {error}") from error
+    arrays = read_arrays(path, "table of detectors")
 
     if set(arrays) - {"singles"} != set(ARRAYS):
         raise ValueError(f"{path}: expected the arrays {sorted(ARRAYS)}, got {sorted(arrays)}")

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ..networks.architecture import SLICES
 from ..tgd.connectivity import following_norms
 from ..tgd.layer_kinds import CONVS
-from ..tgd.masks import INTEGER_OF_SIZE, targeted_entries
+from ..tgd.masks import INTEGER_OF_SIZE
+from ..tgd.targets import targeted_entries
 from .adapt import EXAMPLE_PIXELS
 
 

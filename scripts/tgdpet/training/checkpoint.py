@@ -7,17 +7,30 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..networks.weights import write_tensors
+from ..io.contents import Anything, ListOf, Number, Object, Text, check
+from ..io.damage import readable, reason, shown
+from ..networks.tensor_digest import with_digest, without_digest
+from ..networks.weights import read_tensors, write_tensors
 from .run import TrainingRun, TrainingState
 
 KEY = "tgdpet-checkpoint"
+STATE = Object(
+    {
+        "identity": Text(),
+        "step": Number(low=0, whole=True),
+        "total": Number(),
+        "count": Number(low=0, whole=True),
+        "seconds": Number(low=0),
+        "rows": ListOf(Object(others=Anything())),
+    }
+)
 
 
 class Checkpoints:
@@ -69,7 +82,7 @@ def save_checkpoint(
     for name, generator_state in _generators().items():
         tensors[f"generator.{name}"] = generator_state
 
-    content = json.dumps({"identity": identity, **state})
+    content = with_digest({"identity": identity, **state}, tensors)
     write_tensors(path, tensors, {KEY: content})
 
 
@@ -85,30 +98,95 @@ def load_checkpoint(
         return None
 
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state: dict[str, Any] = json.loads(metadata[KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        print(f"{path}: not a readable checkpoint, starting afresh: {error}", flush=True)
+        tensors, metadata = read_tensors(path)
+        state = _state_of(path, tensors, metadata)
+        weights = _with_prefix(tensors, "model.")
+        moments = _optimizer_state(path, optimizer, _with_prefix(tensors, "optimizer."))
+        generators = _with_prefix(tensors, "generator.")
+        _check_tensors(path, model.state_dict(), weights)
+        _check_generators(path, generators)
+    except (ValueError, OSError) as error:
+        print(f"{error}: not a readable checkpoint, starting afresh", flush=True)
         return None
 
     if state.pop("identity") != identity:
         print(f"{path}: belongs to other settings or inputs, starting afresh", flush=True)
         return None
 
-    model.load_state_dict(_with_prefix(tensors, "model."))
-    _restore_optimizer(optimizer, _with_prefix(tensors, "optimizer."))
-    _restore_generators(_with_prefix(tensors, "generator."))
+    model.load_state_dict(weights)
+    _restore_optimizer(optimizer, moments)
+    _restore_generators(generators)
 
     return state
 
 
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    whole = optimizer.state_dict()
+def _state_of(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> dict[str, Any]:
+    """The run's state in the metadata; ValueError naming the file."""
+    if KEY not in metadata:
+        raise ValueError(f"{path}: no {KEY!r} in the metadata")
+
+    with readable(path, "checkpoint"):
+        # As Python writes it: a loss that was not measured is NaN.
+        state = json.loads(metadata[KEY])
+    check(state, Object(others=Anything()), path)
+
+    state = without_digest(path, state, tensors)
+    check(state, STATE, path)
+
+    return state
+
+
+def _check_tensors(path: Path, expected: Mapping[str, Tensor], came: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where tensors are not those that will be replaced by them."""
+    if set(came) != set(expected):
+        raise ValueError(f"{path}: its tensors are not this network's")
+
+    for name, tensor in came.items():
+        same_type = tensor.dtype == expected[name].dtype
+        if not same_type or tensor.shape != expected[name].shape:
+            raise ValueError(
+                f"{path}: {shown(name)}: {tensor.dtype} {list(tensor.shape)} does not fit"
+            )
+
+
+def _check_generators(path: Path, states: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where one is not the state of a generator."""
+    for name, state in states.items():
+        if name == "cuda" and not torch.cuda.is_available():
+            continue
+
+        try:
+            torch.Generator(name).set_state(state)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"{path}: generator.{shown(name)}: {reason(error)}") from error
+
+
+def _optimizer_state(
+    path: Path, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> dict[int, dict[str, Tensor]]:
+    """The tensors of each parameter by its number; ValueError where they belong to none."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    moments: dict[int, dict[str, Tensor]] = {}
+
     for name, tensor in tensors.items():
-        index, key = name.split(".", 1)
-        whole["state"].setdefault(int(index), {})[key] = tensor
+        number, _, key = name.partition(".")
+        is_known = number.isdecimal() and len(number) < 9 and int(number) < len(parameters)
+        if not is_known or tensor.shape not in (torch.Size([]), parameters[int(number)].shape):
+            raise ValueError(f"{path}: optimizer.{shown(name)} belongs to no parameter")
+
+        moments.setdefault(int(number), {})[key] = tensor
+
+    return moments
+
+
+def _restore_optimizer(
+    optimizer: torch.optim.Optimizer, moments: dict[int, dict[str, Tensor]]
+) -> None:
+    whole = optimizer.state_dict()
+    for number, values in moments.items():
+        whole["state"].setdefault(number, {}).update(values)
     optimizer.load_state_dict(whole)
 
     # Strides as the run had them: the same kernels of the processor, the same bits.

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ..config.sections import NetworkEntry, Training
-from ..dataset.index import read_index
+from ..dataset.index import volumes_of
 from ..dataset.patches import intensity_scale
 from ..io.files import sha256, sidecar, write_json
 from ..networks import model_card, weights
@@ -167,8 +167,7 @@ def _training_run(
     files = [*inputs]
     for table in (job.dataset, old):
         if table is not None:
-            names = sorted(read_index(table)["file"].unique())
-            files += [table.parent / name for name in names]
+            files += volumes_of(table)
     hashes = [sha256(path) for path in files]
 
     # `auto` may be another arithmetic on another machine, where a checkpoint does not resume.
@@ -226,7 +225,7 @@ def _write_network(
         **result.numbers,
         **_final_losses(result.rows),
     }
-    files = [job.dataset, *inputs]
+    files = [job.dataset, *volumes_of(job.dataset), *inputs]
     computed_on = devices.describe(device)
     provenance = sidecar(files, job.options, job.seed, computed_on, job.started)
     write_json(job.weights.with_suffix(".json"), {**content, "provenance": provenance})

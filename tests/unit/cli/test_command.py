@@ -37,13 +37,14 @@ def save(name: str, data: np.ndarray, affine: np.ndarray | None = AFFINE) -> Non
 
 
 @pytest.fixture(autouse=True)
-def folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):  # type: ignore[no-untyped-def]
     """A folder with an image, its sidecar and a network, as a user has them; the signal handler as
     before.
     """
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.chdir(tmp_path)
-    shutil.copy(root / "tests/data/network-0.1.safetensors", MODEL)
+    weights.save(MODEL, *weights.load(root / "tests/data/network-0.1.safetensors"))
+    capsys.readouterr()
     save("in.nii.gz", noisy())
     Path("in.json").write_text(
         json.dumps({"Units": "Bq/mL", "Tracer": "FDG", "provenance": "earlier"})

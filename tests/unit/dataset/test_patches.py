@@ -144,12 +144,12 @@ def test_errors_name_file_and_cause(index):
     [
         ("input", 2, r"a\.npy.*'input' names 2, there are 2"),
         ("slice", NZ, r"a\.npy.*'slice' names 5, there are 5"),
-        ("target", -1, r"index\.tsv.*'target'.*whole numbers >= 0"),
-        ("input", "x", r"index\.tsv.*'input'.*whole numbers >= 0"),
-        ("slice", None, r"index\.tsv.*'slice'.*whole numbers >= 0"),
+        ("target", -1, r"index\.tsv.*'target', row .*a whole number >= 0"),
+        ("input", "x", r"index\.tsv.*'input', row .*a whole number >= 0"),
+        ("slice", None, r"index\.tsv.*'slice', row .*no value"),
         ("file", None, r"index\.tsv.*'file'"),
         ("file", "b.npy", r"b\.npy: no such array"),
-        ("split", "training", r"index\.tsv.*'split'.*train or val"),
+        ("split", "training", r"index\.tsv.*'split', row .*one of train, val"),
     ],
 )
 def test_a_row_that_points_nowhere_is_named(index, column, value, cause):

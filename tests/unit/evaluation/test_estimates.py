@@ -125,7 +125,10 @@ def test_a_table_reads_back_and_a_wrong_one_is_named(made: Path, tmp_path: Path)
     pd.testing.assert_frame_equal(read_estimates(tmp_path / "estimates.csv"), table, rtol=1e-8)
     for wrong, words in (
         (table.drop(columns="high"), "column 'high' is missing"),
-        (table.assign(measure="weight"), "'weight' is none of"),
+        (
+            table.assign(measure="weight"),
+            "column 'measure', row 2: .*got 'weight'",
+        ),
     ):
         write_csv(tmp_path / "estimates.csv", wrong)
         with pytest.raises(ValueError, match=f"estimates.csv: .*{words}"):

@@ -229,9 +229,12 @@ def test_a_table_of_findings_is_checked_when_read(made: Path, tmp_path: Path) ->
     table = read_findings(made / "metrics" / "findings.csv")
     assert len(table) == len(findings(load_runs([made]))[0]) and table.note.notna().all()
     for change, words in (
-        ({"holds": "perhaps"}, "column 'holds': 'perhaps' is none of yes, no, unclear"),
+        (
+            {"holds": "perhaps"},
+            "column 'holds', row 2: expected one of yes, no, unclear",
+        ),
         ({"effect": NAN}, "column 'effect', row 2: no value"),
-        ({"finding": 8}, "column 'finding': 8 is none of"),
+        ({"finding": 8}, "column 'finding', row 2: expected a whole number >= 1 and <= 7, got 8"),
     ):
         write_csv(path, table.assign(**change))
         with pytest.raises(ValueError, match=rf"findings\.csv: {words}"):

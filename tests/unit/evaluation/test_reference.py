@@ -200,7 +200,11 @@ def test_another_configuration_is_refused(kept: Path, copy: Path) -> None:
     [
         ("findings", lambda t: t.drop(columns="low"), "column 'low' is missing"),
         ("findings", lambda t: pd.concat([t, t[:1]]), "repeats another one's"),
-        ("estimates", lambda t: t.assign(measure="weight"), "'weight' is none of"),
+        (
+            "estimates",
+            lambda t: t.assign(measure="weight"),
+            "row 2: .*got 'weight'",
+        ),
         ("estimates", lambda t: t.assign(value=np.nan), "no value"),
     ],
 )

@@ -4,8 +4,11 @@ from.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
+import platform
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pandas as pd
 import pytest
 
 from tgdpet.io import files
+from tgdpet.io.digests import file_digest
 
 
 def test_atomic_writes_the_file_and_nothing_else(tmp_path: Path) -> None:
@@ -80,7 +84,7 @@ def test_sidecar_tells_where_a_result_came_from(tmp_path: Path) -> None:
     source.write_bytes(b"events")
     started = time.time() - 5
     content = json.loads(json.dumps(files.sidecar([source], {"iterations": 3}, 7, "cpu", started)))
-    assert content["inputs"] == {str(source): hashlib.sha256(b"events").hexdigest()}
+    assert content["inputs"] == {str(source): file_digest(source)}
     assert (
         content["settings"] == {"iterations": 3}
         and content["seed"] == 7
@@ -128,3 +132,104 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     assert list(files.read_csv(path, ["b", "a"])["b"]) == [2]
     with pytest.raises(ValueError, match=r"t\.tsv: column 'c' is missing; expected a, c"):
         files.read_csv(path, ["a", "c"])
+
+
+def test_files_that_belong_together_are_both_there_or_none(tmp_path: Path) -> None:
+    image, beside = tmp_path / "a.nii", tmp_path / "a.json"
+    image.write_text("old image")
+    beside.write_text("old sidecar")
+    with pytest.raises(OSError), files.atomic_together(image, beside) as (one, two):
+        two.write_text("new sidecar")
+        one.write_text("half of the n")
+        raise OSError(28, "No space left on device")
+    assert (image.read_text(), beside.read_text()) == ("old image", "old sidecar")
+
+    with files.atomic_together(image, beside) as (one, two):
+        one.write_text("new image")
+        two.write_text("new sidecar")
+    assert (image.read_text(), beside.read_text()) == ("new image", "new sidecar")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "a.nii"]
+
+
+def test_temporary_names_cannot_be_guessed_and_take_no_link(tmp_path: Path) -> None:
+    names = set()
+    for _ in range(20):
+        with files.atomic(tmp_path / "a.txt") as temporary:
+            assert temporary.exists() and not temporary.is_symlink()
+            names.add(temporary.name)
+    assert len(names) == 20
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_try(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], text=True,
+                          capture_output=True, check=True)  # fmt: skip
+    ended = int(done.stdout)
+    host = platform.node()
+    left = tmp_path / f".tmp-{host}-{ended}-0123456789abcdef-a.npy"
+    kept = [
+        tmp_path / f".tmp-{host}-{os.getpid()}-0123456789abcdef-a.npy",  # of a process at work
+        tmp_path / f".tmp-{host}-{ended}-0123456789abcdef-b.npy",  # of another file
+        tmp_path / f".tmp-elsewhere-{ended}-0123456789abcdef-a.npy",
+    ]
+    for path in (left, *kept):
+        path.write_bytes(b"half")
+    files.write_text(tmp_path / "a.npy", "whole")
+    assert not left.exists() and all(path.exists() for path in kept)
+
+
+def test_json_is_strict(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_json(path, {"a": float("nan"), "b": [1.5, float("-inf")], "c": (1, 2)})
+    assert json.loads(path.read_text(), parse_constant=pytest.fail) == {
+        "a": None,
+        "b": [1.5, None],
+        "c": [1, 2],
+    }
+
+
+def test_what_json_does_not_have_is_read_as_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b'\xef\xbb\xbf{"a": NaN, "b": Infinity, "c": 1e999, "d": 1.5}')
+    assert files.read_json(path) == {"a": None, "b": None, "c": None, "d": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ('{"a": 1, "b": 2, "a": 3}', "the key 'a' is given twice"),
+        ("[" * 100_000, "recursion"),
+        ('{"a": ' + "1" * 5000 + "}", "digit"),
+    ],
+)
+def test_json_that_cannot_be_meant_is_one_line(tmp_path: Path, text: str, cause: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"a\.json: not valid JSON: .*{cause}") as caught:
+        files.read_json(path)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_changed_value_of_json_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_checked_json(path, {"seconds": 600.0, "shape": (1, 2), "name": "é"})
+    assert files.read_checked_json(path) == {"seconds": 600.0, "shape": [1, 2], "name": "é"}
+
+    reordered = dict(reversed(json.loads(path.read_text()).items()))
+    path.write_text(json.dumps(reordered, indent=7))
+    files.read_checked_json(path)
+
+    path.write_text(path.read_text().replace("600.0", "600.5"))
+    with pytest.raises(ValueError, match=r"a\.json: damaged: expected the digest 'xxh3-128:"):
+        files.read_checked_json(path)
+
+
+def test_json_without_a_digest_is_read_with_a_line(tmp_path: Path, capsys) -> None:
+    files.write_json(tmp_path / "a.json", {"a": 1})
+    assert files.read_checked_json(tmp_path / "a.json") == {"a": 1}
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_digest_is_xxh3(tmp_path: Path) -> None:
+    """Of no bytes, as in the test vectors of xxHash."""
+    (tmp_path / "empty").write_bytes(b"")
+    assert file_digest(tmp_path / "empty") == "xxh3-128:99aa06d3014798d86001c324468d497f"

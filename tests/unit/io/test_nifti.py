@@ -138,7 +138,9 @@ def test_truncated_uncompressed_is_an_error_with_the_name(tmp_path: Path) -> Non
     assert np.array_equal(nifti.read_image(path).data, asymmetric()[::-1])
     for length in (0, 100, 347, 352, 400, len(content) - 1):
         path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match=r"a\.nii: not a readable NIfTI file"):
+        with pytest.raises(
+            ValueError, match=r"a\.nii: damaged: shape \(5, 6, 7\) of float32 takes 1192 bytes"
+        ):
             nifti.read_image(path)
 
 

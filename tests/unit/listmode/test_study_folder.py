@@ -14,7 +14,7 @@ from tgdpet.config.sections import Grid, ReconProtocol, ScannerChoice, Simulatio
 from tgdpet.config.studies import Study
 from tgdpet.constants import ORGANS
 from tgdpet.io import nifti
-from tgdpet.io.files import read_json, write_json
+from tgdpet.io.files import read_checked_json, read_json, write_checked_json
 from tgdpet.listmode import study_folder
 from tgdpet.listmode.events import write_events
 from tgdpet.listmode.study_folder import Acquisition
@@ -35,7 +35,7 @@ def simulate(folder: Path, threads: int = 1, study_seed: int = 7) -> dict[str, o
 
     assert sum(shares) == pytest.approx(1)
 
-    write_json(folder / "listmode.json", {**meta, "provenance": {}})
+    write_checked_json(folder / "listmode.json", {**meta, "provenance": {}})
 
     return meta
 
@@ -118,8 +118,8 @@ def test_fewer_events_than_promised_are_refused(study: Path) -> None:
 
 
 def test_events_of_another_scanner_are_refused(study: Path) -> None:
-    values = read_json(study / "scanner.json")
-    write_json(study / "scanner.json", {**values, "rings": 4})
+    values = read_checked_json(study / "scanner.json")
+    write_checked_json(study / "scanner.json", {**values, "rings": 4})
     with pytest.raises(ValueError, match=r"events\.npy: event \d+ = .* below 480"):
         study_folder.read_study(study)
 

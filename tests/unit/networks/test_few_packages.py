@@ -14,7 +14,7 @@ import pytest
 
 from tgdpet.io import nifti
 
-DEPENDENCIES = ("nibabel", "numpy", "safetensors", "torch", "tqdm")
+DEPENDENCIES = ("nibabel", "numpy", "safetensors", "torch", "tqdm", "xxhash")
 
 # Run before the code: whatever is blocked cannot be found, as if it were not installed.
 BLOCK = """
@@ -67,7 +67,7 @@ def with_dependencies(names: tuple[str, ...]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def blocked() -> list[str]:
-    """The modules of every distribution that the five do not bring."""
+    """The modules of every distribution that the six do not bring."""
     allowed = with_dependencies(DEPENDENCIES)
     return sorted(
         module
@@ -99,13 +99,13 @@ def test_what_is_blocked_is_what_the_pipeline_adds(blocked):
     assert not set(DEPENDENCIES) & set(blocked)
 
 
-def test_the_five_are_the_dependencies(root):
+def test_the_six_are_the_dependencies(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     names = [re.split(r"[\s\[<>=!~;]", line)[0] for line in project["dependencies"]]
     assert tuple(sorted(names)) == DEPENDENCIES
 
 
-def test_the_command_denoises_with_five_packages(root, run, tmp_path):
+def test_the_command_denoises_with_six_packages(root, run, tmp_path):
     model = root / "tests/data/network-0.1.safetensors"
     noisy = np.random.default_rng(0).gamma(2, 2000, (9, 8, 3)).astype(np.float32)
     nifti.write_image(tmp_path / "in.nii.gz", noisy, np.eye(4), {})
@@ -119,7 +119,7 @@ def test_the_command_denoises_with_five_packages(root, run, tmp_path):
     assert denoised.sidecar["Network"] == "old-net"
 
 
-def test_the_method_runs_with_five_packages(run):
+def test_the_method_runs_with_six_packages(run):
     code = """
 import torch
 from tgdpet import TGD, score_kernels, select

@@ -72,8 +72,9 @@ def test_the_same_network_gives_the_same_bytes_without_paths(network, written, t
     assert proto.opset_import[0].version == onnx_export.OPSET
 
 
-def test_the_exporters_noise_is_kept_off_the_screen(root, tmp_path):
-    words = ["export", "--model", root / "tests/data/network-0.1.safetensors", tmp_path / "a.onnx"]
+def test_the_exporters_noise_is_kept_off_the_screen(root, network, tmp_path):
+    weights.save(tmp_path / "net.safetensors", *network)
+    words = ["export", "--model", tmp_path / "net.safetensors", tmp_path / "a.onnx"]
     done = subprocess.run(  # a process of its own, as the exporter warns once
         [sys.executable, "-m", "tgdpet", *words],
         cwd=root / "scripts",

@@ -62,10 +62,10 @@ def test_damage_is_named(tmp_path):
     [
         (
             {"intensity_scale_bqml": float("nan")},
-            r"intensity_scale_bqml: expected a number > 0, got nan",
+            r"intensity_scale_bqml: expected a finite number > 0, got None",
         ),
-        ({"intensity_scale_bqml": 0}, r"intensity_scale_bqml: expected a number > 0, got 0"),
-        ({"width": "wide"}, r"width: expected a number > 0, got 'wide'"),
+        ({"intensity_scale_bqml": 0}, r"intensity_scale_bqml: expected a finite number > 0, got 0"),
+        ({"width": "wide"}, r"width: expected a finite number > 0 and <= 64, got 'wide'"),
     ],
 )
 def test_a_card_that_cannot_be_is_named(tmp_path, change, cause):

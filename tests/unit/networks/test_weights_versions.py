@@ -82,7 +82,7 @@ def test_what_is_written_names_its_format(tmp_path):
         ({"format": 0}, r"format: expected a whole number >= 1, got 0"),
         ({"format": "1"}, r"format: expected a whole number >= 1, got '1'"),
         ({"format": True}, r"format: expected a whole number >= 1, got True"),
-        ([1, 2], r"expected a JSON object, got a list"),
+        ([1, 2], r"expected an object, got \[1, 2\]"),
     ],
 )
 def test_a_format_that_is_not_known_is_refused(tmp_path, content, cause):

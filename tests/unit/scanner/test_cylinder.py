@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -84,17 +85,26 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"rings": None}, {"colour": 1}, {"kind": None}, {"kind": "cube"}]
+    ("change", "cause"),
+    [
+        ({"rings": None}, "'rings' is missing; expected kind, radius_mm"),
+        ({"colour": 1}, "unknown key 'colour'; allowed are kind, radius_mm"),
+        ({"kind": None}, "'kind' is missing"),
+        ({"kind": "cube"}, "kind: expected one of cylinder, got 'cube'"),
+        ({"rings": 3.5}, "rings: expected a whole number >= 1 and <= 2000, got 3.5"),
+        ({"efficiency": "1"}, "efficiency: expected a finite number > 0 and <= 1, got '1'"),
+        ({"fov_radius_mm": 400.0}, "scanner: fov_radius_mm = 400.0 must be below"),
+    ],
 )
 def test_a_missing_or_unknown_figure_is_named(
-    tmp_path: Path, change: dict[str, int | str | None]
+    tmp_path: Path, change: dict[str, object], cause: str
 ) -> None:
     values = {"kind": "cylinder", **dataclasses.asdict(DEMO), **change}
     (tmp_path / "scanner.json").write_text(
         json.dumps({k: v for k, v in values.items() if v is not None})
     )
 
-    with pytest.raises(ValueError, match=r"scanner\.json: expected the keys"):
+    with pytest.raises(ValueError, match=r"scanner\.json: " + re.escape(cause)):
         cylinder.read_scanner(tmp_path / "scanner.json")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tgdpet.io.files import read_json, write_json
+from tgdpet.io.files import read_checked_json, write_checked_json
 from tgdpet.petsird.coincidence import Coincidence
 from tgdpet.scanner import cylinder, tabulated
 
@@ -179,25 +179,29 @@ def test_a_table_comes_back_from_its_files(tmp_path, singles):
 
 def test_files_that_do_not_fit_are_refused(tmp_path):
     tabulated.write_tables(tmp_path, ring())
-    values = read_json(tmp_path / "scanner.json")
-    write_json(tmp_path / "scanner.json", {k: v for k, v in values.items() if k != "calibration"})
-
-    with pytest.raises(ValueError, match=r"scanner\.json: expected the keys"):
-        tabulated.read_tables(tmp_path)
-
-    write_json(tmp_path / "scanner.json", {**values, "tof_bin_mm": "10"})
+    values = read_checked_json(tmp_path / "scanner.json")
+    write_checked_json(
+        tmp_path / "scanner.json", {k: v for k, v in values.items() if k != "calibration"}
+    )
 
     with pytest.raises(
-        ValueError, match=r"scanner\.json: tof_bin_mm: expected a finite number, got '10'"
+        ValueError, match=r"scanner\.json: 'calibration' is missing; expected kind, name"
     ):
         tabulated.read_tables(tmp_path)
 
-    write_json(tmp_path / "scanner.json", values)
+    write_checked_json(tmp_path / "scanner.json", {**values, "tof_bin_mm": "10"})
+
+    with pytest.raises(
+        ValueError, match=r"scanner\.json: tof_bin_mm: expected a finite number > 0, got '10'"
+    ):
+        tabulated.read_tables(tmp_path)
+
+    write_checked_json(tmp_path / "scanner.json", values)
     content = (tmp_path / "detectors.npz").read_bytes()
 
     for size in (0, 10, len(content) // 2):
         (tmp_path / "detectors.npz").write_bytes(content[:size])
-        with pytest.raises(ValueError, match=r"detectors\.npz: not readable"):
+        with pytest.raises(ValueError, match=r"detectors\.npz: not a readable table of detectors"):
             tabulated.read_tables(tmp_path)
 
     (tmp_path / "detectors.npz").unlink()
