@@ -17,7 +17,9 @@ SOURCES = ("analytic", "anatomy", "petsird", "images")
 READABLE = ("analytic", "anatomy", "petsird")
 FROM_FILES = ("anatomy", "petsird")
 NEEDED_COLUMNS = ("study", "role", "source", "bmi", "seed")
-OPTIONAL_COLUMNS = ("path", "lesions")
+OPTIONAL_COLUMNS = ("path", "lesions", "labels")
+# the known tables of class numbers: TotalSegmentator's task "total" of both versions
+LABEL_TABLES = ("totalsegmentator-v1", "totalsegmentator-v2")
 STUDY_NAME = re.compile(r"^[A-Za-z0-9]+$")
 ORGAN_NAME = re.compile(r"^[A-Za-z0-9_]+$")
 BMI_LIMITS = (10.0, 80.0)  # kg/m^2
@@ -39,7 +41,8 @@ class Study:
     """One row: `bmi` in kg/m^2; `seed` decides anatomy and counts; `path` belongs to sources that
     read files.
 
-    `lesions` are put into an anatomy in place of those of its role.
+    `lesions` are put into an anatomy in place of those of its role; `labels` names the table of its
+    class numbers.
     """
 
     study: str
@@ -49,6 +52,7 @@ class Study:
     seed: int
     path: str | None = None
     lesions: tuple[Lesion, ...] = ()
+    labels: str | None = None
 
 
 def read_studies(path: str | Path) -> list[Study]:
@@ -168,9 +172,16 @@ def _study(cells: dict[str, str], where: str) -> Study:
     path = cells.get("path") or None
     _check_path(path, source, where)
 
-    lesions = cells.get("lesions", "")
-    if lesions and source != "anatomy":
-        raise ConfigError(f"{where}: column lesions: only with source 'anatomy', not {source!r}")
+    for column in ("lesions", "labels"):
+        if cells.get(column) and source != "anatomy":
+            only = f"only with source 'anatomy', not {source!r}"
+            raise ConfigError(f"{where}: column {column}: {only}")
+
+    labels = cells.get("labels") or None
+    if labels and labels not in LABEL_TABLES:
+        raise ConfigError(
+            f"{where}: column labels: unknown {labels!r}; {nearest(labels, LABEL_TABLES)}"
+        )
 
     return Study(
         study=name,
@@ -179,7 +190,8 @@ def _study(cells: dict[str, str], where: str) -> Study:
         bmi=_bmi(cells["bmi"], where),
         seed=_seed(cells["seed"], where),
         path=path,
-        lesions=parse_lesions(lesions, f"{where}: column lesions"),
+        lesions=parse_lesions(cells.get("lesions", ""), f"{where}: column lesions"),
+        labels=labels,
     )
 
 
@@ -225,6 +237,8 @@ def source_options(study: Study) -> str:
         return ""
 
     options = f"--source {study.source} --path {study.path}"
+    if study.labels:
+        options += f" --labels {study.labels}"
     if not study.lesions:
         return options
 
