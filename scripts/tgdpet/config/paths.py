@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..io.nifti import image_name, sidecar_path
+from ..nuclides import FDG
 from . import roles, sweep
 from .sections import Config, NetworkEntry
 from .studies import Study
@@ -22,9 +23,19 @@ PAPER_ONLINE = ("TGD-N2N", "TGD2-N2N")
 ONLINE_BASES = ("v2-net", "TGD-net")
 
 
-def image_path(root: Path, study: str, protocol: str, sample: str) -> Path:
-    """Where an image lies under a recon or denoised/{network} folder."""
-    return root / f"sub-{study}" / "pet" / image_name(study, protocol, sample)
+def image_path(
+    root: Path, study: str, protocol: str, sample: str, tracer: str | None = None
+) -> Path:
+    """Where an image lies under a recon or denoised/{network} folder.
+
+    Without a `tracer` the image that is there, whichever its tracer; FDG's name if there is none.
+    """
+    folder = root / f"sub-{study}" / "pet"
+    if tracer is None:
+        found = sorted(folder.glob(image_name(study, protocol, sample, tracer="*")))
+        return found[0] if found else folder / image_name(study, protocol, sample)
+
+    return folder / image_name(study, protocol, sample, tracer)
 
 
 def with_sidecars(images: Iterable[Path]) -> list[Path]:
@@ -80,7 +91,9 @@ class RunFiles:
 
     def image_path(self, study: str, protocol: str, sample: str, network: str = INPUT) -> Path:
         """A reconstructed or, with `network`, a denoised image."""
-        return image_path(self.image_folder(network), study, protocol, sample)
+        folder = self.image_folder(network)
+        tracer = next((s.tracer for s in self.studies if s.study == study), FDG)
+        return image_path(folder, study, protocol, sample, tracer)
 
     def image_folder(self, network: str = INPUT) -> Path:
         """The folder of all reconstructed or, with `network`, of its denoised images."""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..io.files import read_json
+from ..nuclides import FDG, UNKNOWN
 from . import roles
 from .checks import PATH, check_weights
 from .schema import ConfigError, nearest
@@ -17,7 +19,7 @@ SOURCES = ("analytic", "anatomy", "petsird", "images")
 READABLE = ("analytic", "anatomy", "petsird")
 FROM_FILES = ("anatomy", "petsird")
 NEEDED_COLUMNS = ("study", "role", "source", "bmi", "seed")
-OPTIONAL_COLUMNS = ("path", "lesions", "labels")
+OPTIONAL_COLUMNS = ("path", "lesions", "labels", "tracer")
 # the known tables of class numbers: TotalSegmentator's task "total" of both versions
 LABEL_TABLES = ("totalsegmentator-v1", "totalsegmentator-v2")
 STUDY_NAME = re.compile(r"^[A-Za-z0-9]+$")
@@ -42,7 +44,7 @@ class Study:
     read files.
 
     `lesions` are put into an anatomy in place of those of its role; `labels` names the table of its
-    class numbers.
+    class numbers; `tracer` is part of the images' names, "unknown" where nothing says it.
     """
 
     study: str
@@ -53,6 +55,7 @@ class Study:
     path: str | None = None
     lesions: tuple[Lesion, ...] = ()
     labels: str | None = None
+    tracer: str = FDG
 
 
 def read_studies(path: str | Path) -> list[Study]:
@@ -192,7 +195,38 @@ def _study(cells: dict[str, str], where: str) -> Study:
         path=path,
         lesions=parse_lesions(cells.get("lesions", ""), f"{where}: column lesions"),
         labels=labels,
+        tracer=_tracer(cells.get("tracer", ""), source, path, where),
     )
+
+
+def _tracer(cell: str, source: str, path: str | None, where: str) -> str:
+    """The tracer of a study: its cell, FDG if simulated, or what the file beside its list mode
+    says.
+    """
+    if cell and not STUDY_NAME.match(cell):
+        raise ConfigError(
+            f"{where}: column tracer: {cell!r} is not allowed; letters and digits only"
+        )
+
+    if source in ("analytic", "anatomy"):
+        if cell not in ("", FDG):
+            raise ConfigError(f"{where}: column tracer: only {FDG} is simulated, not {cell!r}")
+        return FDG
+
+    return cell or _tracer_beside(path) or UNKNOWN
+
+
+def _tracer_beside(path: str | None) -> str | None:
+    """The tracer in `X.json` beside `X.petsird`; what is wrong with the file is said when it is
+    imported.
+    """
+    side = Path(path or "").with_suffix(".json")
+    try:
+        tracer = read_json(side).get("tracer")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+    return tracer if isinstance(tracer, str) and STUDY_NAME.match(tracer) else None
 
 
 def _check_path(path: str | None, source: str, where: str) -> None:

@@ -35,10 +35,10 @@ def reconstructed_samples(root: Path, study: str, protocol: str) -> list[str]:
     """Samples of a study and protocol that exist under `root`, in natural order (30s before
     120s).
     """
-    start, end = image_name(study, protocol, "\0").split("\0")
-    folder = root / f"sub-{study}" / "pet"
+    any_tracer = image_name(study, protocol, "*", tracer="*")
+    paths = (root / f"sub-{study}" / "pet").glob(any_tracer)
 
-    names = [path.name[len(start) : -len(end)] for path in folder.glob(f"{start}*{end}")]
+    names = [path.name.split("_desc-")[1].removesuffix("_pet.nii.gz") for path in paths]
     return sorted(names, key=natural)
 
 

@@ -61,9 +61,9 @@ def grid_affine(shape: tuple[int, ...], voxel_mm: tuple[float, ...]) -> np.ndarr
     return affine
 
 
-def image_name(study: str, protocol: str, sample: str) -> str:
+def image_name(study: str, protocol: str, sample: str, tracer: str = "FDG") -> str:
     """BIDS-PET file name of an image."""
-    return f"sub-{study}_trc-FDG_rec-{protocol}_desc-{sample}_pet.nii.gz"
+    return f"sub-{study}_trc-{tracer}_rec-{protocol}_desc-{sample}_pet.nii.gz"
 
 
 def sidecar_path(path: str | Path) -> Path:

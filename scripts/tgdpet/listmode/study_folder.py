@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import nuclides
 from ..config.roles import Sample
 from ..config.sections import Grid, ReconProtocol
 from ..io import arrays, nifti
@@ -143,6 +144,19 @@ def _background_methods(meta: Mapping[str, Any]) -> dict[str, str]:
     return {"ScatterCorrectionMethod": scatter, "RandomsCorrectionMethod": randoms}
 
 
+def tracer_of(meta: Mapping[str, Any]) -> str:
+    """The tracer of a study by its `listmode.json`; those written before it was noted hold FDG
+    where they were simulated.
+    """
+    simulated = meta.get("source") in ("analytic", "anatomy")
+    return str(meta.get("tracer") or (nuclides.FDG if simulated else nuclides.UNKNOWN))
+
+
+def nuclide_of(meta: Mapping[str, Any]) -> str:
+    """The nuclide of a study by its `listmode.json`, or by its half-life."""
+    return str(meta.get("nuclide") or nuclides.of_half_life(meta["half_life_s"]))
+
+
 def image_sidecar(
     meta: Mapping[str, Any], duration_s: float, more: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -152,8 +166,8 @@ def image_sidecar(
     return {
         "Modality": "PT",
         "Manufacturer": manufacturer,
-        "TracerName": "FDG",
-        "TracerRadionuclide": "F18",
+        "TracerName": tracer_of(meta),
+        "TracerRadionuclide": nuclide_of(meta),
         "TracerHalfLife": meta["half_life_s"],
         "InjectedRadioactivity": meta["injected_mbq"],
         "InjectedRadioactivityUnits": "MBq",
@@ -166,6 +180,11 @@ def image_sidecar(
         "ImageDecayCorrectionTime": meta["scan_start_s"],
         **more,
     }
+
+
+def recon_name(meta: Mapping[str, Any], protocol: str, sample: Sample) -> str:
+    """File name of a reconstructed sample."""
+    return nifti.image_name(meta["study"], protocol, sample.name, tracer_of(meta))
 
 
 def recon_sidecar(

@@ -15,6 +15,7 @@ from ..constants import FDG_HALF_LIFE_S
 from ..io import nifti
 from ..listmode.events import write_events
 from ..listmode.study_folder import image_sidecar
+from ..nuclides import FDG, NUCLIDE_OF_TRACER
 from ..runtime.seeds import derive, numpy_generator
 from ..scanner import cylinder
 from . import anatomy, monte_carlo, phantom
@@ -68,6 +69,8 @@ def simulate_study(
         "weight_kg": fine.weight_kg,
         "scan_start_s": settings.uptake_min * 60,
         "half_life_s": FDG_HALF_LIFE_S,
+        "tracer": FDG,
+        "nuclide": NUCLIDE_OF_TRACER[FDG],
         "notes": notes,
     }
     cylinder.write_scanner(folder / "scanner.json", device)
