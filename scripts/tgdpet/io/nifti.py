@@ -15,6 +15,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from . import bids
 from .files import atomic, read_json, write_json
 
 ACTIVITY_UNITS = "Bq/mL"
@@ -121,7 +122,10 @@ def read_converted(path: str | Path, units: str | None = None) -> Image:
 def write_image(
     path: str | Path, data: np.ndarray, affine: np.ndarray, sidecar: Mapping[str, Any]
 ) -> None:
-    """Write an activity image in Bq/mL (float32) and, first, its sidecar."""
+    """Write an activity image in Bq/mL (float32) and, first, its sidecar; and what the data set
+    says of itself, where it lies in one (`bids`).
+    """
+    bids.describe(path)
     write_json(sidecar_path(path), {**sidecar, "Units": ACTIVITY_UNITS})
     _write(path, np.asarray(data, np.float32), affine)
 

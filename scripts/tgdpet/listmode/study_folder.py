@@ -36,6 +36,9 @@ NEEDED = (
 )
 
 
+PSF_LABELS = ("psf_fwhm_x", "psf_fwhm_y", "psf_fwhm_z")
+
+
 @dataclass(frozen=True)
 class Acquisition:
     """What reconstruction needs of a study; `meta` is the content of `listmode.json`."""
@@ -160,21 +163,38 @@ def nuclide_of(meta: Mapping[str, Any]) -> str:
 def image_sidecar(
     meta: Mapping[str, Any], duration_s: float, more: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """BIDS-PET sidecar of an image of this study that holds `duration_s` worth of events."""
-    manufacturer = meta["petsird"]["model"] if "petsird" in meta else "tgdpet simulation"
+    """BIDS-PET sidecar of an image of this study that holds `duration_s` worth of events.
+
+    Times are s after TimeZero, the injection, whose time of day nobody keeps. What is not known of
+    the tracer is "n/a", which BIDS-PET asks for.
+    """
+    manufacturer = "tgdpet"
+    model = "simulated cylinder"
+    if "petsird" in meta:
+        manufacturer = "unknown"
+        model = meta["petsird"]["model"] or "unknown"
 
     return {
         "Modality": "PT",
         "Manufacturer": manufacturer,
+        "ManufacturersModelName": model,
+        "AcquisitionMode": "list mode",
+        "SkullStripped": False,
         "TracerName": tracer_of(meta),
         "TracerRadionuclide": nuclide_of(meta),
         "TracerHalfLife": meta["half_life_s"],
         "InjectedRadioactivity": meta["injected_mbq"],
         "InjectedRadioactivityUnits": "MBq",
+        "InjectedMass": "n/a",
+        "InjectedMassUnits": "n/a",
+        "SpecificRadioactivity": "n/a",
+        "SpecificRadioactivityUnits": "n/a",
+        "ModeOfAdministration": "bolus",
         "BodyWeight": meta["weight_kg"],
-        "ScanStart": meta["scan_start_s"],
+        "TimeZero": "00:00:00",
         "InjectionStart": 0,
-        "FrameTimesStart": [0],
+        "ScanStart": meta["scan_start_s"],
+        "FrameTimesStart": [meta["scan_start_s"]],
         "FrameDuration": [duration_s],
         "ImageDecayCorrected": True,
         "ImageDecayCorrectionTime": meta["scan_start_s"],
@@ -200,8 +220,13 @@ def recon_sidecar(
     """
     more = {
         "ReconMethodName": f"TOF list-mode OSEM, protocol {name}",
-        "ReconMethodParameterLabels": ["iterations", "subsets", "psf_fwhm_mm"],
-        "ReconMethodParameterValues": [protocol.iterations, protocol.subsets, protocol.psf_fwhm_mm],
+        "ReconMethodParameterLabels": ["iterations", "subsets", *PSF_LABELS],
+        "ReconMethodParameterUnits": ["none", "none", "mm", "mm", "mm"],
+        "ReconMethodParameterValues": [
+            protocol.iterations,
+            protocol.subsets,
+            *protocol.psf_fwhm_mm,
+        ],
         "ReconFilterType": "Gaussian" if protocol.post_fwhm_mm else "none",
         "ReconFilterSize": protocol.post_fwhm_mm,
         "AttenuationCorrection": "attenuation map" if meta.get("attenuation", True) else "none",
