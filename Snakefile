@@ -1,5 +1,8 @@
 # What users run; the workflow itself lies where the workflow catalog looks for it.
-configfile: "config/config.yaml"
+include: "workflow/rules/base.smk"
+
+
+configfile: DEFAULTS
 
 
 if config.get("seeds"):
@@ -14,6 +17,7 @@ else:
 include: "workflow/rules/folder.smk"
 
 
+snakemake_internals.widen_rule_names(workflow)
 # An include restores the includer's default target, which is none.
 snakemake_internals.set_default_target(
     workflow, "study" if config.get("seeds") else "all"

@@ -4,7 +4,7 @@
 
 rule denoise_lesion:
     input:
-        script="scripts/08_denoise.py",
+        script=source("scripts/08_denoise.py"),
         model=lambda w: model(w.network, w.study),
         images=lambda w: [recon(w.study, p, x) for p, x in inputs_of(w.study)],
         sidecars=lambda w: sidecars(recon(w.study, p, x) for p, x in inputs_of(w.study)),

@@ -3,7 +3,7 @@
 
 rule import_listmode:
     input:
-        script="scripts/02_import.py",
+        script=source("scripts/02_import.py"),
         compiled=f"{R}/compiled.txt",
         petsird=lambda w: studies.input_files(STUDY[w.study]),
     output:
