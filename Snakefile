@@ -17,7 +17,6 @@ else:
 include: "workflow/rules/folder.smk"
 
 
-snakemake_internals.widen_rule_names(workflow)
 # An include restores the includer's default target, which is none.
 snakemake_internals.set_default_target(
     workflow, "study" if config.get("seeds") else "all"

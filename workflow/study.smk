@@ -109,3 +109,6 @@ include: "rules/together.smk"
 if SWEEP:
 
     include: "rules/together_sweep.smk"
+
+
+snakemake_internals.widen_rule_names(workflow)

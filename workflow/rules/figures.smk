@@ -48,7 +48,9 @@ rule report:
         ),
         studies=CONFIG.studies,
         shown=shown.report_files(FILES.root, [FILES]),
-        captions=expand("workflow/report/{name}.rst", name=reported(CONFIG, True)),
+        captions=expand(
+            source("workflow/report/{name}.rst"), name=reported(CONFIG, True)
+        ),
     output:
         [in_report(f"{R}/tables/{name}.html", name, OF_SEED) for name in TABLES],
         page=f"{R}/report.html",

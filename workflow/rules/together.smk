@@ -74,7 +74,9 @@ rule study_report:
         ),
         shown=shown.report_files(Path(ROOT_RESULTS), SEED_FILES),
         runs=[f"{r}/report.html" for r in RUNS],
-        captions=expand("workflow/report/{name}.rst", name=reported(CONFIG, False)),
+        captions=expand(
+            source("workflow/report/{name}.rst"), name=reported(CONFIG, False)
+        ),
         studies=config["studies"],
     output:
         [in_report(f"{ROOT_RESULTS}/tables/{t}.html", t, "all seeds") for t in TABLES],

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 VERSION = "9.27"
+STAGES = ("reconstruct", "denoise", "dataset", "import")  # of several rules each, by role
 
 Workflow = Any  # snakemake.workflow.Workflow
 
@@ -95,17 +96,24 @@ def widen_rule_names(workflow: Workflow) -> None:
 
     rules = [rule.name for rule in workflow.rules]
     for name in ("until", "omit_from", "forcerun"):
-        asked = getattr(settings, name)
+        # what was asked is kept, as every module of a study comes along here
+        asked = vars(settings).setdefault(f"{name}_asked", getattr(settings, name))
         wider = {rule for word in asked for rule in rules_of(word, rules)}
         setattr(settings, name, wider)
 
 
 def rules_of(word: str, rules: Sequence[str]) -> list[str]:
-    """The rules that a word of the command line means: of that name, of a role, of a seed; the word
-    itself where there are none, as it may be a file.
+    """The rules that a word of the command line means: of that name, of a stage, of every seed; the
+    word itself where there are none, as it may be a file.
     """
-    pattern = re.compile(rf"(seed\d+)?{re.escape(word)}(_\w+)?")
-    return [rule for rule in rules if pattern.fullmatch(rule)] or [word]
+    of_stage = re.fullmatch(rf"(\w*?)({'|'.join(STAGES)})", word)
+    if of_stage is None:
+        pattern = rf"(seed\d+)?{re.escape(word)}"
+    else:
+        prefix, stage = of_stage.groups()
+        pattern = rf"{prefix}(seed\d+)?{stage}(_\w+)?"
+
+    return [rule for rule in rules if re.fullmatch(pattern, rule)] or [word]
 
 
 def _settings_of_caller() -> Any:
@@ -136,9 +144,10 @@ def config_files(workflow: Workflow) -> str:
 
 def set_default_target(workflow: Workflow, rule: str) -> None:
     """What a bare `snakemake` makes; `default_target:` of a rule in an included file is lost with
-    the end of the include.
+    the end of the include. Where the workflow is another one's module, that one decides.
     """
-    workflow.default_target = rule
+    if not workflow.modifier.is_module:
+        workflow.default_target = rule
 
 
 def is_main_process(workflow: Workflow) -> bool:
