@@ -138,16 +138,23 @@ def only_figures() -> bool:
 
 
 def config_files(workflow: Workflow) -> str:
-    """The names of the configuration files, for errors."""
+    """The names of the configuration files, each laid over those after it."""
     return " + ".join(str(file) for file in workflow.configfiles) or "configuration"
+
+
+def cores(workflow: Workflow) -> int | None:
+    """The cores that jobs may take in all; None where a cluster gives them."""
+    given = workflow.resource_settings.cores
+    return given if isinstance(given, int) and given < sys.maxsize else None
 
 
 def set_default_target(workflow: Workflow, rule: str) -> None:
     """What a bare `snakemake` makes; `default_target:` of a rule in an included file is lost with
-    the end of the include. Where the workflow is another one's module, that one decides.
+    the end of the include. As a module it leaves alone what the workflow around it makes.
     """
-    if not workflow.modifier.is_module:
-        workflow.default_target = rule
+    is_module = len(workflow.modifier_stack) > 1
+    if not is_module or workflow.default_target is None:
+        workflow.default_target = workflow.modifier.modify_rulename(rule)
 
 
 def is_main_process(workflow: Workflow) -> bool:
