@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 VERSION = "9.27"
@@ -24,8 +25,8 @@ Workflow = Any  # snakemake.workflow.Workflow
 def checkout(workflow: Workflow) -> Path:
     """The folder that the workflow's files lie in, called from a file two folders below it.
 
-    A workflow that is used from GitHub or GitLab (`module`, snakedeploy) has its files in Snakemake's
-    clone only; they are unpacked beside it once for each commit.
+    A workflow that is used from GitHub or GitLab (`module`, snakedeploy) has its files in
+    Snakemake's clone only; they are unpacked beside it once for each commit.
     """
     rules = workflow.current_basedir
     if rules.is_local:
@@ -120,7 +121,7 @@ def _settings_of_caller() -> Any:
     """Snakemake's DAGSettings, which the function that has this Snakefile read holds; None where it
     does not.
     """
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
         settings = getattr(frame.f_locals.get("self"), "dag_settings", None)
         if type(settings).__name__ == "DAGSettings":
@@ -139,7 +140,9 @@ def only_figures() -> bool:
 
 def config_files(workflow: Workflow) -> str:
     """The names of the configuration files, each laid over those after it."""
-    return " + ".join(str(file) for file in workflow.configfiles) or "configuration"
+    # the workflow's own is named by each of its Snakefiles
+    names = dict.fromkeys(map(str, workflow.configfiles))
+    return " + ".join(names) or "configuration"
 
 
 def cores(workflow: Workflow) -> int | None:
