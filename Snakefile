@@ -1,5 +1,8 @@
 # What users run; the workflow itself lies where the workflow catalog looks for it.
-configfile: "config/config.yaml"
+include: "workflow/rules/base.smk"
+
+
+configfile: DEFAULTS
 
 
 if config.get("seeds"):

@@ -5,34 +5,31 @@ After NEMA NU 2-2018, section 7: spheres of 10 to 37 mm at 4 : 1 in a warm body 
 insert, measured in discs of their diameter in the spheres' plane; the background in 12 places of
 five planes. Simplified: the body is an ellipse, the spheres are painted without walls, and the
 resolution is the default run's. The reconstructions use the protocols of a configuration, on voxels
-of 3 mm.
+of 3 mm. What the protocols do to quantities, and to a water cylinder on the configuration's own
+grid (`water_cylinder`), goes to quantification.csv, which the page on physics shows.
 
-Run by hand: python benchmarks/image_quality.py --out docs/figures (about ten minutes on two cores).
+Run by hand: python benchmarks/image_quality.py --scan-s 120 --out docs/figures (about ten minutes
+on two cores).
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+import water_cylinder
+from phantom_scan import Body, axes_mm, simulated
 
 from tgdpet.config import loading
 from tgdpet.config import sections as configuration
 from tgdpet.config.sections import Grid
 from tgdpet.io.files import write_csv
-from tgdpet.recon import additive_term, osem, sensitivity
-from tgdpet.recon.projector_cpu import Projector
+from tgdpet.recon import osem
 from tgdpet.runtime.progress import Progress
-from tgdpet.scanner import cylinder
-from tgdpet.simulation import monte_carlo
 
 GRID = Grid([136, 112, 56], [3.0, 3.0, 4.0])
 DIAMETERS_MM = (10, 13, 17, 22, 28, 37)
@@ -45,24 +42,6 @@ ITERATIONS = 10
 COLOURS = {"v1": "#d55e00", "v2": "#0072b2"}
 
 
-@dataclass(frozen=True)
-class Body:
-    """Activity in Bq/mL and attenuation in 1/cm on the grid (X, Y, Z)."""
-
-    activity: np.ndarray
-    mu_per_cm: np.ndarray
-
-
-def axes_mm() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Voxel centres along x, y, z, broadcastable to the grid."""
-    axes = []
-    for n, voxel_mm in zip(GRID.shape, GRID.voxel_mm, strict=True):
-        axes.append((np.arange(n) - (n - 1) / 2) * voxel_mm)
-
-    x, y, z = axes
-    return x[:, None, None], y[None, :, None], z[None, None, :]
-
-
 def spheres() -> Iterator[tuple[int, float, float]]:
     """Diameter and centre of each sphere, mm."""
     for i, diameter in enumerate(DIAMETERS_MM):
@@ -73,7 +52,7 @@ def spheres() -> Iterator[tuple[int, float, float]]:
 
 def body() -> Body:
     """The phantom, each voxel the mean of 27 points."""
-    x, y, z = axes_mm()
+    x, y, z = axes_mm(GRID)
     dx, dy, dz = GRID.voxel_mm
     activity = np.zeros(GRID.shape, np.float32)
     mu = np.zeros(GRID.shape, np.float32)
@@ -99,9 +78,11 @@ def body() -> Body:
     return Body(activity, mu)
 
 
-def measure(image: np.ndarray) -> Iterator[tuple[int, float, float]]:
-    """Diameter, contrast recovery % and background variability % of each sphere."""
-    x, y, z = axes_mm()
+def measure(image: np.ndarray) -> Iterator[tuple[int, float, float, float]]:
+    """Diameter, contrast recovery % and background variability % of each sphere, and the bias of
+    its background regions, %.
+    """
+    x, y, z = axes_mm(GRID)
     planes = [int(np.abs(z.ravel() - z_mm).argmin()) for z_mm in (-20, -10, 0, 10, 20)]
     middle = image[:, :, planes[2]]
     angles = np.deg2rad(np.arange(0, 360, 30) + 15)
@@ -117,7 +98,17 @@ def measure(image: np.ndarray) -> Iterator[tuple[int, float, float]]:
 
         recovery = (hot / background.mean() - 1) / (CONTRAST - 1) * 100
         variability = background.std(ddof=1) / background.mean() * 100
-        yield diameter, float(recovery), float(variability)
+        bias = (background.mean() / BACKGROUND_BQML - 1) * 100
+        yield diameter, float(recovery), float(variability), float(bias)
+
+
+def core_bias_pc(image: np.ndarray, diameter: float, a: float, b: float) -> float:
+    """Bias of a sphere's inner half (of its diameter) in its plane, %."""
+    x, y, z = axes_mm(GRID)
+    middle = image[:, :, int(np.abs(z.ravel()).argmin())]
+    core = middle[disc(x, y, a, b, diameter / 2)].mean()
+
+    return float((core / (CONTRAST * BACKGROUND_BQML) - 1) * 100)
 
 
 def disc(x: np.ndarray, y: np.ndarray, a: float, b: float, diameter: float) -> np.ndarray:
@@ -127,54 +118,16 @@ def disc(x: np.ndarray, y: np.ndarray, a: float, b: float, diameter: float) -> n
     return np.asarray(inside[:, :, 0])
 
 
-@dataclass(frozen=True)
-class Data:
-    """A scan's events and what its reconstructions share."""
-
-    projector: Projector
-    events: np.ndarray
-    additive: np.ndarray
-    sensitivity: np.ndarray
-    effective_s: float
-
-
-def simulated(config: configuration.Config, scan_s: float, threads: int) -> Data:
-    """A scan of the phantom and its corrections."""
-    device = cylinder.from_choice(dataclasses.replace(config.scanner, efficiency=None))
-    settings = dataclasses.replace(config.simulation, scan_s=scan_s, oversampling=1)
-    phantom = body()
-
-    voxel_mm = tuple(GRID.voxel_mm)
-    activity_bq = (phantom.activity * np.prod(voxel_mm) * 1e-3).astype(np.float32)
-    mu_per_mm = phantom.mu_per_cm / 10
-    scan = monte_carlo.Scan(activity_bq, voxel_mm, mu_per_mm, voxel_mm, device, settings)
-    noise = monte_carlo.background(scan, 1)
-
-    parts = []
-    with Progress(64, "simulate", "slices") as bar:
-        for part in monte_carlo.simulate(scan, noise, 2, threads):
-            parts.append(part)
-            bar.update(1)
-    events = np.concatenate(parts)
-
-    projector = Projector(device, GRID, threads)
-    with Progress(sensitivity.work(device), "sensitivity", "pairs") as bar:
-        image_s = sensitivity.sensitivity(projector, phantom.mu_per_cm, bar.update)
-    additive = additive_term.additive(projector, events, phantom.mu_per_cm, noise)
-
-    return Data(projector, events, additive, image_s, scan.effective_s)
-
-
 def curves(config: configuration.Config, scan_s: float, threads: int) -> pd.DataFrame:
     """One row a protocol, iteration and sphere."""
-    data = simulated(config, scan_s, threads)
+    data = simulated(body(), GRID, config, scan_s, threads)
     n_events = len(data.events)
 
     rows = []
     for name, protocol in config.protocols.items():
-        longer = dataclasses.replace(protocol, iterations=ITERATIONS)
+        longer = dataclasses.replace(protocol, iterations=max(ITERATIONS, protocol.iterations))
 
-        with Progress(n_events * ITERATIONS, f"reconstruct {name}", "events") as bar:
+        with Progress(n_events * longer.iterations, f"reconstruct {name}", "events") as bar:
             images = osem.iterate(
                 data.projector,
                 data.events,
@@ -186,7 +139,8 @@ def curves(config: configuration.Config, scan_s: float, threads: int) -> pd.Data
             )
             for iteration, image in enumerate(images, start=1):
                 of_image = (name, protocol.iterations, n_events, iteration)
-                rows += [(*of_image, *of_sphere) for of_sphere in measure(image)]
+                for measured, sphere in zip(measure(image), spheres(), strict=True):
+                    rows.append((*of_image, *measured, core_bias_pc(image, *sphere)))
 
     columns = [
         "protocol",
@@ -196,8 +150,36 @@ def curves(config: configuration.Config, scan_s: float, threads: int) -> pd.Data
         "diameter_mm",
         "recovery_pc",
         "variability_pc",
+        "background_bias_pc",
+        "core_bias_pc",
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def quantities(table: pd.DataFrame) -> Iterator[tuple[str, str, float]]:
+    """Quantity, protocol or what the grid allows, and value in %, of the spheres' phantom."""
+    used = table[table["iteration"] == table["iterations_used"]]
+
+    for row in used.itertuples():
+        yield f"recovery of the {row.diameter_mm} mm sphere", str(row.protocol), row.recovery_pc
+
+    for diameter, recovery_pc, _variability_pc, _bias_pc in measure(body().activity):
+        yield f"recovery of the {diameter} mm sphere", "grid", recovery_pc
+
+    largest = used[used["diameter_mm"] == max(DIAMETERS_MM)]
+    for row in largest.itertuples():
+        yield "bias of the background", str(row.protocol), row.background_bias_pc
+        yield f"bias of the {row.diameter_mm} mm sphere's core", str(row.protocol), row.core_bias_pc
+
+
+def quantification(table: pd.DataFrame, config: configuration.Config, threads: int) -> pd.DataFrame:
+    """A row a quantity, in %: each protocol's value, and what the voxels alone allow."""
+    rows = [*water_cylinder.rows(config, threads), *quantities(table)]
+    long = pd.DataFrame(rows, columns=["quantity (%)", "of", "value"])
+
+    wide = long.pivot(index="quantity (%)", columns="of", values="value")
+    in_order = wide.loc[long["quantity (%)"].drop_duplicates()]
+    return in_order.round(1).reset_index()
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
@@ -259,18 +241,15 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    table = curves(loading.read_config(args.config), args.scan_s, args.threads)
+    config = loading.read_config(args.config)
+    table = curves(config, args.scan_s, args.threads)
+    quantified = quantification(table, config, args.threads)
 
     args.out.mkdir(parents=True, exist_ok=True)
     write_csv(args.out / "image_quality.csv", table)
+    write_csv(args.out / "quantification.csv", quantified)
     draw(table, args.out / "image_quality.png")
-
-    last = table[table["iteration"] == table["iterations_used"]]
-    print(
-        last.pivot(
-            index="diameter_mm", columns="protocol", values=["recovery_pc", "variability_pc"]
-        ).round(1)
-    )
+    print(quantified.to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ In a page, a comment of one line stands for what is put in its place:
     <!-- help: scripts -->          the same of each numbered script
     <!-- help: make -->             a table of the Makefile's targets
     <!-- readme: Glossary -->       that section of README.md, without its heading
+    <!-- table: figures/NAME.csv -->  a table of docs/figures, as a benchmark wrote it
 
 Whole pages are made of the files in `REPOSITORY_PAGES`. Nothing generated is kept in git.
 """
@@ -14,6 +15,7 @@ Whole pages are made of the files in `REPOSITORY_PAGES`. Nothing generated is ke
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import os
 import posixpath
@@ -34,7 +36,7 @@ REPOSITORY_PAGES = {
     "explanation/benchmarks.md": "benchmarks/RESULTS.md",
     "reference/changelog.md": "CHANGELOG.md",
 }
-MARKER = re.compile(r"^<!-- (keys|help|readme): (.+?) -->$", re.M)
+MARKER = re.compile(r"^<!-- (keys|help|readme|table): (.+?) -->$", re.M)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 # What would be fetched from elsewhere when a page is opened.
 FOREIGN = re.compile(
@@ -80,7 +82,7 @@ def on_post_build(config: Any) -> None:
 
 def filled(markdown: str, page: str) -> str:
     """The page's text with every marker replaced."""
-    makers = {"keys": _keys, "help": _help, "readme": _readme}
+    makers = {"keys": _keys, "help": _help, "readme": _readme, "table": _table}
     return MARKER.sub(lambda match: makers[match[1]](match[2], page), markdown)
 
 
@@ -98,6 +100,14 @@ def _help(what: str, page: str) -> str:
 
 def _readme(heading: str, page: str) -> str:
     return relink(readme_section(heading), "README.md", page)
+
+
+def _table(path: str, page: str) -> str:
+    with open(ROOT / "docs" / path, encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+
+    rule = ["---"] * len(header)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
 # --- The configuration ---

@@ -14,6 +14,7 @@ from tgdpet.petsird.side_files import side_files
 from tgdpet.runtime.progress import Progress
 
 PETSIRD = "X.petsird; X.json, X.mu.nii.gz, ... beside it"
+TRACER = "its tracer, where neither the file nor X.json says it"
 SWITCH = argparse.BooleanOptionalAction
 
 
@@ -26,6 +27,7 @@ def main() -> None:
     option("--petsird", type=Path, required=True, help=PETSIRD)
     option("--study", required=True, help="name of the study")
     option("--role", default="petsird", help="the study's role")
+    option("--tracer", help=TRACER)
     option("--attenuation", action=SWITCH, default=True, help="correct for X.mu.nii.gz (1/cm)")
     option("--out-dir", type=Path, required=True, help="folder to write")
     arguments.add_options(parser, Grid)
@@ -40,6 +42,7 @@ def main() -> None:
             grid,
             args.attenuation,
             args.role,
+            args.tracer,
             lambda part: bar.update(100 * part),
         )
 

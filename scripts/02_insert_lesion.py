@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tgdpet.cli import arguments
 from tgdpet.io.files import sidecar, write_checked_json
-from tgdpet.listmode import study_folder
 from tgdpet.runtime.progress import Progress
 from tgdpet.simulation import lesion, lesion_study
 
@@ -38,7 +37,7 @@ def main() -> None:
     bqml = lesion_study.bqml_of_suv(args.listmode, args.suv) if args.bqml is None else args.bqml
     psf_mm = args.psf_fwhm_mm
     if psf_mm is None:
-        psf_mm = lesion.default_psf_mm(study_folder.read_study(args.listmode).scanner)
+        psf_mm = lesion_study.default_psf_mm(args.listmode)
     sphere = lesion.Sphere((x, y, z), args.diameter_mm, bqml, psf_mm)
 
     with Progress(100, "insert lesion", "%") as bar:

@@ -52,7 +52,7 @@ def main() -> None:
             )
             beside = study_folder.recon_sidecar(study.meta, sample, args.protocol, protocol, valid)
             beside["provenance"] = files.sidecar(inputs, settings, seed, args.device, started)
-            path = args.out_dir / nifti.image_name(name, args.protocol, sample.name)
+            path = args.out_dir / study_folder.recon_name(study.meta, args.protocol, sample)
             nifti.write_image(path, image, study.affine, beside)
 
 

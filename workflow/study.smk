@@ -1,9 +1,6 @@
 # A study: the whole workflow once for each of `seeds`, each in a folder of its own.
 import copy
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from tgdpet.config import checks, studies
 from tgdpet.config.loading import check_files, load_config
@@ -15,6 +12,7 @@ from tgdpet.workflow import snakemake_internals
 
 ONLY_FIGURES = snakemake_internals.only_figures()
 SOURCE = snakemake_internals.config_files(workflow)
+snakemake_internals.read_config_words(workflow)
 try:
     check_files(workflow.configfiles)
     SEEDS = checks.check_seeds(config["seeds"], SOURCE)
@@ -61,7 +59,7 @@ snakemake_internals.set_groups_for_seeds(workflow)
 
 
 # Used with --sdm apptainer only, as in the workflow itself.
-container: "envs/tgdpet.sif"
+container: source("envs/tgdpet.sif")
 
 
 report: "report/workflow.rst"
@@ -82,7 +80,7 @@ TOGETHER_FILES = expand(
 
 # What `rules/folder.smk` makes the bill of.
 CONFIG = load_config(config_of(SEEDS[0]), SOURCE)
-STUDIES = studies.read_studies(CONFIG.studies)
+STUDIES = studies.read_studies(here_or_shipped(CONFIG.studies))
 ROOT_FILES = RunFiles(Path(ROOT_RESULTS), CONFIG, STUDIES)
 SEED_FILES = [
     RunFiles(Path(of_seed(seed)), load_config(config_of(seed), SOURCE), STUDIES)
@@ -112,3 +110,6 @@ include: "rules/together.smk"
 if SWEEP:
 
     include: "rules/together_sweep.smk"
+
+
+snakemake_internals.widen_rule_names(workflow)

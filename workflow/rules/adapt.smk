@@ -3,7 +3,7 @@
 
 rule adapt:
     input:
-        script="scripts/07_adapt.py",
+        script=source("scripts/07_adapt.py"),
         base=lambda w: model(NETWORKS[w.network].base),
         scores=lambda w: scores_of(w.network),
         old=lambda w: old_data(w.network)[:1],

@@ -3,11 +3,7 @@ import dataclasses
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
-
-ROOT = Path(workflow.current_basedir).parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
 
 from tgdpet.cli import arguments
 from tgdpet.config import checks, roles, sections, studies, sweep
@@ -22,9 +18,16 @@ from tgdpet.workflow import job_sizes, rates, snakemake_internals
 
 ONLY_FIGURES = snakemake_internals.only_figures()
 SOURCE = snakemake_internals.config_files(workflow)
+snakemake_internals.read_config_words(workflow)
+if "networks" not in config:
+    raise WorkflowError(
+        f"{SOURCE}: no networks: the workflow's configuration is missing; expected config/config.yaml in {Path.cwd()},"
+        " or a module's `config:` that holds it"
+    )
 try:
     check_files(workflow.configfiles)
     CONFIG = load_config(config, SOURCE)
+    CONFIG = dataclasses.replace(CONFIG, studies=here_or_shipped(CONFIG.studies))
     STUDIES = studies.read_studies(CONFIG.studies)
     studies.check_studies(CONFIG, STUDIES, files=not ONLY_FIGURES)
 except ValueError as error:

@@ -3,7 +3,7 @@
 
 rule dataset_v1:
     input:
-        script="scripts/04_dataset.py",
+        script=source("scripts/04_dataset.py"),
         images=task_images("v1"),
     output:
         index=task_paths("v1")[0],
@@ -28,7 +28,7 @@ rule dataset_v1:
 
 use rule dataset_v1 as dataset_v2 with:
     input:
-        script="scripts/04_dataset.py",
+        script=source("scripts/04_dataset.py"),
         images=task_images("v2"),
     output:
         index=task_paths("v2")[0],
@@ -45,7 +45,7 @@ use rule dataset_v1 as dataset_v2 with:
 
 use rule dataset_v1 as dataset_adapt with:
     input:
-        script="scripts/04_dataset.py",
+        script=source("scripts/04_dataset.py"),
         images=task_images("adapt"),
     output:
         index=task_paths("adapt")[0],
@@ -66,7 +66,7 @@ use rule dataset_v1 as dataset_adapt with:
 
 use rule dataset_v1 as dataset_n2n with:
     input:
-        script="scripts/04_dataset.py",
+        script=source("scripts/04_dataset.py"),
         images=lambda w: task_images(f"n2n-{w.study}"),
     output:
         index=f"{R}/dataset/n2n-{{study}}/index.tsv",

@@ -4,7 +4,7 @@
 
 rule denoise_lesion:
     input:
-        script="scripts/08_denoise.py",
+        script=source("scripts/08_denoise.py"),
         models=lambda w: [model(n, w.study) for n in networks_of(w.study)],
         images=lambda w: [recon(w.study, p, x) for p, x in inputs_of(w.study)],
         sidecars=lambda w: sidecars(recon(w.study, p, x) for p, x in inputs_of(w.study)),
@@ -53,7 +53,7 @@ use rule denoise_lesion as denoise_online with:
 # By the name of a file: found images have names of their own.
 rule denoise_found:
     input:
-        script="scripts/08_denoise.py",
+        script=source("scripts/08_denoise.py"),
         models=lambda w: [model(w.network, w.study)],
         image=found_image,
         sidecar=lambda w: sidecars([found_image(w)]),

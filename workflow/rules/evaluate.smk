@@ -3,7 +3,7 @@
 
 rule evaluate:
     input:
-        script="scripts/09_evaluate.py",
+        script=source("scripts/09_evaluate.py"),
         organs=lambda w: str(FILES.organs_path(w.study)),
         recon=lambda w: recon_all(w.study),
         recon_sidecars=lambda w: sidecars(recon_all(w.study)),
@@ -38,7 +38,7 @@ rule evaluate:
 
 rule collect:
     input:
-        script="scripts/09_collect.py",
+        script=source("scripts/09_collect.py"),
         tables=[f"{R}/metrics/{s}.csv" for s in TESTS],
     output:
         f"{R}/metrics/metrics.csv",

@@ -11,9 +11,9 @@ FIGURE_FILES = expand(
 
 rule figure:
     input:
-        script="scripts/10_figures.py",
-        module="scripts/tgdpet/figures/{figure}.py",
-        common="scripts/tgdpet/figures/common.py",
+        script=source("scripts/10_figures.py"),
+        module=source("scripts/tgdpet/figures/{figure}.py"),
+        common=source("scripts/tgdpet/figures/common.py"),
         config=f"{R}/config.yaml",
         studies=CONFIG.studies,
         shown=lambda w: shown.figure_files(w.figure, FILES),
@@ -43,13 +43,16 @@ rule report:
     input:
         FIGURE_FILES,
         [in_report(f"{R}/figures/{name}.png", name, OF_SEED) for name in DRAWN],
-        script="scripts/10_report.py",
+        script=source("scripts/10_report.py"),
         modules=expand(
-            "scripts/tgdpet/report/{f}", f=["report.py", "html.py", "report.html.j2"]
+            source("scripts/tgdpet/report/{f}"),
+            f=["report.py", "html.py", "report.html.j2"],
         ),
         studies=CONFIG.studies,
         shown=shown.report_files(FILES.root, [FILES]),
-        captions=expand("workflow/report/{name}.rst", name=reported(CONFIG, True)),
+        captions=expand(
+            source("workflow/report/{name}.rst"), name=reported(CONFIG, True)
+        ),
     output:
         [in_report(f"{R}/tables/{name}.html", name, OF_SEED) for name in TABLES],
         page=f"{R}/report.html",

@@ -25,8 +25,8 @@ rule resolved_config:
 
 rule findings:
     input:
-        script="scripts/09_findings.py",
-        modules=expand("scripts/tgdpet/evaluation/{m}.py", m=JUDGED_BY),
+        script=source("scripts/09_findings.py"),
+        modules=expand(source("scripts/tgdpet/evaluation/{m}.py"), m=JUDGED_BY),
         values=evaluated.findings_files(FILES),
         times=lambda w: evaluated.timed_files(FILES, ONLY_FIGURES),
         studies=CONFIG.studies,
@@ -54,8 +54,8 @@ if SWEEP:
 
     rule phi:
         input:
-            script="scripts/09_phi.py",
-            module="scripts/tgdpet/evaluation/phi.py",
+            script=source("scripts/09_phi.py"),
+            module=source("scripts/tgdpet/evaluation/phi.py"),
             config=f"{R}/config.yaml",
             sweep=f"{R}/kse/sweep.csv",
         output:

@@ -3,6 +3,10 @@ from tgdpet.workflow import costs, failures, lock, snakemake_internals
 
 if snakemake_internals.is_main_process(workflow):
     BILL = costs.times(costs.estimate(CONFIG, STUDIES), len(RUNS))
+    CORES = snakemake_internals.cores(workflow)
+    print(
+        costs.headline(SOURCE, CONFIG, STUDIES, len(RUNS), BILL, CORES), file=sys.stderr
+    )
     print(costs.bill_text(BILL), file=sys.stderr)
     for path in RUNS:
         try:

@@ -26,7 +26,7 @@ def sphere_options(wildcards):
 
 rule organs_of_images:
     input:
-        script="scripts/04_organs.py",
+        script=source("scripts/04_organs.py"),
         image=body_image,
         sidecar=lambda w: sidecars([body_image(w)]),
         labels=organ_source,
@@ -54,7 +54,7 @@ if CONFIG.images.resample:
 
     rule resample_image:
         input:
-            script="scripts/04_resample.py",
+            script=source("scripts/04_resample.py"),
             image=lambda w: source_image(w),
             sidecar=lambda w: sidecars([source_image(w)]),
         output:

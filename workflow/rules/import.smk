@@ -3,7 +3,7 @@
 
 rule import_listmode:
     input:
-        script="scripts/02_import.py",
+        script=source("scripts/02_import.py"),
         compiled=f"{R}/compiled.txt",
         petsird=lambda w: studies.input_files(STUDY[w.study]),
     output:
@@ -26,10 +26,11 @@ rule import_listmode:
         disk_mb=disk(images=2, event_bytes=EVENT.itemsize + 4),
     params:
         dir=lambda w, output: os.path.dirname(output.events),
+        tracer=lambda w: STUDY[w.study].tracer,
         options=arguments.to_options(CONFIG.grid),
     shell:
-        "python {input.script} --petsird {input.petsird[0]} --study {wildcards.study} --out-dir {params.dir}"
-        " {params.options} 2>&1 | tee {log}"
+        "python {input.script} --petsird {input.petsird[0]} --study {wildcards.study} --tracer {params.tracer}"
+        " --out-dir {params.dir} {params.options} 2>&1 | tee {log}"
 
 
 use rule import_listmode as import_with_background with:

@@ -3,7 +3,7 @@
 
 rule corrections:
     input:
-        script="scripts/03_corrections.py",
+        script=source("scripts/03_corrections.py"),
         events=rules.simulate.output.events,
         meta=rules.simulate.output.meta,
         scanner=rules.simulate.output.scanner,
@@ -36,7 +36,7 @@ rule corrections:
 # A job an image (resources.recon_jobs: image).
 rule reconstruct:
     input:
-        script="scripts/03_reconstruct.py",
+        script=source("scripts/03_reconstruct.py"),
         events=rules.simulate.output.events,
         scanner=rules.simulate.output.scanner,
         tables=scanner_tables,

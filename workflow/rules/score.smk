@@ -3,7 +3,7 @@
 
 rule score:
     input:
-        script="scripts/06_score.py",
+        script=source("scripts/06_score.py"),
         model=lambda w: model(w.network),
     output:
         f"{R}/kse/{{network}}.csv",
@@ -35,7 +35,7 @@ DROP_IMAGES = [
 
 rule drop:
     input:
-        script="scripts/06_drop.py",
+        script=source("scripts/06_drop.py"),
         model=model(CONFIG.score.network),
         scores=f"{R}/kse/{CONFIG.score.network}.csv",
         image=DROP_IMAGES[:1],

@@ -5,7 +5,7 @@
 # studies out of date; `ancient` on the readers' side made Snakemake 9.27 drop the rest of the plan.)
 rule compile:
     input:
-        script=ancient("scripts/00_compile.py"),
+        script=ancient(source("scripts/00_compile.py")),
     output:
         f"{R}/compiled.txt",
     log:
@@ -23,7 +23,7 @@ rule compile:
 
 rule simulate:
     input:
-        script="scripts/01_simulate.py",
+        script=source("scripts/01_simulate.py"),
         compiled=f"{R}/compiled.txt",
         body=lambda w: studies.input_files(STUDY[w.study]),
     output:
@@ -66,7 +66,7 @@ rule simulate:
 
 rule subsample:
     input:
-        script="scripts/02_subsample.py",
+        script=source("scripts/02_subsample.py"),
         events=rules.simulate.output.events,
         meta=rules.simulate.output.meta,
         scanner=rules.simulate.output.scanner,

@@ -12,7 +12,7 @@ if not SWEEP_IMAGES:
 
 rule sweep:
     input:
-        script="scripts/07_sweep.py",
+        script=source("scripts/07_sweep.py"),
         base=model(SWEPT.base),
         scores=f"{R}/kse/{SWEPT.base}.csv",
         networks=[model(n) for n in SWEEP.values()],

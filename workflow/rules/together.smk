@@ -3,8 +3,8 @@
 
 rule study_findings:
     input:
-        script="scripts/09_findings.py",
-        modules=expand("scripts/tgdpet/evaluation/{m}.py", m=JUDGED_BY),
+        script=source("scripts/09_findings.py"),
+        modules=expand(source("scripts/tgdpet/evaluation/{m}.py"), m=JUDGED_BY),
         runs=[f"{r}/metrics/findings.csv" for r in RUNS],
         values=[
             path for files in SEED_FILES for path in evaluated.findings_files(files)
@@ -37,8 +37,8 @@ rule study_findings:
 
 rule study_figure:
     input:
-        script="scripts/10_figures.py",
-        module="scripts/tgdpet/figures/{figure}.py",
+        script=source("scripts/10_figures.py"),
+        module=source("scripts/tgdpet/figures/{figure}.py"),
         shown=lambda w: shown.figure_files(w.figure, ROOT_FILES),
         config=f"{RUNS[0]}/config.yaml",
         studies=config["studies"],
@@ -67,13 +67,16 @@ rule study_report:
     input:
         TOGETHER_FILES,
         [in_report(f"{ROOT_RESULTS}/figures/{f}.png", f, "all seeds") for f in DRAWN],
-        script="scripts/10_report.py",
+        script=source("scripts/10_report.py"),
         modules=expand(
-            "scripts/tgdpet/report/{f}", f=["report.py", "html.py", "report.html.j2"]
+            source("scripts/tgdpet/report/{f}"),
+            f=["report.py", "html.py", "report.html.j2"],
         ),
         shown=shown.report_files(Path(ROOT_RESULTS), SEED_FILES),
         runs=[f"{r}/report.html" for r in RUNS],
-        captions=expand("workflow/report/{name}.rst", name=reported(CONFIG, False)),
+        captions=expand(
+            source("workflow/report/{name}.rst"), name=reported(CONFIG, False)
+        ),
         studies=config["studies"],
     output:
         [in_report(f"{ROOT_RESULTS}/tables/{t}.html", t, "all seeds") for t in TABLES],

@@ -3,8 +3,8 @@
 
 rule study_phi:
     input:
-        script="scripts/09_phi.py",
-        module="scripts/tgdpet/evaluation/phi.py",
+        script=source("scripts/09_phi.py"),
+        module=source("scripts/tgdpet/evaluation/phi.py"),
         configs=[f"{r}/config.yaml" for r in RUNS],
         runs=[f"{r}/kse/sweep.csv" for r in RUNS],
     output:

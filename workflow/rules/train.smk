@@ -3,7 +3,7 @@
 
 rule train:
     input:
-        script="scripts/05_train.py",
+        script=source("scripts/05_train.py"),
         index=lambda w: scratch_data(w)[0],
         volumes=lambda w: scratch_data(w)[1:],
     output:

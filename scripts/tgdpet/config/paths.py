@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from ..io.nifti import image_name, sidecar_path
+from ..nuclides import FDG
 from . import roles, sweep
 from .image_files import find_images, natural, subject_folder
 from .sections import Config, NetworkEntry
@@ -28,9 +29,19 @@ ONLINE_BASES = ("v2-net", "TGD-net")
 _find_once = cache(find_images)
 
 
-def image_path(root: Path, study: str, protocol: str, sample: str) -> Path:
-    """Where an image lies under a recon or denoised/{network} folder."""
-    return root / f"sub-{study}" / "pet" / image_name(study, protocol, sample)
+def image_path(
+    root: Path, study: str, protocol: str, sample: str, tracer: str | None = None
+) -> Path:
+    """Where an image lies under a recon or denoised/{network} folder.
+
+    Without a `tracer` the image that is there, whichever its tracer; FDG's name if there is none.
+    """
+    folder = root / f"sub-{study}" / "pet"
+    if tracer is None:
+        found = sorted(folder.glob(image_name(study, protocol, sample, tracer="*")))
+        return found[0] if found else folder / image_name(study, protocol, sample)
+
+    return folder / image_name(study, protocol, sample, tracer)
 
 
 def with_sidecars(images: Iterable[Path]) -> list[Path]:
@@ -190,12 +201,13 @@ class RunFiles:
         comes as images.
         """
         folder = self.image_folder(network)
+        tracer = next((s.tracer for s in self.studies if s.study == study), FDG)
         if not self.comes_as_images(study):
-            return image_path(folder, study, protocol, sample)
+            return image_path(folder, study, protocol, sample, tracer)
 
         found = self.found_images(study).get((protocol, sample))
         if found is None:
-            return image_path(folder, study, protocol, sample)
+            return image_path(folder, study, protocol, sample, tracer)
         if network == INPUT and not self.config.images.resample:
             return found
 

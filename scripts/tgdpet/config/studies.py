@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..io.damage import shown
+from ..io.files import read_json
+from ..nuclides import FDG, UNKNOWN
 from . import roles
 from .checks import PATH, check_weights
 from .image_checks import check_images
@@ -21,8 +23,10 @@ FROM_FILES = ("anatomy", "petsird", "images")
 SIMULATED = ("analytic", "anatomy")
 IMAGES = "images"
 NEEDED_COLUMNS = ("study", "role", "source", "bmi", "seed")
-OPTIONAL_COLUMNS = ("path", "lesions", "organs")
+OPTIONAL_COLUMNS = ("path", "lesions", "organs", "labels", "tracer")
 PATH_LETTERS = "letters, digits and . _ / + @ = - only"
+# the known tables of class numbers: TotalSegmentator's task "total" of both versions
+LABEL_TABLES = ("totalsegmentator-v1", "totalsegmentator-v2")
 STUDY_NAME = re.compile(r"[A-Za-z0-9]{1,100}")
 ORGAN_NAME = re.compile(r"^[A-Za-z0-9_]+$")
 BMI_LIMITS = (10.0, 80.0)  # kg/m^2
@@ -54,6 +58,8 @@ class Study:
 
     `lesions` are put into an anatomy in place of those of its role. `organs` (a label image) and
     `spheres` say where organs and lesions of images are.
+    `labels` names the table of an anatomy's class numbers; `tracer` is part of the images' names,
+    "unknown" where nothing says it.
     """
 
     study: str
@@ -65,6 +71,8 @@ class Study:
     lesions: tuple[Lesion, ...] = ()
     organs: str | None = None
     spheres: tuple[Sphere, ...] = ()
+    labels: str | None = None
+    tracer: str = FDG
 
     @property
     def is_images(self) -> bool:
@@ -222,6 +230,15 @@ def _study(cells: dict[str, str], where: str) -> Study:
     path = cells.get("path") or None
     _check_path(path, source, where)
 
+    labels = cells.get("labels") or None
+    if labels and source != "anatomy":
+        only = f"only with source 'anatomy', not {source!r}"
+        raise ConfigError(f"{where}: column labels: {only}")
+    if labels and labels not in LABEL_TABLES:
+        raise ConfigError(
+            f"{where}: column labels: unknown {labels!r}; {nearest(labels, LABEL_TABLES)}"
+        )
+
     lesions = cells.get("lesions", "")
     if lesions and source not in ("anatomy", IMAGES):
         raise ConfigError(
@@ -246,7 +263,39 @@ def _study(cells: dict[str, str], where: str) -> Study:
         lesions=() if is_images else parse_lesions(lesions, lesions_where),
         organs=organs,
         spheres=parse_spheres(lesions, lesions_where) if is_images else (),
+        labels=labels,
+        tracer=_tracer(cells.get("tracer", ""), source, path, where),
     )
+
+
+def _tracer(cell: str, source: str, path: str | None, where: str) -> str:
+    """The tracer of a study: its cell, FDG if simulated, or what the file beside its list mode
+    says.
+    """
+    if cell and not STUDY_NAME.match(cell):
+        raise ConfigError(
+            f"{where}: column tracer: {cell!r} is not allowed; letters and digits only"
+        )
+
+    if source in ("analytic", "anatomy"):
+        if cell not in ("", FDG):
+            raise ConfigError(f"{where}: column tracer: only {FDG} is simulated, not {cell!r}")
+        return FDG
+
+    return cell or _tracer_beside(path) or UNKNOWN
+
+
+def _tracer_beside(path: str | None) -> str | None:
+    """The tracer in `X.json` beside `X.petsird`; what is wrong with the file is said when it is
+    imported.
+    """
+    side = Path(path or "").with_suffix(".json")
+    try:
+        tracer = read_json(side).get("tracer")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+    return tracer if isinstance(tracer, str) and STUDY_NAME.match(tracer) else None
 
 
 def _check_path(path: str | None, source: str, where: str) -> None:
@@ -310,6 +359,8 @@ def source_options(study: Study) -> str:
         return ""
 
     options = f"--source {study.source} --path {study.path}"
+    if study.labels:
+        options += f" --labels {study.labels}"
     if not study.lesions:
         return options
 

@@ -5,11 +5,11 @@ the patient.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from .. import nuclides
 from .series import Slice
 
 SERIES_STARTS_EARLIER = (
@@ -70,32 +70,10 @@ def _tracer(header: Any) -> dict[str, Any]:
 
 
 def _nuclide(isotope: Any) -> str | None:
-    """Element and mass number as in BIDS-PET, `F18`, of DICOM's `^18^Fluorine` or `F-18`."""
+    """The nuclide by its code's meaning."""
     code = _first_item(isotope, "RadionuclideCodeSequence")
-    meaning = str(code.get("CodeMeaning") or "") if code is not None else ""
-    if caret := re.fullmatch(r"\^(\d+m?)\^(\w+)", meaning.strip()):
-        symbol = SYMBOLS.get(caret[2].lower(), caret[2][:2])
-        return f"{symbol}{caret[1]}"
-    if dashed := re.fullmatch(r"([A-Z][a-z]?)-?(\d+m?)", meaning.strip()):
-        return f"{dashed[1]}{dashed[2]}"
-    return meaning.strip() or None
 
-
-SYMBOLS = {
-    "fluorine": "F",
-    "carbon": "C",
-    "gallium": "Ga",
-    "nitrogen": "N",
-    "oxygen": "O",
-    "copper": "Cu",
-    "rubidium": "Rb",
-    "zirconium": "Zr",
-    "iodine": "I",
-    "germanium": "Ge",
-    "sodium": "Na",
-    "yttrium": "Y",
-    "scandium": "Sc",
-}
+    return None if code is None else nuclides.of_meaning(str(code.get("CodeMeaning") or ""))
 
 
 def _dose_mbq(value: Any) -> float | None:

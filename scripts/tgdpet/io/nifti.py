@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from . import bids
 from .contents import Number
 from .damage import readable, shown
 from .files import atomic, atomic_together, json_text
@@ -177,11 +178,13 @@ def write_image(
     sidecar: Mapping[str, Any],
     like: Stored | None = None,
 ) -> None:
-    """Write an activity image in Bq/mL (float32) and its sidecar: both, or none.
+    """Write an activity image in Bq/mL (float32) and its sidecar: both, or none; and what the
+    data set says of itself, where it lies in one (`bids`).
 
     With `like`, `data` is RAS+ on the grid of that image, and the file has its order of voxels, its
     affines with their codes, units and description.
     """
+    bids.describe(path)
     text = json_text({**sidecar, "Units": ACTIVITY_UNITS})
 
     with atomic_together(path, sidecar_path(path)) as (image, beside):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import nuclides
 from ..config.roles import Sample
 from ..config.sections import Grid, ReconProtocol
 from ..io import arrays, nifti
@@ -80,6 +81,9 @@ SAMPLES = Object(
     },
     others=Anything(),
 )
+
+
+PSF_LABELS = ("psf_fwhm_x", "psf_fwhm_y", "psf_fwhm_z")
 
 
 @dataclass(frozen=True)
@@ -187,29 +191,64 @@ def _background_methods(meta: Mapping[str, Any]) -> dict[str, str]:
     return {"ScatterCorrectionMethod": scatter, "RandomsCorrectionMethod": randoms}
 
 
+def tracer_of(meta: Mapping[str, Any]) -> str:
+    """The tracer of a study by its `listmode.json`; those written before it was noted hold FDG
+    where they were simulated.
+    """
+    simulated = meta.get("source") in ("analytic", "anatomy")
+    return str(meta.get("tracer") or (nuclides.FDG if simulated else nuclides.UNKNOWN))
+
+
+def nuclide_of(meta: Mapping[str, Any]) -> str:
+    """The nuclide of a study by its `listmode.json`, or by its half-life."""
+    return str(meta.get("nuclide") or nuclides.of_half_life(meta["half_life_s"]))
+
+
 def image_sidecar(
     meta: Mapping[str, Any], duration_s: float, more: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """BIDS-PET sidecar of an image of this study that holds `duration_s` worth of events."""
-    manufacturer = meta["petsird"]["model"] if "petsird" in meta else "tgdpet simulation"
+    """BIDS-PET sidecar of an image of this study that holds `duration_s` worth of events.
+
+    Times are s after TimeZero, the injection, whose time of day nobody keeps. What is not known of
+    the tracer is "n/a", which BIDS-PET asks for.
+    """
+    manufacturer = "tgdpet"
+    model = "simulated cylinder"
+    if "petsird" in meta:
+        manufacturer = "unknown"
+        model = meta["petsird"]["model"] or "unknown"
 
     return {
         "Modality": "PT",
         "Manufacturer": manufacturer,
-        "TracerName": "FDG",
-        "TracerRadionuclide": "F18",
+        "ManufacturersModelName": model,
+        "AcquisitionMode": "list mode",
+        "SkullStripped": False,
+        "TracerName": tracer_of(meta),
+        "TracerRadionuclide": nuclide_of(meta),
         "TracerHalfLife": meta["half_life_s"],
         "InjectedRadioactivity": meta["injected_mbq"],
         "InjectedRadioactivityUnits": "MBq",
+        "InjectedMass": "n/a",
+        "InjectedMassUnits": "n/a",
+        "SpecificRadioactivity": "n/a",
+        "SpecificRadioactivityUnits": "n/a",
+        "ModeOfAdministration": "bolus",
         "BodyWeight": meta["weight_kg"],
-        "ScanStart": meta["scan_start_s"],
+        "TimeZero": "00:00:00",
         "InjectionStart": 0,
-        "FrameTimesStart": [0],
+        "ScanStart": meta["scan_start_s"],
+        "FrameTimesStart": [meta["scan_start_s"]],
         "FrameDuration": [duration_s],
         "ImageDecayCorrected": True,
         "ImageDecayCorrectionTime": meta["scan_start_s"],
         **more,
     }
+
+
+def recon_name(meta: Mapping[str, Any], protocol: str, sample: Sample) -> str:
+    """File name of a reconstructed sample."""
+    return nifti.image_name(meta["study"], protocol, sample.name, tracer_of(meta))
 
 
 def recon_sidecar(
@@ -225,8 +264,13 @@ def recon_sidecar(
     """
     more = {
         "ReconMethodName": f"TOF list-mode OSEM, protocol {name}",
-        "ReconMethodParameterLabels": ["iterations", "subsets", "psf_fwhm_mm"],
-        "ReconMethodParameterValues": [protocol.iterations, protocol.subsets, protocol.psf_fwhm_mm],
+        "ReconMethodParameterLabels": ["iterations", "subsets", *PSF_LABELS],
+        "ReconMethodParameterUnits": ["none", "none", "mm", "mm", "mm"],
+        "ReconMethodParameterValues": [
+            protocol.iterations,
+            protocol.subsets,
+            *protocol.psf_fwhm_mm,
+        ],
         "ReconFilterType": "Gaussian" if any(protocol.post_fwhm_mm) else "none",
         "ReconFilterSize": protocol.post_fwhm_mm,
         "AttenuationCorrection": "attenuation map" if meta.get("attenuation", True) else "none",

@@ -49,11 +49,13 @@ def import_study(
     grid: Grid,
     attenuation: bool = True,
     role: str = "petsird",
+    tracer: str | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> dict[str, Any]:
     """Write the study folder of a PETSIRD file and return its `listmode.json` without provenance.
 
-    `on_progress` gets the share of the file that each piece of events took. What the file holds and
+    `tracer` is the table's, where that says one; `on_progress` gets the share of the file that each
+    piece of events took. What the file holds and
     reconstruction does not use is counted under `not_used`. Raises FileNotFoundError or ValueError
     naming the file, the byte or field, what was expected and what came; the folder stays as it was.
     """
@@ -64,7 +66,7 @@ def import_study(
     limits = geometry.limits_of(path, header.scanner)
 
     # what is missing is refused before the long part
-    described = _describe(path, header, grid, attenuation)
+    described = _describe(path, header, grid, attenuation, tracer)
 
     # no file takes its name before all of the file is known: where the gantry stands, whether dead
     # time covers it, how many events there are
@@ -81,7 +83,7 @@ def import_study(
             )
 
         if seen.others.gantry is not None:
-            described = _describe(path, header, grid, attenuation, seen.others.gantry)
+            described = _describe(path, header, grid, attenuation, tracer, seen.others.gantry)
         given = described.given
 
         scan_s, effective_s = scan_times(path, seen.spans_ms, seen.others.alive, given.half_life_s)
@@ -106,6 +108,8 @@ def import_study(
         "weight_kg": given.weight_kg,
         "scan_start_s": given.scan_start_s,
         "half_life_s": given.half_life_s,
+        "tracer": given.tracer,
+        "nuclide": given.nuclide,
         "attenuation": attenuation,
         "organs": described.organs is not None,
         "background_given": (folder / "background.npy").exists(),
@@ -115,13 +119,19 @@ def import_study(
 
 
 def _describe(
-    path: Path, header: Any, grid: Grid, attenuation: bool, gantry: np.ndarray | None = None
+    path: Path,
+    header: Any,
+    grid: Grid,
+    attenuation: bool,
+    tracer: str | None,
+    gantry: np.ndarray | None = None,
 ) -> Described:
+    """What header and side files say; ValueError naming what is missing or wrong."""
     device = geometry.scanner_of(path, header.scanner, gantry)
     shift_mm = device.axial_shift_mm
     mu_per_cm = side_files.read_mu(path, grid, shift_mm, attenuation)
     organs = side_files.read_organs(path, grid, shift_mm)
-    given = side_files.read_given(path, header.exam, shift_mm)
+    given = side_files.read_given(path, header.exam, shift_mm, tracer)
 
     return Described(device, given, mu_per_cm, organs)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,26 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import map_coordinates
 
+from .. import nuclides
 from ..config.schema import nearest
 from ..config.sections import Grid
-from ..constants import FDG_HALF_LIFE_S
 from ..io import nifti
 from ..io.files import read_json
 from ..listmode.background import Background
 
-# SNOMED-RT and SNOMED-CT codes of fluorine-18, DICOM CID 4020
+# SNOMED-RT and SNOMED-CT codes, DICOM CID 4020 and 4021
 F18_SRT_CODE = "C-111A1"
-F18_SCT_CODE = "77004003"
+FDG_SRT_CODE = "C-B1031"
+NUCLIDE_OF_CODE = {
+    F18_SRT_CODE: "F18",
+    "77004003": "F18",
+    "C-105A1": "C11",
+    "C-107A1": "N13",
+    "C-B1038": "O15",
+    "C-131A3": "Ga68",
+    "C-159A2": "Rb82",
+}
+TRACER_OF_CODE = {FDG_SRT_CODE: nuclides.FDG, "35321007": nuclides.FDG}
 NOISE_PER_CM = 1e-3  # what interpolation may have left below 0
 MOST_PER_CM = 1.0  # twice cortical bone at 511 keV is 0.35
 SIDE_ENDINGS = (".json", ".mu.nii.gz", ".organs.nii.gz", ".background.npy")
@@ -35,20 +46,26 @@ EXAM_FIELDS = {
     "injected_mbq": "radionuclide_total_dose of its one radiopharmaceutical",
     "weight_kg": "patients_weight",
     "scan_start_s": "start_of_acquisition after radiopharmaceutical_start_date_time",
-    "half_life_s": "radionuclide_code_sequence of fluorine-18",
+    "half_life_s": "radionuclide_code_sequence of a known nuclide",
 }
 DOSE_AND_TIMES = tuple(EXAM_FIELDS)
-JSON_KEYS = (*DOSE_AND_TIMES, "background")
+TRACER_KEYS = ("tracer", "nuclide")
+JSON_KEYS = (*DOSE_AND_TIMES, *TRACER_KEYS, "background")
+TRACER_NAME = re.compile(r"[A-Za-z0-9]+")
 
 
 @dataclass(frozen=True)
 class Given:
-    """Dose and times of a study; `background` in scanner-centred mm, None when not given."""
+    """Dose, times and tracer of a study; `background` in scanner-centred mm, None when not
+    given.
+    """
 
     injected_mbq: float
     weight_kg: float
     scan_start_s: float
     half_life_s: float
+    tracer: str
+    nuclide: str
     background: Background | None
 
 
@@ -63,11 +80,12 @@ def side_files(path: Path) -> list[Path]:
     return [side for side in sides if side.exists()]
 
 
-def read_given(path: Path, exam: Any, axial_shift_mm: float) -> Given:
-    """Dose, weight and times from `X.json`, or else from a `petsird.ExamInformation` (or None).
+def read_given(path: Path, exam: Any, axial_shift_mm: float, tracer: str | None = None) -> Given:
+    """Dose, weight, times and tracer from `X.json`, or else from a `petsird.ExamInformation` (or
+    None); `tracer` is what the table of studies says.
 
-    Raises ValueError naming the key and both places when one is missing, and the file and value
-    when one is wrong.
+    Raises ValueError naming the key and both places when one is missing, the file and value when
+    one is wrong, and tracers, nuclides and half-lives that contradict each other.
     """
     side = beside(path, ".json")
     values = read_json(side) if side.exists() else {}
@@ -78,6 +96,10 @@ def read_given(path: Path, exam: Any, axial_shift_mm: float) -> Given:
             raise ValueError(f"{side}: unknown key {key!r}; {nearest(key, JSON_KEYS)}")
 
     from_exam = _from_exam(exam)
+    name, nuclide = _tracer(path, side, values, exam, tracer)
+    if from_exam["half_life_s"] is None and nuclide in nuclides.NUCLIDES:
+        from_exam["half_life_s"] = nuclides.NUCLIDES[nuclide].half_life_s
+
     numbers = {}
     for key, field in EXAM_FIELDS.items():
         if key in values:
@@ -90,8 +112,65 @@ def read_given(path: Path, exam: Any, axial_shift_mm: float) -> Given:
                 f"({field})"
             )
 
+    if nuclide is None:
+        nuclide = nuclides.of_half_life(numbers["half_life_s"])
+    source = side if "nuclide" in values or "half_life_s" in values else path
+    nuclides.check(name, nuclide, numbers["half_life_s"], str(source))
+
     background = _background(side, values.get("background"), axial_shift_mm)
-    return Given(**numbers, background=background)
+    return Given(**numbers, tracer=name, nuclide=nuclide, background=background)
+
+
+def _tracer(
+    path: Path, side: Path, values: dict[str, Any], exam: Any, tracer: str | None
+) -> tuple[str, str | None]:
+    """Tracer (`unknown` where nothing says it) and nuclide (None), from the table, `X.json` and the
+    exam information, which have to agree.
+    """
+    for key in TRACER_KEYS:
+        value = values.get(key, "x")
+        if not isinstance(value, str) or not TRACER_NAME.fullmatch(value):
+            raise ValueError(f"{side}: {key}: expected letters and digits, got {value!r}")
+
+    of_exam = _drug_codes(exam)
+    by_source = {
+        "tracer": {
+            "the table of studies (--tracer)": tracer,
+            str(side): values.get("tracer"),
+            f"the exam information of {path}": of_exam["tracer"],
+        },
+        "nuclide": {
+            str(side): values.get("nuclide"),
+            f"the exam information of {path}": of_exam["nuclide"],
+        },
+    }
+
+    found: dict[str, str | None] = {}
+    for key, told in by_source.items():
+        said = {source: value for source, value in told.items() if value}
+        if len(set(said.values())) > 1:
+            contradiction = ", ".join(f"{value} by {source}" for source, value in said.items())
+            raise ValueError(f"{path}: {key}: expected one, got {contradiction}")
+        found[key] = next(iter(said.values()), None)
+
+    return found["tracer"] or nuclides.UNKNOWN, found["nuclide"]
+
+
+def _drug_codes(exam: Any) -> dict[str, str | None]:
+    """Tracer and nuclide of the one radiopharmaceutical of a `petsird.ExamInformation` (or
+    None).
+    """
+    if exam is None or len(exam.radiopharmaceuticals) != 1:
+        return dict.fromkeys(TRACER_KEYS)
+
+    (drug,) = exam.radiopharmaceuticals
+    of_nuclide = drug.radionuclide_code_sequence
+    of_drug = drug.radiopharmaceutical_code_sequence
+
+    nuclide = NUCLIDE_OF_CODE.get(of_nuclide.code_value)
+    if nuclide is None:
+        nuclide = nuclides.of_meaning(of_nuclide.code_meaning)
+    return {"tracer": TRACER_OF_CODE.get(of_drug.code_value), "nuclide": nuclide}
 
 
 def _checked(key: str, value: Any, source: str) -> float:
@@ -115,8 +194,6 @@ def _from_exam(exam: Any) -> dict[str, float | None]:
     if len(exam.radiopharmaceuticals) == 1:
         (drug,) = exam.radiopharmaceuticals
         numbers["injected_mbq"] = float(drug.radionuclide_total_dose) or None
-        if drug.radionuclide_code_sequence.code_value in (F18_SRT_CODE, F18_SCT_CODE):
-            numbers["half_life_s"] = FDG_HALF_LIFE_S
 
         start_ns = _nanoseconds(exam.start_of_acquisition)
         injected_ns = _nanoseconds(drug.radiopharmaceutical_start_date_time)

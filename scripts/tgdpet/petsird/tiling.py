@@ -223,6 +223,8 @@ def _efficiencies(tiling: Tiling) -> Any:
             "tgdpet: geometric weight of each LOR in mm^2, crystal efficiency included"
         ),
         calibration_factor=1.0,
+        # all in the pairs' weights; readers of the standard expect one for each bin, even so
+        detection_bin_efficiencies=[np.ones(scanner.n_detectors, np.float32)],
         module_pair_sgidlut=[[lower_triangle]],
         module_pair_efficiencies_vectors=[[groups]],
     )

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..constants import FDG_HALF_LIFE_S
 from ..io import arrays, nifti
 from ..io.files import atomic, write_json
 from ..listmode import study_folder
 from ..listmode.events import CHUNK, EVENT
+from ..nuclides import FDG
 from ..scanner.cylinder import Scanner
 from . import event_codec
-from .side_files import DOSE_AND_TIMES, F18_SRT_CODE, beside
+from .side_files import DOSE_AND_TIMES, F18_SRT_CODE, FDG_SRT_CODE, beside
 from .stream import MappedStream, package, write_header
 from .tiling import Tiling, scanner_information, tile
 from .varint import varint_bytes
@@ -26,7 +26,6 @@ from .varint import varint_bytes
 BLOCK_S = 1.0
 # made up: a study keeps no date, only the time between
 INJECTED = np.datetime64("2000-01-01T00:00:00", "ns")
-SAME_HALF_LIFE_S = 60.0  # half-lives that differ less than this are of one nuclide
 PIECES_AHEAD = 3  # of two threads
 
 
@@ -172,11 +171,16 @@ def _header(study: study_folder.Acquisition, tiling: Tiling) -> Any:
         radiopharmaceutical_stop_date_time=wheel.DateTime(INJECTED),
         radionuclide_total_dose=float(meta["injected_mbq"]),
     )
-    if abs(meta["half_life_s"] - FDG_HALF_LIFE_S) < SAME_HALF_LIFE_S:
+    if study_folder.nuclide_of(meta) == "F18":
         code = drug.radionuclide_code_sequence
         code.code_value = F18_SRT_CODE
         code.coding_scheme_designator = "SRT"
         code.code_meaning = "^18^Fluorine"
+    if study_folder.tracer_of(meta) == FDG:
+        code = drug.radiopharmaceutical_code_sequence
+        code.code_value = FDG_SRT_CODE
+        code.coding_scheme_designator = "SRT"
+        code.code_meaning = "Fluorodeoxyglucose F^18^"
 
     patient = wheel.DICOMPatientInformation(
         patient_id=meta["study"],
@@ -197,6 +201,8 @@ def _header(study: study_folder.Acquisition, tiling: Tiling) -> Any:
 def _write_beside(study: study_folder.Acquisition, path: Path) -> None:
     """Write the side files."""
     values = {key: study.meta[key] for key in DOSE_AND_TIMES}
+    values["tracer"] = study_folder.tracer_of(study.meta)
+    values["nuclide"] = study_folder.nuclide_of(study.meta)
     values["background"] = study.meta["background"]
     write_json(beside(path, ".json"), values)
     nifti.write_plain(beside(path, ".mu.nii.gz"), study.mu_per_cm, study.affine)

@@ -318,9 +318,7 @@ def forward(image, det0, det1, tof, integrals, geometry_fields):  # type: ignore
 
         for i in range(n_lines):
             line = _kept_line(whole, real, i)
-            _trace(
-                line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners
-            )
+            _trace(line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners)
             integrals[start + i] = abs(line.dt) * gather_corners(
                 flat, voxel, corners, line.n, line.stride_u, line.stride_v
             )
@@ -345,9 +343,7 @@ def back(image, det0, det1, tof, values, geometry_fields):  # type: ignore[no-un
 
         for i in range(n_lines):
             line = _kept_line(whole, real, i)
-            _trace(
-                line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners
-            )
+            _trace(line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners)
             value = flat.dtype.type(abs(line.dt) * values[start + i])
             scatter_corners(flat, voxel, corners, line.n, line.stride_u, line.stride_v, value)
 
@@ -374,9 +370,7 @@ def em_back(image, events, additive, target, geometry_fields):  # type: ignore[n
 
         for i in range(n_lines):
             line = _kept_line(whole, real, i)
-            _trace(
-                line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners
-            )
+            _trace(line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners)
             plane_mm = abs(line.dt)
             integral = plane_mm * gather_corners(
                 flat, voxel, corners, line.n, line.stride_u, line.stride_v

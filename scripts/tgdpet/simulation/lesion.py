@@ -20,6 +20,7 @@ from scipy.special import erf
 
 from ..constants import FWHM_PER_SIGMA
 from ..listmode.events import CHUNK, EVENT
+from ..nuclides import NUCLIDES
 from ..recon.projector_cpu import Projector
 from ..runtime.compiled import njit
 from ..runtime.seeds import numpy_generator
@@ -29,7 +30,6 @@ from .lors import DETECTORS_AT_ONCE, lors_near
 REACH_SIGMAS = 4.0  # of the blur, beyond the radius; 3e-4 of a point lie farther from an LOR
 N_PROFILES = 128  # distances of a line from the centre, and
 N_STEPS = 512  # points along its half, for which the profile is tabulated
-POSITRON_MM = 0.54  # F-18, effective FWHM (Moses 2011)
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,19 @@ class Sphere:
         return np.asarray(inside - edges / math.sqrt(2 * math.pi))
 
 
-def default_psf_mm(scanner: AnyScanner) -> float:
+def default_psf_mm(scanner: AnyScanner, nuclide: str = "F18") -> float:
     """FWHM, mm, at the centre of a scanner with these detectors (Moses 2011, Nucl Instrum Meth A
     648:S236).
 
     1.25 sqrt((d/2)^2 + (0.0044 R)^2 + positron range^2), d the distance of neighbouring detectors,
-    R their radius.
+    R their radius. Raises ValueError for a nuclide whose positron range is not known.
     """
+    known = NUCLIDES.get(nuclide)
+    if known is None or known.positron_mm is None:
+        raise ValueError(
+            f"--psf-fwhm-mm: the positron range of nuclide {nuclide} is not known; give the blur"
+        )
+
     from scipy.spatial import cKDTree
 
     at = scanner.detector_mm().astype(np.float64)
@@ -94,7 +100,7 @@ def default_psf_mm(scanner: AnyScanner) -> float:
 
     crystal_mm = spacing_mm / 2
     acollinearity_mm = 0.0044 * radius_mm
-    squares = crystal_mm**2 + acollinearity_mm**2 + POSITRON_MM**2
+    squares = crystal_mm**2 + acollinearity_mm**2 + known.positron_mm**2
     return float(1.25 * math.sqrt(squares))
 
 

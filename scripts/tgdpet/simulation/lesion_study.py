@@ -17,10 +17,18 @@ from ..io import nifti
 from ..listmode import study_folder
 from ..listmode.events import write_events
 from ..recon.projector_cpu import Projector
+from . import lesion
 from .lesion import Sphere, events_of, merged
 
 # they follow from the events
 NOT_COPIED = ("events.npy", "listmode.json", "additive.npy", "samples.json")
+
+
+def default_psf_mm(folder: str | Path) -> float:
+    """The blur of a study's scanner and nuclide, mm FWHM (`lesion.default_psf_mm`)."""
+    study = study_folder.read_study(folder)
+
+    return lesion.default_psf_mm(study.scanner, study_folder.nuclide_of(study.meta))
 
 
 def bqml_of_suv(folder: Path, suv: float) -> float:

@@ -15,6 +15,7 @@ from ..constants import FDG_HALF_LIFE_S
 from ..io import nifti
 from ..listmode.events import write_events
 from ..listmode.study_folder import image_sidecar
+from ..nuclides import FDG, NUCLIDE_OF_TRACER
 from ..runtime.seeds import derive, numpy_generator
 from ..scanner import cylinder
 from . import anatomy, monte_carlo, phantom
@@ -41,7 +42,7 @@ def simulate_study(
     factor = settings.oversampling
     fine_shape = tuple(n * factor for n in grid.shape)
     fine_mm = tuple(v / factor for v in grid.voxel_mm)
-    fine = _phantom(study, study_seed, settings, fine_shape, fine_mm)
+    fine, notes = _phantom(study, study_seed, settings, fine_shape, fine_mm)
     coarse = phantom.downsample(fine, factor)
 
     scan = monte_carlo.scan_of(fine, coarse, fine_mm, device, settings)
@@ -68,6 +69,9 @@ def simulate_study(
         "weight_kg": fine.weight_kg,
         "scan_start_s": settings.uptake_min * 60,
         "half_life_s": FDG_HALF_LIFE_S,
+        "tracer": FDG,
+        "nuclide": NUCLIDE_OF_TRACER[FDG],
+        "notes": notes,
     }
     cylinder.write_scanner(folder / "scanner.json", device)
     _write_images(folder, meta, grid, coarse, settings)
@@ -81,14 +85,14 @@ def _phantom(
     settings: Simulation,
     shape: tuple[int, ...],
     voxel_mm: tuple[float, ...],
-) -> phantom.Phantom:
-    """The body of a study, painted on a centred grid."""
+) -> tuple[phantom.Phantom, list[str]]:
+    """The body of a study, painted on a centred grid, and what the log has to say of it."""
     rng = numpy_generator(seed, "phantom")
 
     if study.source == "anatomy":
-        patient = anatomy.read_anatomy(study.path or "")
+        patient = anatomy.read_anatomy(study.path or "", study.labels)
         lesions = study.lesions or None
-        return anatomy.make_phantom(
+        painted = anatomy.make_phantom(
             patient,
             study.role,
             study.bmi,
@@ -98,9 +102,11 @@ def _phantom(
             voxel_mm,
             lesions,
         )
+        organ = anatomy.organ_of(study.role)
+        return painted, anatomy.notes(patient, organ, painted.labels, voxel_mm)
 
     organs, weight_kg = phantom.make_organs(study.role, study.bmi, rng, settings)
-    return phantom.paint(organs, weight_kg, shape, voxel_mm, rng)
+    return phantom.paint(organs, weight_kg, shape, voxel_mm, rng), []
 
 
 def _write_images(

@@ -73,6 +73,42 @@ def bill_text(rows: Sequence[Cost]) -> str:
     return "\n".join(lines)
 
 
+def headline(
+    source: str,
+    config: Config,
+    studies: Sequence[Study],
+    runs: int,
+    rows: Sequence[Cost],
+    cores: int | None,
+) -> str:
+    """What is run, and how long it will take: the first lines of a run.
+
+    `source` names the configuration's files, `cores` those that Snakemake was given (None: a
+    cluster's). Jobs are taken to keep all cores busy.
+    """
+    core_h = sum(row.core_h for row in rows)
+    length = f"{_duration(core_h)} of one core"
+    if cores is not None:
+        length = f"about {_duration(core_h / cores)} on {_counted(cores, 'core')}"
+
+    what = [_counted(len(studies), "study"), _counted(len(config.networks), "network")]
+    if runs > 1:
+        what.append(_counted(runs, "seed"))
+    return f"Configuration: {source}\n{', '.join(what)}: {length}, if nothing is there yet."
+
+
+def _counted(number: int, noun: str) -> str:
+    """`7 studies`, `1 study`, `2 cores`."""
+    if number == 1:
+        return f"1 {noun}"
+
+    return f"{number} studies" if noun == "study" else f"{number} {noun}s"
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 2 else f"{max(1, round(hours * 60))} min"
+
+
 def peak_gb(rows: Sequence[Cost]) -> float:
     """Disk that is taken at most, GB."""
     return sum(row.kept_gb + row.temporary_gb for row in rows)

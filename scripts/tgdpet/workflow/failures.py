@@ -10,7 +10,7 @@ from pathlib import Path
 # The first line of a log that tells the cause: ours, Python's, SLURM's, the shell's.
 CAUSE = re.compile(
     r"^(error: |[\w.]*(Error|Exception|Interrupt)\b|slurmstepd: error: "
-    r"|.*\b(Killed|No such file|bad_alloc)\b)"
+    r"|.*\b(Killed|No such file|bad_alloc|command not found)\b)"
 )
 HEADER = re.compile(r"^(\s*)(?:Error in rule|Error in group|rule) ([\w-]+)(?:, jobid: \d+)?:")
 

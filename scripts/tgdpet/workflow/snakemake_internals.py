@@ -6,14 +6,129 @@ where another version has it no more. Nothing in here imports Snakemake.
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 VERSION = "9.27"
+STAGES = ("reconstruct", "denoise", "dataset", "import")  # of several rules each, by role
 
 Workflow = Any  # snakemake.workflow.Workflow
+
+
+def checkout(workflow: Workflow) -> Path:
+    """The folder that the workflow's files lie in, called from a file two folders below it.
+
+    A workflow that is used from GitHub or GitLab (`module`, snakedeploy) has its files in
+    Snakemake's clone only; they are unpacked beside it once for each commit.
+    """
+    rules = workflow.current_basedir
+    if rules.is_local:
+        return Path(rules).parent.parent
+
+    rules.fetch_if_required()
+    repository = rules.hosted_repo
+    commit = repository.repo.commit(rules.ref).hexsha
+    folder = Path(f"{repository.repo_clone}-{commit[:12]}")
+    if not folder.exists():
+        _unpack(repository.repo_clone, commit, folder)
+
+    return folder
+
+
+def _unpack(clone: Path, commit: str, folder: Path) -> None:
+    """The files of a commit in a new folder, whole or not at all."""
+    words = ["git", "--git-dir", str(clone), "archive", commit]
+    packed = subprocess.run(words, check=True, capture_output=True).stdout
+
+    temporary = tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent)
+    subprocess.run(["tar", "-x", "-C", temporary], input=packed, check=True)
+    try:
+        os.rename(temporary, folder)
+    except OSError:  # another process was first
+        if not folder.exists():
+            raise
+
+
+def read_config_words(workflow: Workflow) -> None:
+    """Read what stands inside `--config networks='{TGD-net: {phi: 0.4}}'` as YAML.
+
+    Snakemake hands over all values in there as texts.
+    """
+    given = workflow.config_settings.config or {}
+    for key, words in given.items():
+        if isinstance(words, (Mapping, list)) and key in workflow.config:
+            workflow.config[key] = _typed(workflow.config[key], words)
+
+
+def _typed(value: Any, words: Any) -> Any:
+    """A value of the configuration in which texts of the command line are read as YAML."""
+    import yaml
+
+    if isinstance(words, Mapping) and isinstance(value, Mapping):
+        return {k: _typed(v, words[k]) if k in words else v for k, v in value.items()}
+
+    if isinstance(words, list) and isinstance(value, list) and len(words) == len(value):
+        return [_typed(v, word) for v, word in zip(value, words, strict=True)]
+
+    if not isinstance(value, str) or value != words:
+        return value
+
+    read = yaml.safe_load(value)
+    return value if isinstance(read, (Mapping, list)) else read
+
+
+def widen_rule_names(workflow: Workflow) -> None:
+    """Let `--until reconstruct` (--omit-from, --forcerun) mean all rules of that stage.
+
+    Several rules make the images of one stage, one for each role: reconstruct_lesion, ...; in a
+    study of several seeds each with its seed in front. Snakemake takes up these options after the
+    Snakefile was read, so that they are changed where its caller keeps them.
+    """
+    settings = _settings_of_caller()
+    if settings is None:
+        return
+
+    rules = [rule.name for rule in workflow.rules]
+    for name in ("until", "omit_from", "forcerun"):
+        # what was asked is kept, as every module of a study comes along here
+        asked = vars(settings).setdefault(f"{name}_asked", getattr(settings, name))
+        wider = {rule for word in asked for rule in rules_of(word, rules)}
+        setattr(settings, name, wider)
+
+
+def rules_of(word: str, rules: Sequence[str]) -> list[str]:
+    """The rules that a word of the command line means: of that name, of a stage, of every seed; the
+    word itself where there are none, as it may be a file.
+    """
+    of_stage = re.fullmatch(rf"(\w*?)({'|'.join(STAGES)})", word)
+    if of_stage is None:
+        pattern = rf"(seed\d+)?{re.escape(word)}"
+    else:
+        prefix, stage = of_stage.groups()
+        pattern = rf"{prefix}(seed\d+)?{stage}(_\w+)?"
+
+    return [rule for rule in rules if re.fullmatch(pattern, rule)] or [word]
+
+
+def _settings_of_caller() -> Any:
+    """Snakemake's DAGSettings, which the function that has this Snakefile read holds; None where it
+    does not.
+    """
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        settings = getattr(frame.f_locals.get("self"), "dag_settings", None)
+        if type(settings).__name__ == "DAGSettings":
+            return settings
+        frame = frame.f_back
+
+    return None
 
 
 def only_figures() -> bool:
@@ -24,15 +139,25 @@ def only_figures() -> bool:
 
 
 def config_files(workflow: Workflow) -> str:
-    """The names of the configuration files, for errors."""
-    return " + ".join(str(file) for file in workflow.configfiles) or "configuration"
+    """The names of the configuration files, each laid over those after it."""
+    # the workflow's own is named by each of its Snakefiles
+    names = dict.fromkeys(map(str, workflow.configfiles))
+    return " + ".join(names) or "configuration"
+
+
+def cores(workflow: Workflow) -> int | None:
+    """The cores that jobs may take in all; None where a cluster gives them."""
+    given = workflow.resource_settings.cores
+    return given if isinstance(given, int) and given < sys.maxsize else None
 
 
 def set_default_target(workflow: Workflow, rule: str) -> None:
     """What a bare `snakemake` makes; `default_target:` of a rule in an included file is lost with
-    the end of the include.
+    the end of the include. As a module it leaves alone what the workflow around it makes.
     """
-    workflow.default_target = rule
+    is_module = len(workflow.modifier_stack) > 1
+    if not is_module or workflow.default_target is None:
+        workflow.default_target = workflow.modifier.modify_rulename(rule)
 
 
 def is_main_process(workflow: Workflow) -> bool:

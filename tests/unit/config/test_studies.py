@@ -62,6 +62,41 @@ def test_harmless_differences(tmp_path, text):
     assert read_studies(write(tmp_path, text)) == read_studies(write(tmp_path, GOOD))
 
 
+def test_the_tracer_is_the_tables_or_the_side_files_or_unknown(tmp_path):
+    head = HEAD.strip() + "\tpath\ttracer\n"
+    scan = tmp_path / "scan.petsird"
+    row = f"a1\tadapt\tpetsird\t21\t1\t{scan}\t"
+
+    def tracer(cell=""):
+        (study,) = read_studies(write(tmp_path, f"{head}{row}{cell}\n"))
+        return study.tracer
+
+    assert (tracer("FET"), tracer()) == ("FET", "unknown")
+    scan.with_suffix(".json").write_text('{"tracer": "PSMA11"}')
+    assert (tracer("FET"), tracer()) == ("FET", "PSMA11")
+    scan.with_suffix(".json").write_text("{")
+    assert tracer() == "unknown"  # what is wrong with it is said when it is read
+    with pytest.raises(ConfigError, match="row 2: column tracer: 'F ET' is not allowed"):
+        tracer("F ET")
+
+    (simulated,) = read_studies(write(tmp_path, HEAD + "a1\tadapt\tanalytic\t21\t1\n"))
+    assert simulated.tracer == "FDG"
+    with pytest.raises(ConfigError, match="row 2: column tracer: only FDG is simulated, not 'FET'"):
+        read_studies(write(tmp_path, f"{head}a1\tadapt\tanalytic\t21\t1\t\tFET\n"))
+
+
+def test_a_table_of_class_numbers_is_known_by_name(tmp_path):
+    head = HEAD.strip() + "\tpath\tlabels\n"
+    row = "a1\tadapt\tanatomy\t21\t1\tdata/x\t"
+
+    (study,) = read_studies(write(tmp_path, f"{head}{row}totalsegmentator-v1\n"))
+    assert source_options(study).endswith("--path data/x --labels totalsegmentator-v1")
+    with pytest.raises(ConfigError, match="column labels: unknown 'totalsegmentator-v3'; did you"):
+        read_studies(write(tmp_path, f"{head}{row}totalsegmentator-v3\n"))
+    with pytest.raises(ConfigError, match="column labels: only with source 'anatomy'"):
+        read_studies(write(tmp_path, f"{head}a1\tadapt\tanalytic\t21\t1\t\ttotalsegmentator-v1\n"))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -158,3 +158,14 @@ def test_a_page_that_asks_another_server_is_refused(hooks, tmp_path, html, bad):
 
     with pytest.raises(exceptions.PluginError, match="from elsewhere"):
         hooks.on_post_build({"site_dir": str(tmp_path)})
+
+
+def test_a_table_is_the_benchmarks_own(hooks):
+    page = hooks.filled(
+        markdown_pages.read("docs/explanation/physics.md"), "explanation/physics.md"
+    )
+    csv = markdown_pages.read("docs/figures/quantification.csv").splitlines()
+
+    assert "| " + " | ".join(csv[0].replace('"', "").split(",")[:3]) in page
+    assert page.count("\n| bias of the background |") == 1
+    assert page.count("\n| recovery of the 10 mm sphere |") == 1

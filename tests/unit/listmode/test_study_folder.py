@@ -173,7 +173,7 @@ def test_an_images_sidecar_tells_how_it_was_made(made: Path) -> None:
     assert sidecar["FrameDuration"] == [pytest.approx(6.0)], "a tenth of the scan's counts"
     assert (sidecar["Study"], sidecar["Protocol"], sidecar["Sample"]) == ("a", "v1", "half1")
     assert sidecar["ValidSlices"] == [2, 13]
-    assert sidecar["ReconMethodParameterValues"] == [6, 4, [14.0, 10.0, 10.0]]
+    assert sidecar["ReconMethodParameterValues"] == [6, 4, 14.0, 10.0, 10.0]
     assert sidecar["TracerName"] == "FDG" and sidecar["ScanStart"] == 3600
     assert nifti.suv_factor(sidecar) > 0
 

@@ -14,6 +14,7 @@ petsird = pytest.importorskip("petsird")
 from petsird_files import BACKGROUND, GIVEN, GRID, block, header, write
 from tgdpet.io import nifti
 from tgdpet.io.files import write_json
+from tgdpet.listmode.study_folder import image_sidecar
 from tgdpet.petsird.read import import_study
 
 EVENTS = [(12, 0, 2), (13, 1, 2), (23, 2, 1)]
@@ -50,6 +51,59 @@ def exam(dose=180.0, weight=80.0, code="C-111A1", start="2024-05-01T11:00:00"):
         radiopharmaceuticals=[drug],
         start_of_acquisition=start and petsird.DateTime.parse(start),
     )
+
+
+GALLIUM = {**GIVEN, "half_life_s": 4062.6}
+
+
+def test_tracer_and_nuclide_come_from_the_side_file(tmp_path):
+    given = {**GALLIUM, "tracer": "PSMA11", "nuclide": "Ga68"}
+    meta = imported(make(tmp_path, None, given))
+    assert (meta["tracer"], meta["nuclide"]) == ("PSMA11", "Ga68")
+
+    beside = image_sidecar(meta, 60.0, {})
+    assert beside["TracerName"] == "PSMA11" and beside["TracerRadionuclide"] == "Ga68"
+    assert beside["TracerHalfLife"] == 4062.6
+
+
+def test_a_tracer_that_nothing_says_is_unknown_and_the_half_life_tells_the_nuclide(tmp_path):
+    meta = imported(make(tmp_path, None, GALLIUM))
+    assert (meta["tracer"], meta["nuclide"]) == ("unknown", "Ga68")
+    meta = imported(make(tmp_path, None, {**GIVEN, "half_life_s": 5000.0}))
+    assert (meta["tracer"], meta["nuclide"]) == ("unknown", "unknown")
+
+
+def test_a_nuclide_gives_the_half_life_that_nothing_else_says(tmp_path):
+    given = {key: value for key, value in GIVEN.items() if key != "half_life_s"}
+    meta = imported(make(tmp_path, exam(code="C-131A3"), given))
+    assert (meta["nuclide"], meta["half_life_s"]) == ("Ga68", 4062.6)
+
+
+@pytest.mark.parametrize(
+    ("from_exam", "given", "words"),
+    [
+        (None, {**GALLIUM, "nuclide": "F18"}, "x.json: nuclide F18 has a half-life of 6586.2 s"),
+        (None, {**GALLIUM, "tracer": "FDG"}, "x.json: tracer FDG is labelled with F18, got Ga68"),
+        (exam(), GALLIUM, "nuclide F18 has a half-life of 6586.2 s, got 4062.6 s"),
+        (exam(), {**GIVEN, "nuclide": "C11"}, "nuclide: expected one, got C11 by .*, F18 by the e"),
+        (None, {**GIVEN, "tracer": "an FDG"}, "x.json: tracer: expected letters and digits"),
+    ],
+)
+def test_what_contradicts_the_half_life_is_refused(tmp_path, from_exam, given, words):
+    with pytest.raises(ValueError, match=words):
+        imported(make(tmp_path, from_exam, given))
+    assert not (tmp_path / "i/listmode.json").exists()
+
+
+def test_the_tables_tracer_has_to_agree(tmp_path):
+    path = make(tmp_path, None, {**GIVEN, "tracer": "FDG"})
+
+    def with_table(tracer):
+        return import_study(path, tmp_path / "i", "s", GRID, False, tracer=tracer)
+
+    assert with_table("FDG")["tracer"] == "FDG"
+    with pytest.raises(ValueError, match=r"tracer: expected one, got FET by the table .*FDG by"):
+        with_table("FET")
 
 
 def test_dose_and_times_come_from_the_exam(tmp_path):

@@ -11,14 +11,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import real_patient
 from patient import BALLS, NUMBER, VOXEL, make, save, write
 from tgdpet.config.sections import Simulation
 from tgdpet.constants import ORGANS
 from tgdpet.simulation import anatomy
 from tgdpet.simulation.anatomy.resampling import resample
 from tgdpet.simulation.anatomy.uptake import TISSUES, TOTAL_V2, draw_suv, mu_of_hu, stem
-
-REAL = Path(__file__).resolve().parents[3].parent / "shared/data/anatomy"
 
 
 @pytest.fixture
@@ -178,9 +177,12 @@ def test_every_class_of_the_default_table_has_an_uptake():
         assert min(draw_suv(np.random.default_rng(seed)).values()) > 0
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="no real anatomy beside the checkout")
+@real_patient.needed
 def test_the_default_table_is_totalsegmentators():
-    rows = [line.split("\t") for line in (REAL / "labels.tsv").read_text().splitlines()[1:]]
+    rows = [
+        line.split("\t")
+        for line in (real_patient.FOLDER / "labels.tsv").read_text().splitlines()[1:]
+    ]
     assert {int(index): name for index, name in rows} == TOTAL_V2
 
 

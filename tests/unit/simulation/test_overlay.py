@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+import real_patient
 from patient import SETTINGS, SHAPE, VOXEL, at, make, write
 from tgdpet.config.sections import Simulation
 from tgdpet.config.studies import Lesion
@@ -19,8 +19,6 @@ from tgdpet.simulation import anatomy
 from tgdpet.simulation.anatomy import Anatomy
 from tgdpet.simulation.anatomy.overlay import fill_bladder, insert_sphere
 from tgdpet.simulation.phantom import Phantom, downsample
-
-REAL = Path(__file__).resolve().parents[3].parent / "shared/data/anatomy"
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +178,10 @@ def test_tumours_belong_to_training_studies(found: Anatomy):
 
 @cache
 def real() -> Anatomy:
-    return anatomy.read_anatomy(REAL)
+    return anatomy.read_anatomy(real_patient.FOLDER)
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="no real anatomy beside the checkout")
+@real_patient.needed
 @pytest.mark.parametrize(
     "role", ["test_lesion", "test_high_bmi", "test_bladder", "test_catheter", "train_v1v2"]
 )

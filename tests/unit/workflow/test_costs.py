@@ -135,3 +135,21 @@ def test_the_bill_of_several_runs_is_that_of_one_so_many_times(root, raw_config)
     assert costs.times(rows, 1) == rows
     assert costs.peak_gb(costs.times(rows, 3)) == pytest.approx(3 * costs.peak_gb(rows))
     assert [row.jobs for row in costs.times(rows, 3)] == [3 * row.jobs for row in rows]
+
+
+def test_the_headline_counts_and_tells_the_time(root, raw_config):
+    config = load_config(raw_config())
+    studies = read_studies(root / config.studies)
+    rows = [costs.Cost("train", 1, core_h=5.0), costs.Cost("adapt", 1, core_h=1.0)]
+
+    def lines(runs, cores):
+        return costs.headline("my.yaml", config, studies, runs, rows, cores).splitlines()
+
+    what = f"{len(studies)} studies, {len(config.networks)} networks"
+    assert lines(1, 2) == [
+        "Configuration: my.yaml",
+        f"{what}: about 3.0 h on 2 cores, if nothing is there yet.",
+    ]
+    assert lines(3, None)[1] == f"{what}, 3 seeds: 6.0 h of one core, if nothing is there yet."
+    assert "1 study, " in costs.headline("x", config, studies[:1], 1, rows, 1)
+    assert " about 6.0 h on 1 core, " in lines(1, 1)[1]

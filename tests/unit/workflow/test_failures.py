@@ -70,6 +70,13 @@ def test_causes_in_other_words(tmp_path, words, cause):
     ]
 
 
+def test_a_missing_program_is_named(tmp_path):
+    log = tmp_path / "lesion.log"
+    log.write_text("/usr/bin/bash: line 1: python: command not found\n")
+    (line,) = summary(LOCAL.format(log=log))
+    assert "python: command not found" in line
+
+
 def test_slurms_word_is_told_where_the_jobs_log_knows_nothing(tmp_path):
     log, slurm = tmp_path / "v1-net.log", tmp_path / "12.log"
     log.write_text("train v1-net: 40 %\n")

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tgdpet.config.loading import load_config
-from tgdpet.config.paths import RunFiles
-from tgdpet.config.sections import NetworkEntry
-from tgdpet.config.studies import read_studies
+from tgdpet.config.paths import RunFiles, image_path
+from tgdpet.config.sections import Config, NetworkEntry
+from tgdpet.config.studies import Study, read_studies
 from tgdpet.evaluation.inputs import all_timed_jobs, timed_files
+from tgdpet.evaluation.results import reconstructed_samples
 from tgdpet.figures import FIGURES
 from tgdpet.figures.inputs import figure_files, report_files
 from tgdpet.workflow.snakemake_internals import of_every_seed
@@ -92,3 +93,17 @@ def test_every_figure_and_the_report_name_files_of_this_run_once(run, tmp_path):
 def test_what_a_profile_says_of_a_rule_holds_for_every_seed():
     settings = of_every_seed({"train": {"gpu": 1}, "seed2train": {"gpu": 2}}, [1, 2])
     assert settings["train"] == settings["seed1train"] == {"gpu": 1}
+
+
+def test_images_are_named_after_their_tracer(tmp_path):
+    config = Config(results=str(tmp_path))
+    studies = [Study("a", "adapt", "petsird", 21, 1, "x.petsird", tracer="PSMA11")]
+    path = RunFiles(tmp_path, config, studies).image_path("a", "v2", "60s")
+    assert path.name == "sub-a_trc-PSMA11_rec-v2_desc-60s_pet.nii.gz"
+
+    # those who do not know the tracer find what is there
+    assert image_path(tmp_path / "recon", "a", "v2", "60s").name.startswith("sub-a_trc-FDG_")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert image_path(tmp_path / "recon", "a", "v2", "60s") == path
+    assert reconstructed_samples(tmp_path / "recon", "a", "v2") == ["60s"]

@@ -1,6 +1,7 @@
 """Phantoms from real anatomy: a label map, with or without a CT of the same body."""
 
-from .patient import BLADDER_MARGIN_MM, LIVER_MARGIN_MM, grid_to_mm, make_phantom
+from .coverage import notes
+from .patient import BLADDER_MARGIN_MM, LIVER_MARGIN_MM, grid_to_mm, make_phantom, organ_of
 from .segmentation import Anatomy, read_anatomy
 
 __all__ = [
@@ -9,5 +10,7 @@ __all__ = [
     "Anatomy",
     "grid_to_mm",
     "make_phantom",
+    "notes",
+    "organ_of",
     "read_anatomy",
 ]

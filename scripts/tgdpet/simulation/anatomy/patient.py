@@ -21,6 +21,7 @@ from ...io import nifti
 from ..phantom import Phantom, draw_weight_kg, texture
 from . import uptake
 from .body import RIM, SOFT_TISSUE
+from .coverage import check_organ
 from .overlay import add_tumours, fill_bladder, insert_sphere
 from .resampling import points_mm, resample, sample
 from .segmentation import Anatomy
@@ -49,7 +50,10 @@ def make_phantom(
     bladder and tumours. The anatomy decides the body's size; `bmi` its weight, kg. Raises
     ValueError naming the file when the role's organs are missing, or a lesion does not fit.
     """
-    _check_organs(anatomy, role)
+    organ = organ_of(role)
+    if organ is not None:
+        check_organ(anatomy, organ, role)
+
     to_mm = grid_to_mm(anatomy, role, shape, voxel_mm)
     ids = sample(anatomy.labels, anatomy.affine, to_mm, shape)
 
@@ -89,19 +93,12 @@ def _lesions_of(role: str, settings: Simulation) -> list[Lesion]:
     return [Lesion("liver", settings.lesion_diameter_mm, settings.lesion_contrast)]
 
 
-def _check_organs(anatomy: Anatomy, role: str) -> None:
-    """Refuse an anatomy that lacks the organ a study of this role is about."""
+def organ_of(role: str) -> str | None:
+    """The organ that a study of this role is about."""
     if role in roles.ONLINE:
-        needed = "urinary_bladder"
-    elif role in roles.TESTS:
-        needed = "liver"
-    else:
-        return
+        return "urinary_bladder"
 
-    if not len(anatomy.points_mm(needed)):
-        raise ValueError(
-            f"{anatomy.path}: no voxel is labelled {needed}, which a study with role {role!r} needs"
-        )
+    return "liver" if role in roles.TESTS else None
 
 
 def grid_to_mm(

@@ -10,12 +10,13 @@ import numpy as np
 from ...config.schema import nearest
 from ...io import nifti
 from ...io.files import read_csv
-from . import uptake
+from . import uptake, witness
 from .body import from_ct, from_labels
 from .resampling import points_mm, sample
 
 HU_OF_ORGANS = (-200.0, 400.0)  # where the median over labelled organs (lungs left out) must lie
 CHECKED_VOXELS = 200_000  # of the labelled ones, spread over all
+AIR_HU = -1000.0  # what lies below is padding (outside the bore: -2000, -3024) or noise in air
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ class Anatomy:
         return points_mm(np.argwhere(inside), self.affine)
 
 
-def read_anatomy(path: str | Path) -> Anatomy:
+def read_anatomy(path: str | Path, class_table: str | None = None) -> Anatomy:
     """Read `labels.nii.gz`, and `ct.nii.gz` (HU) and `labels.tsv` (index, name) if there, of a
     folder; or a label file.
 
-    Without a table the numbers are TotalSegmentator's (v2, total). Raises FileNotFoundError or
-    ValueError naming the file: labels that are fractions or have no known name, volumes that are
-    not 3-D, a CT that is not in HU, holds NaN or lies elsewhere than the labels.
+    `class_table` names one of `uptake.TABLES`; without one, and without `labels.tsv`, the numbers
+    are TotalSegmentator's (v2, total). Raises FileNotFoundError or ValueError naming the file:
+    labels that are fractions or have no known name, volumes that are not 3-D, a CT that is not in
+    HU, holds NaN or lies elsewhere than the labels, labels that it speaks against (`witness`).
     """
     path = Path(path)
     folder = path if path.is_dir() else None
@@ -66,10 +68,11 @@ def read_anatomy(path: str | Path) -> Anatomy:
     table = folder / "labels.tsv" if folder else None
     if table is not None and not table.exists():
         table = None
-    names = _names(labels, label_path, table)
+    names = _names(labels, label_path, table, class_table)
 
     ct_path = _volume(folder, "ct") if folder else None
     if ct_path is None or not ct_path.exists():
+        witness.check(label_path, labels, affine, names, None)
         body = from_labels(labels, affine)
         return Anatomy(
             label_path,
@@ -84,7 +87,11 @@ def read_anatomy(path: str | Path) -> Anatomy:
 
     hu, hu_affine = nifti.read_plain(ct_path)
     _check_hu(hu, ct_path)
+    # before anything interpolates between padding and skin
+    hu = np.maximum(hu, np.float32(AIR_HU))
     _check_match(labels, affine, names, hu, hu_affine, (label_path, ct_path))
+    ct = witness.Witness(ct_path, hu, hu_affine)
+    witness.check(label_path, labels, affine, names, ct)
 
     def labelled(to_mm: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         return sample(labels, affine, to_mm, shape) > 0
@@ -107,10 +114,25 @@ def _volume(folder: Path, name: str) -> Path:
     return plain if plain.exists() else folder / f"{name}.nii.gz"
 
 
-def _names(labels: np.ndarray, path: Path, table: Path | None) -> dict[int, str]:
+def _names(
+    labels: np.ndarray, path: Path, table: Path | None, class_table: str | None
+) -> dict[int, str]:
     """Names of the class numbers that occur."""
-    source = f"{table}" if table else "TotalSegmentator's classes (v2, total)"
-    names = _table(table) if table else uptake.TOTAL_V2
+    if table and class_table:
+        raise ValueError(
+            f"{table}: names the class numbers, and so does `labels: {class_table}`; expected one "
+            "of the two"
+        )
+
+    if table:
+        source = f"{table}"
+        names = _table(table)
+    elif class_table:
+        source = class_table
+        names = uptake.TABLES[class_table]
+    else:
+        source = "TotalSegmentator's classes (v2, total)"
+        names = uptake.TOTAL_V2
 
     present = [int(i) for i in np.unique(labels) if i != 0]
     if not present:
