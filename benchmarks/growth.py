@@ -84,8 +84,8 @@ EVENTS_EFFICIENCY = 0.04
 
 # What grows, and what is made.
 TARGETS = {
-    "studies": "results/metrics/metrics.csv",
     "events": "results/recon/sub-adapt1/pet/sub-adapt1_trc-FDG_rec-v2_desc-600s_pet.nii.gz",
+    "studies": "results/metrics/metrics.csv",
 }
 STAGES = {
     "01_simulate": "simulate",
@@ -177,8 +177,8 @@ def measure(factors: list[int], cores: int, path: Path) -> pd.DataFrame:
     table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
     missing = [
         (factor, grown)
-        for factor in factors
         for grown in TARGETS
+        for factor in factors
         if not ((table.factor == factor) & (table.grown == grown)).any()
     ]
     if not missing:

@@ -34,6 +34,12 @@ def n_denoised(wildcards):
     return len(inputs_of(wildcards.study)) * len(networks_of(wildcards.study))
 
 
+def whole_studies(*wanted):
+    """The studies of these roles, if their images are made together."""
+    together = CONFIG.resources.recon_jobs == "study"
+    return names(FILES.studies_of(*wanted) if together else [])
+
+
 def reconstructed(samples):
     """The images of these samples."""
     return [recon("{study}", "{protocol}", sample) for sample in samples]
@@ -43,24 +49,6 @@ def recon_samples(wildcards):
     """What a job makes: one image, or all of its study."""
     one = wildcards.get("sample")
     return [one] if one else FILES.sample_names(STUDY[wildcards.study].role)
-
-
-def denoised_images(role):
-    """What a job makes of a study of this role: the noisy images by every network."""
-    return [
-        denoised(network, "{study}", p, sample)
-        for network in networks_of_role(role)
-        for p in roles.protocols(role, CONFIG)
-        for sample in FILES.noisy_names(role)
-    ]
-
-
-def denoised_folders(wildcards):
-    """The folder of each network's images of a study."""
-    return [
-        os.path.dirname(denoised(network, wildcards.study, "v2", WHOLE))
-        for network in networks_of(wildcards.study)
-    ]
 
 
 def recon_all(study):

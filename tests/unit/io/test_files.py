@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -233,3 +234,17 @@ def test_the_digest_is_xxh3(tmp_path: Path) -> None:
     """Of no bytes, as in the test vectors of xxHash."""
     (tmp_path / "empty").write_bytes(b"")
     assert file_digest(tmp_path / "empty") == "xxh3-128:99aa06d3014798d86001c324468d497f"
+
+
+def test_a_process_asks_for_its_commit_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    files._commit.cache_clear()
+    run = files.subprocess.run
+    asked = []
+
+    def counted(*words: Any, **options: Any) -> Any:
+        asked.append(words)
+        return run(*words, **options)
+
+    monkeypatch.setattr(files.subprocess, "run", counted)
+    assert files.software() == files.software()
+    assert len(asked) == 1
