@@ -30,6 +30,7 @@ from tgdpet.config.sections import Grid
 from tgdpet.io.files import write_csv
 from tgdpet.recon import additive_term, osem, sensitivity
 from tgdpet.recon.projector_cpu import Projector
+from tgdpet.recon.subsets import OrderedEvents
 from tgdpet.runtime.progress import Progress
 from tgdpet.scanner import cylinder
 from tgdpet.simulation import monte_carlo
@@ -174,11 +175,13 @@ def curves(config: configuration.Config, scan_s: float, threads: int) -> pd.Data
     for name, protocol in config.protocols.items():
         longer = dataclasses.replace(protocol, iterations=ITERATIONS)
 
+        ordered = OrderedEvents(data.projector, data.events, data.additive)
+        subsets = ordered.subsets(protocol.subsets)
+
         with Progress(n_events * ITERATIONS, f"reconstruct {name}", "events") as bar:
             images = osem.iterate(
                 data.projector,
-                data.events,
-                data.additive,
+                subsets,
                 data.sensitivity,
                 data.effective_s,
                 longer,

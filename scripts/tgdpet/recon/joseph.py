@@ -4,7 +4,7 @@ Python, shared with CUDA.
 An LOR is sampled where it crosses the voxel planes of its main axis; u and v are the axes across.
 Images carry a border of one zero voxel, so that bilinear interpolation needs no checks. Positions
 along an LOR are computed in float64 and followed in float32: half the memory and twice the SIMD
-lanes, at an error of 1e-5 voxels. A line ends at its two detectors: voxels beyond them take no part.
+lanes, at an error of 1e-5 voxels. A line ends at its two detectors: voxels beyond take no part.
 
 On the CPU, the lines of some events are found before any of them is projected: how many crossings
 a line has is then known when its loops start, and the processor need not guess.
@@ -140,8 +140,8 @@ def line_of(shape, voxel_mm, detectors_mm, det0, det1, centre_mm, reach_mm):  # 
     v = (across_v.middle + t * across_v.direction / length) / across_v.voxel
     v += 0.5 * (across_v.n_voxels + 1)
 
-    # planes between the detectors, within the TOF window, and within the border on both axes across,
-    # less what float32 may err; no min and max, which numba's own CUDA target does not compile
+    # planes between the detectors, within the TOF window, and within the border on both axes
+    # across, less what float32 may err; no min and max, which numba's CUDA target does not compile
     half_mm = 0.5 * length
     first_mm = centre_mm - reach_mm
     first_mm = first_mm if first_mm > -half_mm else -half_mm
@@ -317,9 +317,7 @@ def forward(image, det0, det1, tof, integrals, geometry_fields):  # type: ignore
 
         for i in range(n_lines):
             line = _kept_line(whole, real, i)
-            _trace(
-                line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners
-            )
+            _trace(line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners)
             integrals[start + i] = abs(line.dt) * gather_corners(
                 flat, voxel, corners, line.n, line.stride_u, line.stride_v
             )
@@ -344,9 +342,7 @@ def back(image, det0, det1, tof, values, geometry_fields):  # type: ignore[no-un
 
         for i in range(n_lines):
             line = _kept_line(whole, real, i)
-            _trace(
-                line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners
-            )
+            _trace(line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners)
             value = flat.dtype.type(abs(line.dt) * values[start + i])
             scatter_corners(flat, voxel, corners, line.n, line.stride_u, line.stride_v, value)
 
@@ -373,9 +369,7 @@ def em_back(image, events, additive, target, geometry_fields):  # type: ignore[n
 
         for i in range(n_lines):
             line = _kept_line(whole, real, i)
-            _trace(
-                line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners
-            )
+            _trace(line, per_mm, tof_weights, voxel, entry, fraction_u, fraction_v, weight, corners)
             plane_mm = abs(line.dt)
             integral = plane_mm * gather_corners(
                 flat, voxel, corners, line.n, line.stride_u, line.stride_v

@@ -283,6 +283,10 @@ def _cut_slab(xy0_mm, xy1_mm, mu, voxel_mm, scratch):  # type: ignore[no-untyped
         along = (plane_k - k0) / dk
         scratch.along[m] = along
 
+        # between the two columns
+        if along < 0 or along > 1:
+            continue
+
         u_mm = u0 + along * du
         u = u_mm / voxel_u + 0.5 * (nu - 1) + 1
         if u <= 0 or u >= nu + 1:
