@@ -29,6 +29,7 @@ from tgdpet.config import sections as configuration
 from tgdpet.config.sections import Grid
 from tgdpet.io.files import write_csv
 from tgdpet.recon import osem
+from tgdpet.recon.subsets import OrderedEvents
 from tgdpet.runtime.progress import Progress
 
 GRID = Grid([136, 112, 56], [3.0, 3.0, 4.0])
@@ -127,11 +128,13 @@ def curves(config: configuration.Config, scan_s: float, threads: int) -> pd.Data
     for name, protocol in config.protocols.items():
         longer = dataclasses.replace(protocol, iterations=max(ITERATIONS, protocol.iterations))
 
+        ordered = OrderedEvents(data.projector, data.events, data.additive)
+        subsets = ordered.subsets(protocol.subsets)
+
         with Progress(n_events * longer.iterations, f"reconstruct {name}", "events") as bar:
             images = osem.iterate(
                 data.projector,
-                data.events,
-                data.additive,
+                subsets,
                 data.sensitivity,
                 data.effective_s,
                 longer,

@@ -10,6 +10,7 @@ from tgdpet.io import files, nifti
 from tgdpet.listmode import study_folder, subsample
 from tgdpet.recon import osem
 from tgdpet.recon.projectors import on_device
+from tgdpet.recon.subsets import OrderedEvents
 from tgdpet.runtime.progress import Progress
 
 DEVICE = "where to project; cuda: tgdpet[cuda]"
@@ -39,16 +40,19 @@ def main() -> None:
 
     projector = on_device(args.device, study.scanner, study.grid, args.threads)
     valid = osem.valid_slices(sensitivity)
+    used = subsample.in_any(samples, len(study.events), seed, name)
+    ordered = OrderedEvents(projector, *subsample.taken(used, [study.events, additive]))
     inputs = [args.samples, args.sensitivity, *study_folder.reconstructed_from(args.listmode)]
     settings = arguments.as_settings(args)
     n_events = sum(s.fraction for s in samples) * len(study.events) * protocol.iterations
     with Progress(n_events, f"reconstruct {name} {args.protocol}", "events") as bar:
         for sample in samples:
             started = time.time()
-            events, background = subsample.sampled(sample, [study.events, additive], seed, name)
+            kept = subsample.keep(sample, 0, len(study.events), seed, name)[used]
+            subsets = ordered.subsets(protocol.subsets, kept)
             seconds = study.meta["effective_s"] * sample.fraction
-            image = osem.reconstruct(
-                projector, events, background, sensitivity, seconds, protocol, bar.update
+            image = osem.from_subsets(
+                projector, subsets, sensitivity, seconds, protocol, bar.update
             )
             beside = study_folder.recon_sidecar(study.meta, sample, args.protocol, protocol, valid)
             beside["provenance"] = files.sidecar(inputs, settings, seed, args.device, started)

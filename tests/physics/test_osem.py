@@ -8,14 +8,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
 from small_scanner import all_lors, axes_mm, cylinder, events_of, painted, scan_of
 from tgdpet.config.sections import Grid, ReconProtocol, Simulation
+from tgdpet.constants import FWHM_PER_SIGMA
 from tgdpet.listmode.background import Background
 from tgdpet.listmode.events import EVENT
 from tgdpet.recon import additive_term, osem
 from tgdpet.recon import sensitivity as sensitivities
+from tgdpet.recon.gaussian import blur
 from tgdpet.recon.projector_cpu import Projector
+from tgdpet.recon.subsets import OrderedEvents
 from tgdpet.scanner.cylinder import Scanner
 from tgdpet.simulation import monte_carlo
 
@@ -224,7 +228,7 @@ def test_few_iterations_have_not_converged_and_more_sharpen():
 def test_the_post_filter_is_a_gaussian_of_its_width():
     image = np.zeros((41, 41, 41), np.float32)
     image[20, 20, 20] = 1
-    smooth = osem.blur(image, [12.0, 9.0, 6.0], [2.0, 2.0, 2.0])
+    smooth = blur(image, [12.0, 9.0, 6.0], [2.0, 2.0, 2.0])
 
     for axis, fwhm in enumerate((12.0, 9.0, 6.0)):
         profile = smooth.sum(axis=tuple(a for a in range(3) if a != axis))
@@ -245,7 +249,7 @@ def test_the_post_filter_acts_on_each_axis_by_its_width():
         seconds = study.effective_s
         return osem.reconstruct(PROJECTOR, study.events, additive, sensitivity(), seconds, protocol)
 
-    filtered = osem.blur(image([0.0, 0.0, 0.0]), widths_mm, GRID.voxel_mm)
+    filtered = blur(image([0.0, 0.0, 0.0]), widths_mm, GRID.voxel_mm)
     assert np.array_equal(image(widths_mm), filtered)
 
 
@@ -253,11 +257,11 @@ def test_blur_is_its_own_adjoint_and_none_at_width_zero():
     rng = np.random.default_rng(0)
     x, y = rng.random((2, 12, 14, 10))
     args = ([9.0, 12.0, 7.0], [4.0, 4.0, 5.0])
-    left = np.vdot(osem.blur(x, *args), y)
-    right = np.vdot(x, osem.blur(y, *args))
+    left = np.vdot(blur(x, *args), y)
+    right = np.vdot(x, blur(y, *args))
 
     assert left == pytest.approx(right, rel=1e-12)
-    assert np.array_equal(osem.blur(x, [0.0] * 3, [4.0] * 3), x)
+    assert np.array_equal(blur(x, [0.0] * 3, [4.0] * 3), x)
 
 
 def test_the_same_image_for_any_number_of_threads():
@@ -270,6 +274,47 @@ def test_the_same_image_for_any_number_of_threads():
         return osem.reconstruct(projector, events, additive, sensitivity(), 1.0, PROTOCOL)
 
     assert np.array_equal(image(1), image(2))
+
+
+@pytest.mark.parametrize("n_subsets", [1, 3, 4])
+def test_a_sample_of_ordered_events_has_the_subsets_that_it_has_alone(n_subsets):
+    study = cylinder_study(scan_s=2.0, background=False)
+    n_events = len(study.events)
+    rng = np.random.default_rng(4)
+    additive = rng.random(n_events, dtype=np.float32)
+    kept = rng.random(n_events) < 0.3
+
+    of_study = OrderedEvents(PROJECTOR, study.events, additive)
+    alone = OrderedEvents(PROJECTOR, study.events[kept], additive[kept])
+
+    for ours, theirs in zip(
+        of_study.subsets(n_subsets, kept), alone.subsets(n_subsets), strict=True
+    ):
+        assert np.array_equal(ours.events, theirs.events)
+        assert np.array_equal(ours.additive, theirs.additive)
+        assert ours.n_events == len(ours.events)
+
+    # every n-th event, each once
+    first = of_study.subsets(n_subsets, kept)[0]
+    by_hand = additive[kept][::n_subsets]
+    assert np.array_equal(np.sort(first.additive), np.sort(by_hand))
+
+
+def test_blur_is_the_gaussian_of_scipy():
+    image = np.random.default_rng(5).random((9, 31, 700), dtype=np.float32)
+    widths_mm = [25.0, 9.0, 14.0]
+    voxel_mm = [4.0, 3.0, 2.0]
+
+    expected = image.astype(float)
+    for axis in range(3):
+        sigma = widths_mm[axis] / FWHM_PER_SIGMA / voxel_mm[axis]
+        expected = gaussian_filter1d(expected, sigma, axis=axis, mode="constant", truncate=3.0)
+
+    for axes in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        turned = blur(
+            image.transpose(axes), [widths_mm[a] for a in axes], [voxel_mm[a] for a in axes]
+        )
+        np.testing.assert_allclose(turned, expected.transpose(axes), rtol=1e-5, atol=1e-6)
 
 
 def test_too_few_events_are_refused():

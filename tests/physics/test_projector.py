@@ -202,6 +202,27 @@ def test_without_tof_resolution_everything_inside_the_bin_counts_and_nothing_bey
     assert seen[0] == pytest.approx(60 * length / along_x, rel=1e-5)
 
 
+def test_lines_end_at_their_detectors():
+    # a ring of 120 mm within a grid of 300 mm: nothing beyond it is seen or reached
+    grid = Grid([60, 60, 12], [5.0, 5.0, 5.0])
+    x, y, z = axes_mm(grid)
+    beyond = np.broadcast_to(np.hypot(x, y) > SMALL.radius_mm + 8, grid.shape)
+    det0, det1, tof = any_lors(SMALL, 3000, np.random.default_rng(12))
+    pair = Projector(SMALL, grid)
+
+    assert not pair.forward(beyond.astype(np.float32), det0, det1).any()
+    assert not pair.forward(beyond.astype(np.float32), det0, det1, tof).any()
+
+    image = pair.back(np.ones(len(det0)), det0, det1)
+    assert image.any() and not image[beyond].any()
+
+    # and nothing within it is lost: a line is as long as its detectors are apart
+    distance_mm = np.linalg.norm(positions_mm(SMALL, det1) - positions_mm(SMALL, det0), axis=1)
+    tall = Grid([60, 60, 40], [5.0, 5.0, 5.0])
+    whole = Projector(SMALL, tall).forward(np.ones(tall.shape), det0, det1)
+    np.testing.assert_allclose(whole, distance_mm, atol=1.01 * 5.0 * np.sqrt(3))
+
+
 def test_em_back_divides_by_forward_plus_additive():
     rng = np.random.default_rng(5)
     det0, det1, tof = any_lors(SMALL, 5000, rng)

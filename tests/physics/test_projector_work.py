@@ -139,7 +139,7 @@ def test_lines_along_an_axis_meet_only_what_lies_on_them(axis):
 def test_scratch_arrays_have_room_for_whole_blocks(most):
     crossings = most - 2  # of a line along the longest side, without the border
     whole = -(-crossings // CROSSINGS_AT_ONCE) * CROSSINGS_AT_ONCE
-    _, *of_crossings = _scratch.py_func((2, most, 3))
+    _, _, *of_crossings = _scratch.py_func((2, most, 3))
     assert all(len(array) >= whole for array in of_crossings)
 
 

@@ -21,7 +21,7 @@ from small_scanner import (
 )
 from tgdpet.config.sections import Grid
 from tgdpet.listmode.background import Background
-from tgdpet.recon import additive_term, sensitivity, sensitivity_pairs
+from tgdpet.recon import additive_term, sensitivity, sensitivity_pairs, symmetry
 from tgdpet.recon.projector_cpu import Projector
 from tgdpet.scanner.cylinder import Scanner
 
@@ -99,6 +99,8 @@ CASES = [
     (FINE, GRID),
     (FINE, BEYOND),
     (FINE, Grid([20, 22, 3], [7.0, 6.0, 6.0])),
+    (FINE, Grid([36, 36, 6], [8.0, 8.0, 6.0])),  # voxels beyond the ring
+    (replace(FINE, crystals_per_ring=119), GRID),  # one mirror only
     (LONG, LONG_GRID),
 ]
 
@@ -116,6 +118,35 @@ def test_sensitivity_is_the_sum_over_all_lors(scanner, grid, mu_per_cm):
         image = sensitivity.sensitivity(Projector(kind, grid, threads=2), mu)
         assert image.dtype == np.float32
         np.testing.assert_allclose(image, exact, rtol=1e-5, atol=1e-6 * exact.max())
+
+
+@pytest.mark.parametrize(
+    ("crystals", "shape", "n_mirrors"),
+    [(120, [20, 20], 8), (120, [20, 22], 4), (118, [20, 20], 4), (119, [20, 20], 2)],
+)
+def test_groups_of_mirror_images_hold_every_pair_of_columns_once(crystals, shape, n_mirrors):
+    scanner = replace(FINE, crystals_per_ring=crystals)
+    columns = scanner.ring_ids()[0]
+    xy_mm = scanner.detector_mm()[columns, :2].astype(float)
+    found = symmetry.mirrors(xy_mm, shape, np.array([7.0, 7.0, 6.0]))
+
+    assert len(found) == n_mirrors
+    assert np.array_equal(found[0].columns, np.arange(crystals))
+
+    of_columns = symmetry.groups(xy_mm, found)
+    first = of_columns.first[of_columns.used]
+    second = of_columns.second[of_columns.used]
+    numbers = np.minimum(first, second) * crystals + np.maximum(first, second)
+
+    every = np.triu_indices(crystals, 1)
+    assert np.array_equal(np.sort(numbers), every[0] * crystals + every[1])
+
+    # as far apart as in lane 0, along the axes that the mirror swaps or not
+    distance_mm = np.abs(xy_mm[of_columns.first] - xy_mm[of_columns.second])
+    leads = np.broadcast_to(distance_mm[:, :1], distance_mm.shape)
+    as_in_lane_0 = np.isclose(distance_mm, leads, atol=1e-3).all(axis=2)
+    swapped = np.isclose(distance_mm, leads[:, :, ::-1], atol=1e-3).all(axis=2)
+    assert (as_in_lane_0 | swapped)[of_columns.used].all()
 
 
 def test_a_sample_of_pairs_is_near_the_smoothed_sum_over_all():

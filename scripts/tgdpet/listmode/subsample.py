@@ -66,36 +66,44 @@ def count_events(
     return dict(zip(names, total.tolist(), strict=True))
 
 
-def sampled(
-    sample: Sample,
-    arrays: Sequence[np.ndarray],
-    seed: int,
-    study: str,
-    chunk: int = EVENTS_PER_PIECE,
-) -> list[np.ndarray]:
-    """The sample's entries of arrays that hold one value an event, memory-mapped or not.
+def in_any(samples: Sequence[Sample], n_events: int, seed: int, study: str) -> np.ndarray:
+    """Which events of `study` belong to at least one of `samples`: (n_events,) bool."""
+    if any(sample.fraction >= 1 for sample in samples):
+        return np.ones(n_events, np.bool_)
 
-    Memory stays at the result's. Raises ValueError when the arrays' lengths differ.
+    kept = np.zeros(n_events, np.bool_)
+    for sample in samples:
+        kept |= keep(sample, 0, n_events, seed, study)
+
+    return kept
+
+
+def taken(
+    kept: np.ndarray, arrays: Sequence[np.ndarray], chunk: int = EVENTS_PER_PIECE
+) -> list[np.ndarray]:
+    """The entries that `kept` (n,) bool says of arrays (n,) with one value an event.
+
+    The arrays may be memory-mapped: memory stays at the result's. Raises ValueError when the
+    lengths differ.
     """
-    lengths = {len(array) for array in arrays}
+    lengths = {len(array) for array in (kept, *arrays)}
     if len(lengths) != 1:
         came = " and ".join(map(str, sorted(lengths)))
         raise ValueError(f"subsample: arrays of one length expected, got {came}")
 
-    n_events = lengths.pop()
-    if n_events == 0:
-        return [np.asarray(array) for array in arrays]
+    n_kept = int(np.count_nonzero(kept))
+    results = [np.empty(n_kept, array.dtype) for array in arrays]
+    n_done = 0
 
-    pieces: list[list[np.ndarray]] = [[] for _ in arrays]
-    for start in range(0, n_events, chunk):
-        size = min(chunk, n_events - start)
-        kept = keep(sample, start, size, seed, study)
+    for start in range(0, len(kept), chunk):
+        of_chunk = kept[start : start + chunk]
+        n_new = int(np.count_nonzero(of_chunk))
 
-        for array, of_array in zip(arrays, pieces, strict=True):
-            of_array.append(part(array, start, chunk)[kept])
+        for array, result in zip(arrays, results, strict=True):
+            result[n_done : n_done + n_new] = part(array, start, chunk)[of_chunk]
+        n_done += n_new
 
-    # one array after the other, whose pieces then leave memory
-    return [np.concatenate(pieces.pop(0)) for _ in arrays]
+    return results
 
 
 def check_counts(samples: Sequence[Sample], counts: Mapping[str, int], n_events: int) -> None:

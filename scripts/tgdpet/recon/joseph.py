@@ -4,7 +4,7 @@ Python, shared with CUDA.
 An LOR is sampled where it crosses the voxel planes of its main axis; u and v are the axes across.
 Images carry a border of one zero voxel, so that bilinear interpolation needs no checks. Positions
 along an LOR are computed in float64 and followed in float32: half the memory and twice the SIMD
-lanes, at an error of 1e-5 voxels. A line ends at its two detectors: voxels beyond them take no part.
+lanes, at an error of 1e-5 voxels. A line ends at its two detectors: voxels beyond take no part.
 
 On the CPU, the lines of some events are found before any of them is projected: how many crossings
 a line has is then known when its loops start, and the processor need not guess.
@@ -141,8 +141,8 @@ def line_of(shape, voxel_mm, detectors_mm, det0, det1, centre_mm, reach_mm):  # 
     v = (across_v.middle + t * across_v.direction / length) / across_v.voxel
     v += 0.5 * (across_v.n_voxels + 1)
 
-    # planes between the detectors, within the TOF window, and within the border on both axes across,
-    # less what float32 may err; no min and max, which numba's own CUDA target does not compile
+    # planes between the detectors, within the TOF window, and within the border on both axes
+    # across, less what float32 may err; no min and max, which numba's CUDA target does not compile
     half_mm = 0.5 * length
     first_mm = centre_mm - reach_mm
     first_mm = first_mm if first_mm > -half_mm else -half_mm

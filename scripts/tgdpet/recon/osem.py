@@ -11,36 +11,15 @@ so that a_i and w_i cancel in the ratio.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from ..config.sections import ReconProtocol
-from ..constants import FWHM_PER_SIGMA
-from .locality import locality_order
+from .gaussian import blur
 from .projector_cpu import Projector
+from .subsets import OrderedEvents, Subset
 
 VALID_SENSITIVITY = 0.02  # voxels below this share of the largest sensitivity are not reconstructed
-
-
-class Subset(NamedTuple):
-    """Events (n,) of one update and their additive term (n,), where the projector reads them."""
-
-    events: np.ndarray
-    additive: np.ndarray
-    n_events: int
-
-
-def blur(image: np.ndarray, fwhm_mm: list[float], voxel_mm: list[float]) -> np.ndarray:
-    """Gaussian of `fwhm_mm` along x, y, z (self-adjoint: zeros outside), cut at 3 sigma."""
-    for axis, (fwhm, voxel) in enumerate(zip(fwhm_mm, voxel_mm, strict=True)):
-        sigma_voxels = fwhm / FWHM_PER_SIGMA / voxel
-
-        if sigma_voxels > 0.1:
-            image = gaussian_filter1d(image, sigma_voxels, axis=axis, mode="constant", truncate=3.0)
-
-    return image
 
 
 def reconstruct(
@@ -58,7 +37,22 @@ def reconstruct(
     is called after each n events. Raises ValueError when there are fewer events than subsets or the
     image is not finite.
     """
-    for image in iterate(projector, events, additive, sensitivity, seconds, protocol, on_events):
+    ordered = OrderedEvents(projector, events, additive)
+    subsets = ordered.subsets(protocol.subsets)
+
+    return from_subsets(projector, subsets, sensitivity, seconds, protocol, on_events)
+
+
+def from_subsets(
+    projector: Projector,
+    subsets: list[Subset],
+    sensitivity: np.ndarray,
+    seconds: float,
+    protocol: ReconProtocol,
+    on_events: Callable[[int], None] = lambda n: None,
+) -> np.ndarray:
+    """As `reconstruct`, from the `protocol.subsets` subsets of a sample."""
+    for image in iterate(projector, subsets, sensitivity, seconds, protocol, on_events):
         last = image
 
     last = blur(last, protocol.post_fwhm_mm, projector.grid.voxel_mm)
@@ -72,25 +66,19 @@ def reconstruct(
 
 def iterate(
     projector: Projector,
-    events: np.ndarray,
-    additive: np.ndarray,
+    subsets: list[Subset],
     sensitivity: np.ndarray,
     seconds: float,
     protocol: ReconProtocol,
     on_events: Callable[[int], None] = lambda n: None,
 ) -> Iterator[np.ndarray]:
-    """The image after each iteration, before the post-filter; arguments as for `reconstruct`."""
-    n_subsets = protocol.subsets
-    if len(events) < n_subsets:
-        raise ValueError(
-            f"reconstruction: {len(events)} events cannot be split into {n_subsets} subsets"
-        )
-
+    """The image after each iteration, before the post-filter; arguments as for `from_subsets`."""
     psf_mm = protocol.psf_fwhm_mm
     voxel_mm = projector.grid.voxel_mm
+    n_events = sum(subset.n_events for subset in subsets)
 
     # 1 / (B s / J), where the scanner sees enough
-    subset_s = np.float32(seconds / n_subsets)
+    subset_s = np.float32(seconds / len(subsets))
     weight = blur(sensitivity, psf_mm, voxel_mm) * subset_s
     valid = weight > VALID_SENSITIVITY * weight.max()
 
@@ -99,12 +87,8 @@ def iterate(
 
     # the uniform image that expects as many events as there are
     counts_per_bqml = seconds * sensitivity[valid].sum()
-    level_bqml = np.float32(len(events) / counts_per_bqml)
+    level_bqml = np.float32(n_events / counts_per_bqml)
     image = np.where(valid, level_bqml, 0).astype(np.float32)
-
-    subsets = []
-    for first in range(n_subsets):
-        subsets.append(_subset(projector, events, additive, first, n_subsets))
 
     for _ in range(protocol.iterations):
         for subset in subsets:
@@ -116,22 +100,6 @@ def iterate(
             on_events(subset.n_events)
 
         yield image
-
-
-def _subset(
-    projector: Projector, events: np.ndarray, additive: np.ndarray, first: int, n_subsets: int
-) -> Subset:
-    """Every `n_subsets`-th event from `first` on, in an order that keeps to the caches."""
-    of_subset = events[first::n_subsets]
-    additive_of_subset = additive[first::n_subsets]
-
-    order = locality_order(of_subset, projector.scanner, projector.grid)
-
-    return Subset(
-        projector.hold(of_subset[order]),
-        projector.hold(additive_of_subset[order]),
-        len(order),
-    )
 
 
 def valid_slices(sensitivity: np.ndarray, share: float = 0.25) -> tuple[int, int]:

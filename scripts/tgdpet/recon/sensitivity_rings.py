@@ -2,7 +2,8 @@
 
 The LORs of two columns lie in one plane along the axis: that slab of the attenuation map is cut out
 once, every pair of rings is traced through it and back into a slab of its own, and the slab is
-added to the image. This is Joseph's method of `projector_cpu` with its sums in another order.
+added to the image. Pairs of columns that are mirror images of each other (see `symmetry`) are
+traced at once. This is Joseph's method of `projector_cpu` with its sums in another order.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import numpy as np
 
 from ..runtime.compiled import njit
 from ..scanner.cylinder import AnyScanner
+from .lanes import LANES, add_along, sum_along
 from .projector_cpu import N_PARTS, Projector
 from .sensitivity_pairs import sum_of_lors
+from .symmetry import Groups, Mirror, groups, mirrors
 
 BORDER = (1, 1)  # voxels of zero around an image in x and y
-COLUMN_PAIRS = 128  # traced at a time: their weights are rings^2 numbers each
+GROUPS_AT_ONCE = 16  # of columns: their weights are LANES * rings^2 numbers each
 
 
 class Slab(NamedTuple):
@@ -39,20 +42,12 @@ class Slab(NamedTuple):
     voxel_mm: np.ndarray
 
 
-class ColumnPairs(NamedTuple):
-    """Pairs of detector columns: ids (P, R) of both sides, their x and y (P, 2) in mm."""
-
-    ids0: np.ndarray
-    ids1: np.ndarray
-    xy0_mm: np.ndarray
-    xy1_mm: np.ndarray
-
-
 class SlabScratch(NamedTuple):
-    """The slab of one pair of columns: attenuation in 1/mm and sums, (planes, slices) float32.
+    """The slabs of one group of columns: attenuation in 1/mm and sums, (planes, slices, LANES).
 
     Of each plane of the main axis: how far along from column 0 to 1 the LORs cross it, the lower
-    voxel across and the fraction of the way to the next one.
+    voxel across and the fraction of the way to the next one. Of one LOR: where in the slabs it
+    crosses each plane, the fraction of the way to the next slice, and a value a lane.
     """
 
     mu: np.ndarray
@@ -60,10 +55,13 @@ class SlabScratch(NamedTuple):
     along: np.ndarray
     lower: np.ndarray
     fraction: np.ndarray
+    place: np.ndarray
+    fraction_z: np.ndarray
+    values: np.ndarray
 
 
 class Planes(NamedTuple):
-    """Planes of the main axis (0: x, 1: y) within the image, and those that attenuate.
+    """Planes of the main axis (0: x, 1: y) within the image and between two columns.
 
     `dk`, `du`: the columns' distance along the main axis and across, mm; `voxel_k` in mm.
     """
@@ -71,8 +69,6 @@ class Planes(NamedTuple):
     main: int
     first: int
     last: int
-    first_mu: int
-    last_mu: int
     dk: float
     du: float
     voxel_k: float
@@ -102,25 +98,31 @@ def sum_of_columns(
     padded_mu = np.asarray(padded_mu, np.float32)
     attenuating = bool(np.any(mu_per_mm != 0))
 
-    first, second = np.triu_indices(ids.shape[1], 1)
-    bounds = np.linspace(0, len(first), N_PARTS + 1).astype(int)
+    seen_in = mirrors(xy_mm, projector.grid.shape, slab.voxel_mm)
+    of_columns = groups(xy_mm, seen_in)
+    bounds = np.linspace(0, len(of_columns.used), N_PARTS + 1).astype(int)
 
     def part(begin: int, end: int) -> np.ndarray:
         total = np.zeros(padded_mu.shape)
 
-        for start in range(begin, end, COLUMN_PAIRS):
-            rows = slice(start, min(start + COLUMN_PAIRS, end))
-            one = first[rows]
-            other = second[rows]
-            pairs = ColumnPairs(
-                ids[:, one].T,
-                ids[:, other].T,
-                xy_mm[one],
-                xy_mm[other],
-            )
+        for start in range(begin, end, GROUPS_AT_ONCE):
+            rows = slice(start, min(start + GROUPS_AT_ONCE, end))
+            some = Groups(*(field[rows] for field in of_columns))
 
-            _add_columns(projector, mu_per_mm, padded_mu, attenuating, slab, pairs, total)
-            on_pairs(rows.stop - rows.start)
+            lines = _lines(projector, mu_per_mm, slab, ids, xy_mm, some, total)
+            _trace_columns(
+                xy_mm[some.first[:, 0]],
+                xy_mm[some.second[:, 0]],
+                slab.rings,
+                slab.rings_mm,
+                lines,
+                padded_mu,
+                total,
+                slab.voxel_mm,
+                _voxel_numbers(seen_in),
+                attenuating,
+            )
+            on_pairs(int(some.used.sum()))
 
         return total
 
@@ -131,45 +133,51 @@ def sum_of_columns(
     return total[1:-1, 1:-1, slab.inside]
 
 
-def _add_columns(
+def _voxel_numbers(mirrors: list[Mirror]) -> np.ndarray:
+    """Start and steps of each mirror, (LANES, 3); idle lanes have those of lane 0."""
+    numbers = [(mirror.start, mirror.step_x, mirror.step_y) for mirror in mirrors]
+    missing = LANES - len(numbers)
+
+    return np.array(numbers + missing * numbers[:1])
+
+
+def _lines(
     projector: Projector,
     mu_per_mm: np.ndarray,
-    padded_mu: np.ndarray,
-    attenuating: bool,
     slab: Slab,
-    pairs: ColumnPairs,
+    ids: np.ndarray,
+    xy_mm: np.ndarray,
+    some: Groups,
     total: np.ndarray,
-) -> None:
-    """Add the LORs of pairs of columns to the padded image `total`."""
-    det0 = pairs.ids0[:, :, None]
-    det1 = pairs.ids1[:, None, :]
+) -> np.ndarray:
+    """Weights of the LORs of groups of columns, (G, rings, rings, LANES) float32.
+
+    LORs whose main axis is z do not run in the slab's planes: they are added to the padded image
+    `total`, and weigh nothing.
+    """
+    group, lane = np.nonzero(some.used)
+    first = some.first[group, lane]
+    second = some.second[group, lane]
+
+    det0 = ids[:, first].T[:, :, None]
+    det1 = ids[:, second].T[:, None, :]
     weight = _weights(projector.scanner, det0, det1)
 
-    # LORs whose main axis is z do not run in the slab's planes
-    distance_mm = np.abs(pairs.xy1_mm - pairs.xy0_mm)
-    across_mm = distance_mm.max(axis=1)
+    across_mm = np.abs(xy_mm[second] - xy_mm[first]).max(axis=1)
     along_mm = np.abs(slab.rings_mm[:, None] - slab.rings_mm)
     steep = along_mm > across_mm[:, None, None]
 
-    lines = np.where(steep, 0, weight).astype(np.float32)
-    used = lines.any(axis=(1, 2))
-    _trace_columns(
-        pairs.xy0_mm[used],
-        pairs.xy1_mm[used],
-        slab.rings,
-        slab.rings_mm,
-        lines[used],
-        padded_mu,
-        total,
-        slab.voxel_mm,
-        attenuating,
-    )
+    n_rings = len(slab.rings)
+    lines = np.zeros((len(some.used), n_rings, n_rings, LANES), np.float32)
+    lines[group, :, :, lane] = np.where(steep, 0, weight)
 
     if np.any(steep & (weight > 0)):
         steep0 = np.broadcast_to(det0, steep.shape)[steep]
         steep1 = np.broadcast_to(det1, steep.shape)[steep]
         image = sum_of_lors(projector, mu_per_mm, steep0, steep1)
         total[1:-1, 1:-1, slab.inside] += image
+
+    return lines
 
 
 def _weights(scanner: AnyScanner, det0: np.ndarray, det1: np.ndarray) -> np.ndarray:
@@ -198,32 +206,44 @@ def _slab(projector: Projector, rings_mm: np.ndarray) -> Slab:
 
 @njit(nogil=True, fastmath=True)
 def _trace_columns(  # type: ignore[no-untyped-def]
-    xy0_mm, xy1_mm, rings, rings_mm, lines, mu, image, voxel_mm, attenuating
+    xy0_mm, xy1_mm, rings, rings_mm, lines, mu, image, voxel_mm, numbers, attenuating
 ):
-    """Add the LORs of pairs of columns to the padded `image`.
+    """Add the LORs of groups of columns to the padded `image`.
 
-    `xy0_mm`, `xy1_mm` (P, 2); `lines` (P, R, R) float32: the LORs' weights; `mu` in 1/mm; `rings`
-    (R,): the rings' positions in slices of the padded `mu` and `image`, `rings_mm` (R,) those in
-    mm.
+    `xy0_mm`, `xy1_mm` (G, 2): the columns of lane 0; `lines` (G, R, R, LANES) float32: the LORs'
+    weights; `mu` in 1/mm; `rings` (R,): the rings' positions in slices of the padded `mu` and
+    `image`, `rings_mm` (R,) those in mm; `numbers` as from `_voxel_numbers`.
     """
     n_slices = mu.shape[2]
     n_planes = max(mu.shape[0] - 2, mu.shape[1] - 2)
     scratch = SlabScratch(
-        np.empty((n_planes, n_slices), np.float32),
-        np.empty((n_planes, n_slices), np.float32),
+        np.empty((n_planes, n_slices, LANES), np.float32),
+        np.empty((n_planes, n_slices, LANES), np.float32),
         np.empty(n_planes),
         np.empty(n_planes, np.int64),
         np.empty(n_planes, np.float32),
+        np.empty(n_planes, np.int32),
+        np.empty(n_planes, np.float32),
+        np.empty(LANES, np.float32),
     )
+    mu_rows = mu.reshape(-1, n_slices)
+    image_rows = image.reshape(-1, n_slices)
+    values = scratch.values
+    mu_slabs = scratch.mu.ravel()
+    sums = scratch.total.ravel()
+    place = scratch.place
+    fraction_z = scratch.fraction_z
+    along = scratch.along
 
     for p in range(len(xy0_mm)):
-        planes = _cut_slab(xy0_mm[p], xy1_mm[p], mu, voxel_mm, scratch)
+        planes = _planes_between(xy0_mm[p], xy1_mm[p], mu.shape, voxel_mm, scratch)
+        first_mu, last_mu = _cut_slabs(mu_rows, planes, numbers, scratch)
         scratch.total[planes.first : planes.last + 1] = 0
 
         for a in range(len(rings)):
             for b in range(len(rings)):
-                weight = lines[p, a, b]
-                if weight == 0:
+                weights = lines[p, a, b]
+                if not np.any(weights):
                     continue
 
                 # path length between two planes
@@ -234,23 +254,30 @@ def _trace_columns(  # type: ignore[no-untyped-def]
 
                 start = rings[a]
                 slope = rings[b] - rings[a]
+                for m in range(planes.first, planes.last + 1):
+                    w = start + along[m] * slope
+                    k = np.int32(w)
+                    place[m] = (np.int32(m) * n_slices + k) * LANES
+                    fraction_z[m] = w - k
 
+                values[:] = 0
                 if attenuating:
-                    mu_total = _along_line(start, slope, planes, scratch)
-                    weight *= math.exp(-mu_total * plane_mm)
+                    sum_along(mu_slabs, place, fraction_z, first_mu, last_mu, values)
 
-                value = np.float32(weight * plane_mm)
-                _back_along_line(value, start, slope, planes, scratch)
+                for lane in range(LANES):
+                    survive = math.exp(-values[lane] * plane_mm)
+                    values[lane] = weights[lane] * survive * plane_mm
 
-        _add_slab(image, planes, scratch)
+                add_along(sums, place, fraction_z, planes.first, planes.last, values)
+
+        _add_slabs(image_rows, planes, numbers, scratch)
 
 
 @nb.njit(inline="always")
-def _cut_slab(xy0_mm, xy1_mm, mu, voxel_mm, scratch):  # type: ignore[no-untyped-def]
-    """Cut the slab between two columns out of the attenuation map, into the scratch."""
-    nx = mu.shape[0] - 2
-    ny = mu.shape[1] - 2
-    n_slices = mu.shape[2]
+def _planes_between(xy0_mm, xy1_mm, shape, voxel_mm, scratch):  # type: ignore[no-untyped-def]
+    """The planes of the main axis between two columns; where LORs cross them, in the scratch."""
+    nx = shape[0] - 2
+    ny = shape[1] - 2
     dx = xy1_mm[0] - xy0_mm[0]
     dy = xy1_mm[1] - xy0_mm[1]
 
@@ -276,13 +303,15 @@ def _cut_slab(xy0_mm, xy1_mm, mu, voxel_mm, scratch):  # type: ignore[no-untyped
 
     first = nk
     last = -1
-    first_mu = nk
-    last_mu = -1
 
     for m in range(nk):
         plane_k = (m - 0.5 * (nk - 1)) * voxel_k
         along = (plane_k - k0) / dk
         scratch.along[m] = along
+
+        # between the two columns
+        if along < 0 or along > 1:
+            continue
 
         u_mm = u0 + along * du
         u = u_mm / voxel_u + 0.5 * (nu - 1) + 1
@@ -293,71 +322,57 @@ def _cut_slab(xy0_mm, xy1_mm, mu, voxel_mm, scratch):  # type: ignore[no-untyped
         last = m
 
         i = int(u)
-        f = np.float32(u - i)
         scratch.lower[m] = i
-        scratch.fraction[m] = f
+        scratch.fraction[m] = u - i
 
-        if main == 0:
-            near = mu[m + 1, i]
-            far = mu[m + 1, i + 1]
-        else:
-            near = mu[i, m + 1]
-            far = mu[i + 1, m + 1]
+    return Planes(main, first, last, dk, du, voxel_k)
 
+
+@nb.njit(inline="always")
+def _cut_slabs(mu_rows, planes, numbers, scratch):  # type: ignore[no-untyped-def]
+    """Cut the slabs out of the attenuation map, into the scratch; first and last plane that
+    attenuate.
+    """
+    first_mu = scratch.mu.shape[0]
+    last_mu = -1
+
+    for m in range(planes.first, planes.last + 1):
+        f = scratch.fraction[m]
         most = np.float32(0)
-        for k in range(n_slices):
-            value = (1 - f) * near[k] + f * far[k]
-            scratch.mu[m, k] = value
-            most = max(most, abs(value))
+
+        for lane in range(LANES):
+            near, far = _rows(m, planes.main, numbers[lane], scratch)
+            for k in range(mu_rows.shape[1]):
+                value = (1 - f) * mu_rows[near, k] + f * mu_rows[far, k]
+                scratch.mu[m, k, lane] = value
+                most = max(most, abs(value))
 
         if most > 0:
             first_mu = min(first_mu, m)
             last_mu = m
 
-    return Planes(main, first, last, first_mu, last_mu, dk, du, voxel_k)
+    return first_mu, last_mu
 
 
 @nb.njit(inline="always")
-def _along_line(start, slope, planes, scratch):  # type: ignore[no-untyped-def]
-    """Sum of the slab's attenuation where an LOR crosses the planes, 1/mm."""
-    total = np.float32(0)
+def _rows(m, main, numbers, scratch):  # type: ignore[no-untyped-def]
+    """Numbers of the padded (x, y) on both sides of a crossing, as a mirror sees them."""
+    step_k = numbers[1] if main == 0 else numbers[2]
+    step_u = numbers[2] if main == 0 else numbers[1]
+    near = numbers[0] + (m + 1) * step_k + scratch.lower[m] * step_u
 
-    for m in range(planes.first_mu, planes.last_mu + 1):
-        w = start + scratch.along[m] * slope
-        k = int(w)
-        g = np.float32(w - k)
-
-        lower = scratch.mu[m, k]
-        upper = scratch.mu[m, k + 1]
-        total += (1 - g) * lower + g * upper
-
-    return total
+    return near, near + step_u
 
 
 @nb.njit(inline="always")
-def _back_along_line(value, start, slope, planes, scratch):  # type: ignore[no-untyped-def]
-    """Add `value` to the slab's sums where an LOR crosses the planes."""
+def _add_slabs(image_rows, planes, numbers, scratch):  # type: ignore[no-untyped-def]
+    """Add the slabs' sums to the padded image."""
     for m in range(planes.first, planes.last + 1):
-        w = start + scratch.along[m] * slope
-        k = int(w)
-        g = np.float32(w - k)
-
-        scratch.total[m, k] += (1 - g) * value
-        scratch.total[m, k + 1] += g * value
-
-
-@nb.njit(inline="always")
-def _add_slab(image, planes, scratch):  # type: ignore[no-untyped-def]
-    """Add the slab's sums to the padded image."""
-    for m in range(planes.first, planes.last + 1):
-        i = scratch.lower[m]
         f = scratch.fraction[m]
 
-        for k in range(image.shape[2]):
-            value = scratch.total[m, k]
-            if planes.main == 0:
-                image[m + 1, i, k] += (1 - f) * value
-                image[m + 1, i + 1, k] += f * value
-            else:
-                image[i, m + 1, k] += (1 - f) * value
-                image[i + 1, m + 1, k] += f * value
+        for lane in range(LANES):
+            near, far = _rows(m, planes.main, numbers[lane], scratch)
+            for k in range(image_rows.shape[1]):
+                value = scratch.total[m, k, lane]
+                image_rows[near, k] += (1 - f) * value
+                image_rows[far, k] += f * value

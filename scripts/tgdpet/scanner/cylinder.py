@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numba as nb
 import numpy as np
 
 from ..config.sections import ScannerChoice
@@ -172,18 +173,22 @@ class Scanner:
 
         K cos_0 cos_1 / D^2 with the LOR's length D; see `weight_constant_mm4`.
         """
+        det0 = np.ascontiguousarray(det0)
+        det1 = np.ascontiguousarray(det1)
+        table = self._weight_table()
+        weights = _look_up(det0.ravel(), det1.ravel(), table, self.crystals_per_ring)
+
+        return np.asarray(weights).reshape(det0.shape)
+
+    def _weight_table(self) -> np.ndarray:
+        """Weights by the distance around the ring, crystals, and the difference of rings."""
         n_crystals = self.crystals_per_ring
         diameter_mm = 2 * self.radius_mm
-        ring0, crystal0 = np.divmod(np.asarray(det0).astype(np.int64), n_crystals)
-        ring1, crystal1 = np.divmod(np.asarray(det1).astype(np.int64), n_crystals)
+        gap = np.arange(n_crystals // 2 + 1)[:, None]
+        ring_difference = np.arange(self.rings)
 
-        # distance of the crystals around the ring
-        gap = np.abs(crystal0 - crystal1)
-        gap = np.minimum(gap, n_crystals - gap)
         in_view = gap >= self.min_crystal_difference
-
-        ring_difference = ring0 - ring1
-        rings_accepted = np.abs(ring_difference) <= self.max_ring_difference
+        rings_accepted = ring_difference <= self.max_ring_difference
 
         chord_mm = diameter_mm * np.sin(np.pi * gap / n_crystals)
         chord2 = chord_mm**2
@@ -208,6 +213,23 @@ class Scanner:
         area_mm2 = crystal_mm * self.ring_pitch_mm
 
         return self.efficiency**2 * area_mm2**2 / (2 * math.pi)
+
+
+@nb.njit(cache=True, nogil=True)
+def _look_up(det0, det1, table, n_crystals):  # type: ignore[no-untyped-def]
+    weights = np.empty(det0.size)
+
+    for i in range(det0.size):
+        one = np.int64(det0[i])
+        other = np.int64(det1[i])
+        ring0 = one // n_crystals
+        ring1 = other // n_crystals
+
+        gap = abs((one - ring0 * n_crystals) - (other - ring1 * n_crystals))
+        gap = min(gap, n_crystals - gap)
+        weights[i] = table[gap, abs(ring0 - ring1)]
+
+    return weights
 
 
 # What is published and what assumed is in docs/explanation/physics.md. The clinical efficiency

@@ -9,6 +9,7 @@ from ..config.roles import Sample
 from ..config.sections import Grid, ReconProtocol, ScannerChoice, Simulation
 from ..listmode import subsample
 from ..recon import additive_term, osem, projector_cpu, sensitivity
+from ..recon.subsets import OrderedEvents
 from ..scanner import cylinder
 from ..simulation import monte_carlo, phantom
 
@@ -31,13 +32,14 @@ def compile_all() -> list[str]:
 
     # One sample of them
     sample = Sample("all", 0.9, 0, 2)
-    subsample.keep(sample, 0, len(events), 0, "none")
+    kept = subsample.keep(sample, 0, len(events), 0, "none")
 
     # Corrections and an image
     pair = projector_cpu.Projector(device, grid)
     image = sensitivity.sensitivity(pair, body.mu_per_cm)
     additive = additive_term.additive(pair, events, body.mu_per_cm, noise)
     protocol = ReconProtocol([8.0] * 3, 1, 1)
-    osem.reconstruct(pair, events, additive, image, scan.effective_s, protocol)
+    subsets = OrderedEvents(pair, events, additive).subsets(protocol.subsets, kept)
+    osem.from_subsets(pair, subsets, image, scan.effective_s, protocol)
 
     return ["simulate", "subsample", "corrections", "reconstruct"]

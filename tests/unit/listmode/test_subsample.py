@@ -122,15 +122,24 @@ def test_chunking_changes_nothing(chunk: int) -> None:
 
     numbers = [np.arange(n), np.linspace(0, 1, n)]
     for sample in samples:
-        taken = subsample.sampled(sample, numbers, 1, "a", chunk)
-        for ours, array in zip(taken, numbers, strict=True):
-            assert np.array_equal(ours, array[drawn(sample, n)])
+        kept = drawn(sample, n)
+        for ours, array in zip(subsample.taken(kept, numbers, chunk), numbers, strict=True):
+            assert np.array_equal(ours, array[kept])
 
 
 def test_taken_arrays_have_one_length() -> None:
     with pytest.raises(ValueError, match="arrays of one length expected, got 3 and 4"):
-        subsample.sampled(Sample("x", 0.5), [np.zeros(3), np.zeros(4)], 1, "a")
-    assert [len(a) for a in subsample.sampled(Sample("x", 0.5), [np.zeros(0)], 1, "a")] == [0]
+        subsample.taken(np.ones(3, np.bool_), [np.zeros(3), np.zeros(4)])
+    assert [len(a) for a in subsample.taken(np.zeros(0, np.bool_), [np.zeros(0)])] == [0]
+
+
+def test_what_any_sample_takes_is_all_of_them_together() -> None:
+    halves = [Sample("half1", 0.2, 0, 2), Sample("half2", 0.2, 1, 2)]
+    either = drawn(halves[0]) | drawn(halves[1])
+
+    assert np.array_equal(subsample.in_any(halves, N, 1, "a"), either)
+    assert np.array_equal(either, drawn(Sample("whole", 0.2)))
+    assert subsample.in_any([*halves, Sample("600s", 1.0)], N, 1, "a").all()
 
 
 def test_an_event_keeps_its_fate_in_a_longer_list() -> None:
