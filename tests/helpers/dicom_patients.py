@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 import dicom_series
 
 PIXEL_MM = [4.0, 4.0]
-COUNTS = 400.0  # of a voxel of 1 Bq/mL times 1e4, at the full dose
+COUNTS = 60.0  # of a voxel of 1 Bq/mL times 1e4, at the full dose
 OLD = {"Full_dose": 1, "1-4 dose": 4, "1-10 dose": 10, "1-20 dose": 20}
 NEW = {"Full_dose": 1, "1-4 dose": 4, "1-10 dose": 10}
 BLUR_VOXELS = {"old": 1.6, "new": 0.9, "test": 0.9}
