@@ -33,8 +33,10 @@ def test_noise_between_slices_is_that_of_independent_slices() -> None:
 
 def test_a_domain_spans_its_images(image: Image, known: Domain) -> None:
     assert known.voxel_mm == [4, 4, 5]
-    assert known.noise[0] < known.noise[1] == pytest.approx(
-        domain.relative_noise(image.data), abs=1e-4
+    assert (
+        known.noise[0]
+        < known.noise[1]
+        == pytest.approx(domain.relative_noise(image.data), abs=1e-4)
     )
     assert known.frame_s == [60, 60]
     assert known.tracers == ["FDG"]
