@@ -162,8 +162,8 @@ def _study(cells: dict[str, str], where: str) -> Study:
     """The study of one row; `where` names file and row."""
     name = cells["study"]
     if not STUDY_NAME.fullmatch(name):
-        allowed = "letters and digits only, at most 100"
-        raise ConfigError(f"{where}: column study: {shown(name)} is not allowed; {allowed}")
+        letters = "letters and digits only, at most 100"
+        raise ConfigError(f"{where}: column study: {shown(name)} is not allowed; {letters}")
 
     for column, allowed in (("role", roles.ROLES), ("source", SOURCES)):
         value = cells[column]

@@ -189,3 +189,20 @@ def test_voxels_beyond_float32_are_refused(written: Path) -> None:
     nib.save(nib.Nifti1Image(np.full((5, 6, 7), 1e300), AFFINE), written)
     with pytest.raises(ValueError, match=r"pet\.nii\.gz: 210 of 210 voxels are NaN or infinite"):
         nifti.read_image(written)
+
+
+def test_a_full_disk_keeps_image_and_sidecar_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.nii.gz"
+    nifti.write_image(path, np.ones((2, 2, 2)), np.eye(4), {"Network": "old"})
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(nifti.nib, "save", full)
+    for target in (path, tmp_path / "b.nii.gz"):
+        with pytest.raises(OSError, match=r"[ab]\.nii\.gz: cannot be written: No space left"):
+            nifti.write_image(target, np.zeros((2, 2, 2)), np.eye(4), {"Network": "new"})
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
