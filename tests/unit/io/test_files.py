@@ -233,3 +233,10 @@ def test_the_digest_is_xxh3(tmp_path: Path) -> None:
     """Of no bytes, as in the test vectors of xxHash."""
     (tmp_path / "empty").write_bytes(b"")
     assert file_digest(tmp_path / "empty") == "xxh3-128:99aa06d3014798d86001c324468d497f"
+
+
+def test_rows_of_more_cells_than_names_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2,3\n4,5,6\n")
+    with pytest.raises(ValueError, match=r"t\.csv: .* rows of more cells than column names"):
+        files.read_csv(path, ["a"])
