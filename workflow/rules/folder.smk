@@ -24,6 +24,8 @@ if snakemake_internals.is_main_process(workflow):
 # Runs once Snakemake has its lock.
 onstart:
     lock.hold(Path.cwd(), RUNS)
+    for path in RUNS:
+        lock.remove_left_over(path)
     snakemake_internals.ask_only_when_a_job_ends(workflow)
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..config.sections import Compute
+from ..io.contents import NETWORK, Text, check
 from ..training.job import Job
 from . import arguments
 
@@ -28,7 +29,9 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
 
 
 def job_from_options(args: argparse.Namespace) -> Job:
-    """The job that the parsed options describe."""
+    """The job that the parsed options describe; ValueError for a name that no file could have."""
+    check(args.name, Text(NETWORK), "--name")
+
     return Job(
         name=args.name,
         dataset=args.dataset,

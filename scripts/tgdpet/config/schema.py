@@ -176,7 +176,7 @@ def _scalar(hint: type, raw: Any, key: str, meta: Mapping[str, Any], source: str
         advice = " (write 1.0e-3, not 1e-3)" if hint is float and isinstance(raw, str) else ""
         raise ConfigError(f"{source}: {key}: {expected}{advice}")
 
-    if hint is int and abs(raw) >= LARGEST:
+    if isinstance(raw, int) and abs(raw) >= LARGEST:
         raise ConfigError(f"{source}: {key}: {shown(raw)} is not allowed; it is too large")
 
     if isinstance(raw, float) and not math.isfinite(raw):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_NODES = 100_000  # keys and values, those of aliases counted wherever they stand
 MOST_DIGITS = 30
+DEEPEST = 50  # levels; ours have four
 INT, FLOAT, MERGE = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "merge"))
 NUMBER = {
     INT: re.compile(r"[-+]?(0|[1-9][0-9]*)"),
@@ -45,8 +46,24 @@ def parse_yaml(text: str, source: str) -> Any:
     """The content of YAML text, as `read_yaml`; `source` is named in errors."""
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Stops where a file is nested deeper than any that is meant."""
+
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            """One node; those inside it are composed on the way."""
+            if self.depth == DEEPEST:
+                raise ConfigError(f"{source}: not valid YAML: nested deeper than {DEEPEST} levels")
+
+            self.depth += 1
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+
+            return node
+
     try:
-        root = yaml.compose(text, yaml.SafeLoader)
+        root = yaml.compose(text, Loader)
         if root is None:
             return None
 
@@ -58,8 +75,6 @@ def parse_yaml(text: str, source: str) -> Any:
         return yaml.safe_load(text)
     except ConfigError:
         raise
-    except RecursionError as error:
-        raise ConfigError(f"{source}: not valid YAML: nested too deep") from error
     except Exception as error:  # a date that is none, say
         raise ConfigError(f"{source}: not valid YAML: {reason(error)}") from error
 

@@ -13,6 +13,7 @@ from ..config import roles
 from ..constants import ORGANS
 from ..evaluation import measures as m
 from ..evaluation.results import Results, in_suv
+from ..io.contents import Anything, ListOf, Object, Text, check
 from ..io.files import read_json
 from ..io.nifti import sidecar_path
 from ..networks.score_table import read_dropped
@@ -76,15 +77,21 @@ def _title(phi: float, row: pd.Series) -> str:
     return f"φ = {phi:g}\n{kernels:.1f} % kernels\n{parameters:.1f} % param."
 
 
+# What is read of a dropped image's sidecar.
+DROPPED_SIDECAR = Object(more={"inputs": ListOf(Text(longest=5000))}, others=Anything())
+
+
 def _noisy_path(results: Results) -> Path:
     """The image that was denoised.
 
     The first input that the dropped image's sidecar names, else the lesion study's.
     """
-    sidecar = read_json(sidecar_path(results.dropped_path(0)))
+    beside = sidecar_path(results.dropped_path(0))
+    sidecar = read_json(beside)
+    check(sidecar, DROPPED_SIDECAR, beside)
     whole_scan = f"desc-{results.scan}_"
 
-    for path in map(Path, sidecar.get("inputs", {})):
+    for path in map(Path, sidecar.get("inputs", [])):
         if not path.name.endswith("_pet.nii.gz") or whole_scan in str(path):
             continue
 

@@ -241,6 +241,10 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
     with damage.readable(path, "table"):
         table = pd.read_csv(path, sep=_separator(path), low_memory=False)
 
+    # pandas takes the first cells of longer rows for an index.
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError(f"{path}: not a readable table: rows of more cells than column names")
+
     columns = list(columns)
     for column in columns:
         if column not in table:

@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..io.contents import ListOf, Number, Object
+
+# A background as JSON.
+BACKGROUND = Object(
+    {
+        "scatter_bq": Number(low=0),
+        "scatter_centre_mm": ListOf(Number(), length=3),
+        "scatter_sigma_mm": ListOf(Number(above=0), length=3),
+        "randoms_per_s": Number(low=0),
+    },
+    optional=True,
+)
+
 
 @dataclass(frozen=True)
 class Background:

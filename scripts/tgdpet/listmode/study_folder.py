@@ -21,11 +21,10 @@ from ..io import arrays, nifti
 from ..io.contents import WORD, Anything, ListOf, Number, Object, Text, Truth, check
 from ..io.files import read_checked_json, write_checked_json
 from ..scanner import cylinder
+from .background import BACKGROUND
 from .events import open_events
 
 POSITIVE = Number(above=0)
-NOT_NEGATIVE = Number(low=0)
-VECTOR_MM = ListOf(Number(), length=3)
 MODEL = Text(raw=True, longest=100_000)  # as a PETSIRD file has it
 # What `listmode.json` says; what is noted of its origin besides is carried along.
 LISTMODE = Object(
@@ -40,14 +39,7 @@ LISTMODE = Object(
                 "voxel_mm": ListOf(POSITIVE, length=3),
             }
         ),
-        "background": Object(
-            {
-                "scatter_bq": NOT_NEGATIVE,
-                "scatter_centre_mm": VECTOR_MM,
-                "scatter_sigma_mm": ListOf(POSITIVE, length=3),
-                "randoms_per_s": NOT_NEGATIVE,
-            }
-        ),
+        "background": BACKGROUND,
         "injected_mbq": Number(above=0, optional=True),
         "weight_kg": Number(above=0, optional=True),
         "scan_start_s": Number(low=-1e-9),

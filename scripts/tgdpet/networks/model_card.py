@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..io.damage import printable
 from ..io.files import write_text
 from .domain import Domain, from_card
 from .weights import WEIGHTS_FORMAT, Card
@@ -230,10 +231,13 @@ def _rows(content: Mapping[str, Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A value such that it cannot break the table."""
+    """A value such that it can neither break the table nor be taken for HTML."""
     if isinstance(value, bool):
         return "yes" if value else "no"
 
     plain = f"{value:.6g}" if isinstance(value, float) else str(value)
 
-    return plain.replace("|", r"\|").replace("\n", " ")
+    # Without its beginning there is no tag and no entity.
+    harmless = printable(plain).replace("&", "&amp;").replace("<", "&lt;")
+
+    return harmless.replace("|", r"\|")

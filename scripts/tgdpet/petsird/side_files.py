@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,11 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from .. import nuclides
-from ..config.schema import nearest
 from ..config.sections import Grid
 from ..io import nifti
+from ..io.contents import Number, Object, Text, check
 from ..io.files import read_json
-from ..listmode.background import Background
+from ..listmode.background import BACKGROUND, Background
 
 # SNOMED-RT and SNOMED-CT codes, DICOM CID 4020 and 4021
 F18_SRT_CODE = "C-111A1"
@@ -50,8 +49,19 @@ EXAM_FIELDS = {
 }
 DOSE_AND_TIMES = tuple(EXAM_FIELDS)
 TRACER_KEYS = ("tracer", "nuclide")
-JSON_KEYS = (*DOSE_AND_TIMES, *TRACER_KEYS, "background")
-TRACER_NAME = re.compile(r"[A-Za-z0-9]+")
+TRACER_NAME = Text(r"[A-Za-z0-9]+")
+# What `X.json` says; what it lacks may stand in the exam information.
+SIDE_FILE = Object(
+    more={
+        "injected_mbq": Number(above=0),
+        "weight_kg": Number(above=0),
+        "scan_start_s": Number(above=-1e-9),  # a scan may start at the injection
+        "half_life_s": Number(above=0),
+        "tracer": TRACER_NAME,
+        "nuclide": TRACER_NAME,
+        "background": BACKGROUND,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -89,11 +99,7 @@ def read_given(path: Path, exam: Any, axial_shift_mm: float, tracer: str | None 
     """
     side = beside(path, ".json")
     values = read_json(side) if side.exists() else {}
-    if not isinstance(values, dict):
-        raise ValueError(f"{side}: expected a JSON object, got a {type(values).__name__}")
-    for key in values:
-        if key not in JSON_KEYS:
-            raise ValueError(f"{side}: unknown key {key!r}; {nearest(key, JSON_KEYS)}")
+    check(values, SIDE_FILE, side)
 
     from_exam = _from_exam(exam)
     name, nuclide = _tracer(path, side, values, exam, tracer)
@@ -117,7 +123,7 @@ def read_given(path: Path, exam: Any, axial_shift_mm: float, tracer: str | None 
     source = side if "nuclide" in values or "half_life_s" in values else path
     nuclides.check(name, nuclide, numbers["half_life_s"], str(source))
 
-    background = _background(side, values.get("background"), axial_shift_mm)
+    background = _background(values.get("background"), axial_shift_mm)
     return Given(**numbers, tracer=name, nuclide=nuclide, background=background)
 
 
@@ -127,11 +133,6 @@ def _tracer(
     """Tracer (`unknown` where nothing says it) and nuclide (None), from the table, `X.json` and the
     exam information, which have to agree.
     """
-    for key in TRACER_KEYS:
-        value = values.get(key, "x")
-        if not isinstance(value, str) or not TRACER_NAME.fullmatch(value):
-            raise ValueError(f"{side}: {key}: expected letters and digits, got {value!r}")
-
     of_exam = _drug_codes(exam)
     by_source = {
         "tracer": {
@@ -208,40 +209,14 @@ def _nanoseconds(time: Any) -> int | None:
     return time and int(time.numpy_value.astype(np.int64))
 
 
-def _background(side: Path, given: Any, axial_shift_mm: float) -> Background | None:
+def _background(given: Any, axial_shift_mm: float) -> Background | None:
     """The background of `X.json`, moved to scanner-centred mm."""
     if given is None:
         return None
 
-    names = [field.name for field in dataclasses.fields(Background)]
-    if not isinstance(given, dict) or sorted(given) != sorted(names):
-        raise ValueError(f"{side}: background: expected the keys {names}, got {given!r}")
-
-    for name, value in given.items():
-        is_vector = name in ("scatter_centre_mm", "scatter_sigma_mm")
-        numbers = value if is_vector else [value]
-        length = 3 if is_vector else 1
-        if not _all_finite(numbers, length):
-            raise ValueError(f"{side}: background.{name}: expected finite numbers, got {value!r}")
-
-    strengths = (given["scatter_bq"], given["randoms_per_s"])
-    if min(strengths) < 0 or min(given["scatter_sigma_mm"]) <= 0:
-        raise ValueError(
-            f"{side}: background: expected strengths of at least 0 and widths above 0, "
-            f"got {given!r}"
-        )
-
     background = Background(**given)
     x, y, z = background.scatter_centre_mm
     return dataclasses.replace(background, scatter_centre_mm=[x, y, z - axial_shift_mm])
-
-
-def _all_finite(numbers: Any, length: int) -> bool:
-    """Whether this is a list of so many finite numbers."""
-    if not isinstance(numbers, list) or len(numbers) != length:
-        return False
-
-    return all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers)
 
 
 def read_mu(path: Path, grid: Grid, axial_shift_mm: float, attenuation: bool) -> np.ndarray:

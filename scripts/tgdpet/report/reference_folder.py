@@ -245,7 +245,8 @@ def _sidecars(root: Path) -> Iterator[Mapping[str, Any]]:
         if not isinstance(content, dict):
             continue
 
-        sidecar = {**content, **content.get("provenance", {})}
+        origin = content.get("provenance")
+        sidecar = {**content, **(origin if isinstance(origin, dict) else {})}
 
         if sidecar.get("finished") and sidecar.get("wall_s") is not None:
             yield sidecar

@@ -28,6 +28,7 @@ from ..evaluation.phi import read_choice, recommendation
 from ..evaluation.results import INPUT, PAPER_TABLE1, Results, records
 from ..figures import SHOWN, TABLES
 from ..figures.absent import absent, shown, unmeasured
+from ..io.contents import Anything, Number, Object, Text, Truth, check
 from ..io.files import read_json, software
 from .html import Section, caption_html, page, png_text
 from .summary import number
@@ -64,6 +65,29 @@ MEASURES_OF_IMAGES = {
 UNCHANGED = {True: "yes", False: "NO", None: "–"}
 
 Sidecar = Mapping[str, Any]
+
+_COUNT = Number(low=0, whole=True, optional=True)
+_WORDS = Text(optional=True)
+# What of a network's sidecar is shown.
+TRAINED = Object(
+    more={
+        "kernels_total": _COUNT,
+        "kernels_retrained": _COUNT,
+        "parameters_total": _COUNT,
+        "parameters_retrained": _COUNT,
+        "useful_unchanged": Truth(optional=True),
+        "provenance": Object(
+            more={
+                "device": _WORDS,
+                "finished": _WORDS,
+                "wall_s": Number(optional=True),
+                "software": Object(more={"commit": _WORDS}, others=Anything(), optional=True),
+            },
+            others=Anything(),
+        ),
+    },
+    others=Anything(),
+)
 
 
 def build_report(root: Path, runs: Sequence[Results], captions: Path) -> str:
@@ -344,6 +368,7 @@ def _sidecars(results: Results) -> Iterator[tuple[str, dict[str, Any]]]:
 
         if path.exists():
             sidecar = read_json(path)
+            check(sidecar, TRAINED, path)
             name = f"{network}, {study}" if study else network
             yield name, sidecar | sidecar.get("provenance", {})
 

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..io.files import TEMPORARY, left_over
+
 LOCKS, HOLDERS = Path(".snakemake/locks"), Path(".snakemake/tgdpet_holders")
 KILLED = "a Snakemake that was killed"
 UNLOCK = (
@@ -148,12 +150,23 @@ def check_writable(results: str | Path) -> None:
     if not folder.is_dir():
         raise ValueError(f"results: {folder}: expected a folder, it is a file")
 
-    trial = folder / f".tmp-{platform.node()}-{os.getpid()}-trial"
+    trial = folder / f"{TEMPORARY}{platform.node()}-{os.getpid()}-trial"
     try:
         trial.touch()
         trial.unlink()
     except OSError as error:
         raise ValueError(f"results: {folder}: cannot be written: {error.strerror}") from error
+
+
+def remove_left_over(results: str | Path) -> None:
+    """Remove what killed jobs of this machine left half written in `results`, which this run owns.
+
+    Another machine's jobs may still be at work: their files stay.
+    """
+    for folder, _, names in os.walk(results):
+        if any(name.startswith(TEMPORARY) for name in names):
+            for path in left_over(Path(folder)):
+                path.unlink(missing_ok=True)
 
 
 def room(results: str | Path, needed_gb: float) -> str | None:

@@ -248,3 +248,10 @@ def test_a_process_asks_for_its_commit_once(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(files.subprocess, "run", counted)
     assert files.software() == files.software()
     assert len(asked) == 1
+
+
+def test_rows_of_more_cells_than_names_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2,3\n4,5,6\n")
+    with pytest.raises(ValueError, match=r"t\.csv: .* rows of more cells than column names"):
+        files.read_csv(path, ["a"])

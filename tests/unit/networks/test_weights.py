@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,3 +135,63 @@ def test_a_mask_of_channels_that_the_network_lacks_is_refused(channel):
         ValueError, match=r"net: mask of blocks\.0\.conv: expected channels from 0 to 3"
     ):
         weights.masks(DnCNN(0.0625), card)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "net.safetensors"
+    weights.save(path, DnCNN(0.0625), weights.Card("net", 0.0625, 4321.0, ["base"]))
+    return path
+
+
+def test_a_changed_bit_of_weights_or_card_is_found(saved):
+    content = saved.read_bytes()
+    rng = np.random.default_rng(0)
+    for bit in rng.choice(8 * len(content), 400, replace=False):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << int(bit) % 8
+        saved.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"net\.safetensors: "):
+            weights.load(saved)
+
+    saved.write_bytes(content.replace(b"4321.0", b"4321.5"))
+    with pytest.raises(ValueError, match=r"net\.safetensors: damaged: expected the digest"):
+        weights.load(saved)
+
+
+def test_a_card_that_claims_a_wide_network_takes_no_memory(saved):
+    """Width 40 would be 6 GB."""
+    tensors, metadata = weights.read_tensors(saved)
+    card = {**json.loads(metadata[NETWORK_KEY]), "width": 40}
+    del card["digest"]
+    weights.write_tensors(saved, tensors, {NETWORK_KEY: json.dumps(card)})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=r"do not fit a DnCNN of width 40: 'blocks\.0"):
+        weights.load(saved)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+def test_weights_of_another_type_are_refused(saved):
+    tensors, metadata = weights.read_tensors(saved)
+    card = json.loads(metadata[NETWORK_KEY])
+    del card["digest"]
+    tensors["blocks.0.conv.weight"] = tensors["blocks.0.conv.weight"].view(torch.int32)
+    weights.write_tensors(saved, tensors, {NETWORK_KEY: json.dumps(card)})
+    with pytest.raises(ValueError, match=r"torch\.float32 \[4, 3, 3, 3\], got torch\.int32"):
+        weights.load(saved)
+
+
+@pytest.mark.parametrize(
+    "change", [{"network": "a\x1b[2Jb"}, {"parents": ["<b>x</b>"]}, {"mask": 1}]
+)
+def test_names_that_a_terminal_or_a_page_would_obey_are_refused(tmp_path, change):
+    card = weights.Card("net", 0.0625, 1.0)
+    with pytest.raises(ValueError, match=r"x\.safetensors: (network|parents\[0\]|mask): expected"):
+        weights.save(tmp_path / "x.safetensors", DnCNN(0.0625), replace(card, **change))
+
+    content = {"network": "net", "width": 0.0625, "intensity_scale_bqml": 1.0, **change}
+    tensors = dict(DnCNN(0.0625).state_dict())
+    weights.write_tensors(tmp_path / "x", tensors, {NETWORK_KEY: json.dumps(content)})
+    with pytest.raises(ValueError) as caught:
+        weights.load(tmp_path / "x")
+    assert str(caught.value).isprintable()

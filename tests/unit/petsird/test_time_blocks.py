@@ -259,3 +259,18 @@ def test_events_with_the_smaller_bin_first_are_read_as_they_stand(tmp_path):
 
 def test_times_need_no_dead_time():
     assert scan_times("x", np.array([[0, 1000]]), [], 1e12) == pytest.approx((1.0, 1.0))
+
+
+def test_what_is_refused_at_the_end_leaves_the_study_as_it_was(tmp_path):
+    imported(tmp_path, [block(0, 1000, EVENT)])
+    before = {path.name: path.read_bytes() for path in (tmp_path / "i").iterdir()}
+
+    more = [block(0, 1000, EVENT, EVENT)]
+    with pytest.raises(ValueError, match="cover 500 of 1000 ms"):
+        imported(tmp_path, [dead_time(0, 500, [0.9] * 24), *more])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "i").iterdir()} == before
+
+    (tmp_path / "x.background.npy").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"x\.background\.npy: not a readable background"):
+        imported(tmp_path, more)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "i").iterdir()} == before

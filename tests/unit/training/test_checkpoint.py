@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from tgdpet import tgd
+from tgdpet.training.checkpoint import load_checkpoint, save_checkpoint
 from tgdpet.training.loop import fit
 from tgdpet.training.run import TrainingRun
 from training_cases import SETTINGS, network, parts, same, state, stop_at, write_index
@@ -83,3 +85,30 @@ def test_a_network_with_dropout_resumes_in_the_same_bits(index, tmp_path):
     with pytest.raises(SystemExit):
         go("cut", stop=5)
     assert same(whole, go("cut"))
+
+
+def test_a_damaged_checkpoint_is_left_aside_whatever_the_damage(index, tmp_path, capsys):
+    """And the run that starts afresh ends as one without it."""
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    path = tmp_path / "x.ckpt"
+    state_of_run = {"step": 3, "total": 1.0, "count": 1, "seconds": 2.0, "rows": [{"a": 1}]}
+    save_checkpoint(path, "same", model, optimizer, state_of_run)
+    assert load_checkpoint(path, "same", model, optimizer) == state_of_run
+
+    content = path.read_bytes()
+    fresh = network()
+    before = state(fresh)
+    rng = np.random.default_rng(0)
+    for bit in rng.choice(8 * len(content), 300, replace=False):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << int(bit) % 8
+        path.write_bytes(changed)
+        fresh_optimizer = torch.optim.Adam(fresh.parameters())
+        assert load_checkpoint(path, "same", fresh, fresh_optimizer) is None
+        assert not fresh_optimizer.state
+    assert same(before, state(fresh))
+    assert capsys.readouterr().out.count("not a readable checkpoint, starting afresh") == 300

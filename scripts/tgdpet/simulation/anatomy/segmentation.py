@@ -9,12 +9,18 @@ import numpy as np
 
 from ...config.schema import nearest
 from ...io import nifti
+from ...io.contents import CellKind, Number, Text, check_table
 from ...io.files import read_csv
 from . import uptake, witness
 from .body import from_ct, from_labels
 from .resampling import points_mm, sample
 
 HU_OF_ORGANS = (-200.0, 400.0)  # where the median over labelled organs (lungs left out) must lie
+# The columns of `labels.tsv`.
+NAMES: dict[str, CellKind] = {
+    "index": Number(low=-(2**15), high=2**15 - 1, whole=True),
+    "name": Text(),
+}
 CHECKED_VOXELS = 200_000  # of the labelled ones, spread over all
 AIR_HU = -1000.0  # what lies below is padding (outside the bore: -2000, -3024) or noise in air
 
@@ -157,11 +163,12 @@ def _names(
 
 
 def _table(path: Path) -> dict[int, str]:
-    table = read_csv(path, ("index", "name"))
+    table = read_csv(path, NAMES).dropna(how="all")  # rows of nothing but tabs
+    check_table(table, NAMES, path)
     names: dict[int, str] = {}
 
-    for row, (index, name) in enumerate(zip(table["index"], table["name"], strict=True), start=2):
-        if index != int(index) or int(index) in names:
+    for row, index, name in zip(table.index + 2, table["index"], table["name"], strict=True):
+        if int(index) in names:
             raise ValueError(
                 f"{path}: row {row}: index {index!r}: expected whole numbers, each once"
             )
