@@ -192,7 +192,7 @@ def test_the_first_lines_say_what_is_run_and_how_long(said_in_checkout: str):
     first = ("Configuration:", "7 studies")
     own = [line for line in said_in_checkout.splitlines() if line.startswith(first)]
 
-    assert own[0] == f"Configuration: {SMOKE} + config/config.yaml"
+    assert own[0] == f"Configuration: config/config.yaml + {SMOKE}"
     assert re.fullmatch(
         r"7 studies, 6 networks: about \d+ min on 2 cores, if nothing is there yet\.", own[1]
     )
