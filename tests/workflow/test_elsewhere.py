@@ -53,10 +53,16 @@ def n_jobs(plan: dict[str, int], prefix: str = "") -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def in_checkout(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
-    """The plan of the smoke run as it is in the checkout, all to be made."""
+def said_in_checkout(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A dry run of the smoke run as it is in the checkout, all to be made."""
     results = tmp_path_factory.mktemp("plan") / "results"
-    return planned(run(ROOT, "-n", "--configfile", SMOKE, "--config", f"results={results}"))
+    return run(ROOT, "-n", "--configfile", SMOKE, "--config", f"results={results}")
+
+
+@pytest.fixture(scope="module")
+def in_checkout(said_in_checkout: str) -> dict[str, int]:
+    """Its plan."""
+    return planned(said_in_checkout)
 
 
 @pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
@@ -74,6 +80,11 @@ def test_a_module_with_a_prefix_plans_the_same(tmp_path: Path, in_checkout, snak
 
     assert n_jobs(plan, "t_") == n_jobs(in_checkout)
     assert "t_all" in plan
+
+
+def test_a_stage_of_a_module_is_found_by_its_name(tmp_path: Path):
+    text = MODULE.format(root=ROOT, snakefile=ROOT / "workflow/Snakefile")
+    (tmp_path / "Snakefile").write_text(text)
     until = planned(run(tmp_path, "-n", "--until", "t_reconstruct"))
     assert {"t_reconstruct_lesion", "t_reconstruct_training"} <= set(until)
     assert not {"t_dataset_v1", "t_train", "t_all"} & set(until)
@@ -158,7 +169,9 @@ def test_nested_values_of_the_command_line_are_read_as_yaml(tmp_path: Path):
     )
     (adapted,) = [line for line in said.splitlines() if " --name TGD-net " in line]
     assert "--phi 0.4" in adapted
-    assert all("--epochs 3 " in line for line in said.splitlines() if "05_train.py" in line)
+    assert all(
+        "--epochs 3 " in line for line in said.splitlines() if "python scripts/05_train.py" in line
+    )
     assert "desc-120s" in said and "desc-180s" not in said
 
 
@@ -175,11 +188,11 @@ def test_one_name_means_all_rules_of_a_stage(tmp_path: Path):
     assert {f"seed{seed}{rule}" for seed in (3, 4) for rule in of_roles} <= set(seeds)
 
 
-def test_the_first_lines_say_what_is_run_and_how_long(tmp_path: Path):
-    said = run(ROOT, "-n", "--configfile", SMOKE, "--config", f"results={tmp_path}")
-    own = [line for line in said.splitlines() if line.startswith(("Configuration:", "7 studies"))]
+def test_the_first_lines_say_what_is_run_and_how_long(said_in_checkout: str):
+    first = ("Configuration:", "7 studies")
+    own = [line for line in said_in_checkout.splitlines() if line.startswith(first)]
 
-    assert own[0] == f"Configuration: {SMOKE} + config/config.yaml"
+    assert own[0] == f"Configuration: config/config.yaml + {SMOKE}"
     assert re.fullmatch(
         r"7 studies, 6 networks: about \d+ min on 2 cores, if nothing is there yet\.", own[1]
     )

@@ -14,7 +14,7 @@ from tgdpet.workflow import snakemake_internals as internals
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of the Snakefile's language, by Snakemake's documentation.
-DOCUMENTED = {"basedir", "current_basedir"}
+DOCUMENTED = {"basedir", "current_basedir", "source_path"}
 
 SNAKEFILE = """
 import sys
@@ -35,10 +35,13 @@ rule seed1train:
     shell: "echo {{resources.gpu}} {{threads}} > {{output}}"
 
 internals.set_groups_for_seeds(workflow)
+internals.read_config_words(workflow)
+internals.widen_rule_names(workflow)
 internals.set_default_target(workflow, "seed1train")
 if internals.is_main_process(workflow):
     print("MAIN figures", internals.only_figures())
     print("CONFIG", internals.config_files(workflow))
+    print("CORES", internals.cores(workflow), config["words"]["a"] + 1)
     print("GPUS", *internals.gpus_of_profile(workflow, "train"))
 
 onstart:
@@ -55,6 +58,7 @@ def small(tmp_path):
 
     def call(*words: str) -> str:
         options = ["--cores", "2", "--resources", "gpu=3", "--configfile", "my.yaml"]
+        options += ["--config", "words={a: 0.5}"]
         settings = ["--set-resources", "train:gpu=3", "--set-threads", "train=2"]
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", *options, *settings, *words],
@@ -78,7 +82,7 @@ def small(tmp_path):
 def test_snakemake_still_has_what_the_workflow_takes_from_its_inside(small, tmp_path):
     said = small()
     assert "MAIN figures False\n" in said
-    assert re.search(r"CONFIG \S*my\.yaml\nGPUS 3 3\n", said), said
+    assert re.search(r"CONFIG \S*my\.yaml\nCORES 2 1\.5\nGPUS 3 3\n", said), said
     assert "LIMIT None" in said
     assert (tmp_path / "made.txt").read_text() == "3 2\n"
     assert not (tmp_path / "first.txt").exists()
@@ -91,6 +95,23 @@ def test_a_limit_of_the_users_own_is_kept(small):
 def test_a_group_by_a_rules_name_holds_for_every_seed(small):
     said = small("-n", "--groups", "train=together")
     assert "group job together" in said.lower(), said
+
+
+def test_a_word_means_the_rules_of_a_stage_and_of_all_seeds():
+    rules = ["reconstruct", "reconstruct_lesion", "adapt", "adapt_online", "seed1adapt"]
+    rules += ["seed1reconstruct_lesion", "t_reconstruct_lesion"]
+
+    assert internals.rules_of("reconstruct", rules) == [*rules[:2], "seed1reconstruct_lesion"]
+    assert internals.rules_of("adapt", rules) == ["adapt", "seed1adapt"]
+    assert internals.rules_of("t_reconstruct", rules) == ["t_reconstruct_lesion"]
+    assert internals.rules_of("results/a.nii.gz", rules) == ["results/a.nii.gz"]
+
+
+def test_what_until_means_is_changed_before_the_plan(small, tmp_path):
+    small("--until", "first")
+    assert not (tmp_path / "made.txt").exists()
+    small("--until", "train")
+    assert (tmp_path / "made.txt").exists()
 
 
 def test_only_that_module_uses_what_is_not_documented():

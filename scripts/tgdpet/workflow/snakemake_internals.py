@@ -139,10 +139,12 @@ def only_figures() -> bool:
 
 
 def config_files(workflow: Workflow) -> str:
-    """The names of the configuration files, each laid over those after it."""
+    """The names of the configuration files, each laid over those before it."""
+    given = [str(file) for file in workflow.config_settings.configfiles]
+    own = [str(file) for file in workflow.configfiles if str(file) not in given]
+
     # the workflow's own is named by each of its Snakefiles
-    names = dict.fromkeys(map(str, workflow.configfiles))
-    return " + ".join(names) or "configuration"
+    return " + ".join(dict.fromkeys([*own, *given])) or "configuration"
 
 
 def cores(workflow: Workflow) -> int | None:
