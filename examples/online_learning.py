@@ -202,7 +202,7 @@ def learn_online(network: nn.Module, study: Study, layer: tgd.TGD, steps: int) -
         optimizer.zero_grad()
         loss = functional.mse_loss(network(x), y)
         loss.backward()
-        layer.step(optimizer)
+        optimizer.step()
 
 
 @torch.no_grad()

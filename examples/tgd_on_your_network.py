@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -90,9 +89,8 @@ def train(
     images: Images,
     steps: int,
     optimizer: torch.optim.Optimizer,
-    step: Callable[[torch.optim.Optimizer], None],
 ) -> None:
-    """An ordinary loop; `step(optimizer)` is all that TGD needs of it."""
+    """An ordinary loop."""
     generator = torch.Generator().manual_seed(0)
     network.train()
 
@@ -103,7 +101,7 @@ def train(
         denoised = network(images.noisy[batch])
         loss = functional.mse_loss(denoised, images.clean[batch])
         loss.backward()
-        step(optimizer)
+        optimizer.step()
 
 
 @torch.no_grad()
@@ -181,7 +179,7 @@ def main() -> None:
     new_test = make_images(50, 1, seed=4)
 
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    train(network, old, args.steps, optimizer, lambda optimizer: optimizer.step())
+    train(network, old, args.steps, optimizer)
     report("before", network, old_test, new_test)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
 
@@ -191,7 +189,7 @@ def main() -> None:
     masks = tgd.select(scores, fraction=args.fraction)  # line 2: True = redundant, to be retrained
     with tgd.TGD(network, masks) as layer:  # line 3
         optimizer = torch.optim.Adam(layer.parameters(), lr=2e-3)  # line 4
-        train(network, new, args.steps, optimizer, layer.step)  # line 5: any loop that steps so
+        train(network, new, args.steps, optimizer)  # line 5: any loop
 
     report("after TGD", network, old_test, new_test)
     counts = layer.counts()

@@ -26,8 +26,11 @@ def main() -> None:
     table = jobs.score_table(model, args.k, args.alpha)
     write_csv(args.out, table)
 
-    n_redundant = (table["kse"] < 0.3).sum()
-    print(f"{card.network}: {len(table)} kernels, {n_redundant} with a KSE below 0.3")
+    redundant = table[table["kse"] < 0.3]
+    print(
+        f"{card.network}: {len(table)} kernels, {len(redundant)} with a KSE below 0.3, "
+        f"of these {redundant['alive'].sum()} alive"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The table of kernel scores on disk (module, channel, sparsity, entropy, kse)."""
+"""The table of kernel scores on disk (module, channel, sparsity, entropy, kse; alive, where it was written)."""
 
 from __future__ import annotations
 

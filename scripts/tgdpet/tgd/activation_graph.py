@@ -27,6 +27,7 @@ from .tracing_modes import ModulesOnly, OneToOneNorms, TraceError
 
 NETWORK_INPUT = "<input>"  # stands for a module's name
 SEED_STRIDE = 1_000_003  # between the seeds of two draws: more than a network's convolutions
+MOST_DRAWN = 2**26  # random values kept, 256 MiB
 ZERO_SEED = 2  # of what stands for parameters that are zero
 
 
@@ -70,14 +71,13 @@ class ForwardPass:
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """Random leaves: a seed, a sign (ReLU passes either one or the other) and channels of one
-    module drawn anew.
+    """Random leaves: a seed, a sign (ReLU passes either one or the other) and, by module, channels
+    drawn anew.
     """
 
     seed: int
     sign: int = 1
-    module: str | None = None
-    channels: Tensor | None = None
+    redrawn: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
 class ActivationGraph:
@@ -118,6 +118,8 @@ class ActivationGraph:
         self._draw: Draw | None = None
         self._output_kinds: dict[Any, tuple[torch.Size, torch.dtype]] = {}
         self._zeros = self._zero_parameters()
+        self._drawn: dict[Any, Tensor] = {}
+        self._n_drawn = 0
 
         self._instrument()
 
@@ -249,15 +251,32 @@ class ActivationGraph:
         """Normal values, fixed by the draw and the number of the call."""
         n_call = len(self._pass.conv_inputs)
         seed = SEED_STRIDE * draw.seed + n_call
-        values = _normal(shape, seed)
+        values = self._normal(shape, seed)
 
-        if draw.module == name and draw.channels is not None:
+        if name in draw.redrawn:
             spatial_axes = [1] * (-1 - channel_axis)
-            redrawn = draw.channels.reshape(-1, *spatial_axes)
-            new_values = _normal(shape, -1 - seed)
+            redrawn = draw.redrawn[name].reshape(-1, *spatial_axes)
+            new_values = self._normal(shape, -1 - seed)
             values = torch.where(redrawn, new_values, values)
 
         return draw.sign * values
+
+    def _normal(self, shape: torch.Size, seed: int) -> Tensor:
+        """Normal values, kept as far as there is room: most passes ask for the same ones."""
+        key = (shape, seed)
+        if key in self._drawn:
+            return self._drawn[key]
+
+        generator = torch.Generator().manual_seed(seed)
+        values = torch.randn(shape, generator=generator)
+
+        self._n_drawn += values.numel()
+        if self._n_drawn > MOST_DRAWN:
+            self._drawn.clear()
+            self._n_drawn = values.numel()
+
+        self._drawn[key] = values
+        return values
 
     def _norm_hook(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -307,11 +326,6 @@ class ActivationGraph:
             with torch.no_grad():
                 for buffer, value in zip(buffers, values_before, strict=True):
                     buffer.copy_(value)
-
-
-def _normal(shape: torch.Size, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator)
 
 
 def _first_tensor(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

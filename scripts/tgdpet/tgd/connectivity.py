@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from .activation_graph import NETWORK_INPUT, Activation, ActivationGraph, Draw, ForwardPass
-from .reach import bits_of_numbers, merge_reach, reach_of_input, reach_of_output
+from .hidden_paths import hidden_dependence
+from .reach import merge_reach, reach_of_input, reach_of_output
 from .tracing_modes import TraceError
 
 __all__ = [
@@ -34,7 +35,6 @@ __all__ = [
 ]
 
 MOST_ROUNDS = 8  # of passes, until nothing new is seen
-TOLERANCE = 1e-5  # of an input's largest value: rounding on a GPU that adds in no fixed order
 
 
 @dataclass(frozen=True)
@@ -252,60 +252,3 @@ def _remaining_doubts(
             doubts[seed] = error
 
     return doubts
-
-
-def hidden_dependence(graph: ActivationGraph, observed: ObservedLinks, seed: int) -> str | None:
-    """Redraw each module's kernels, all and by halves that part any two; the error of the first
-    input changed without a link, None where there is none.
-    """
-    base = graph.run(Draw(seed))
-
-    for producer, n_kernels in list(observed.n_kernels.items()):
-        for redrawn in _subsets(n_kernels):
-            other = graph.run(Draw(seed, 1, producer, redrawn))
-            if other.calls != base.calls:
-                # The control flow follows the data: one more pass to learn from.
-                observed.add(other)
-                continue
-
-            for read, read_again in zip(base.conv_inputs, other.conv_inputs, strict=True):
-                no_link = torch.zeros(n_kernels, read.n_channels, dtype=torch.bool)
-                pair = (producer, read.module)
-                reach = observed.links.get(pair, no_link)
-
-                linked = reach[redrawn].any(dim=0)
-                changed = _changed_channels(read, read_again)
-                unexplained = changed & ~linked
-                if bool(unexplained.any()):
-                    return (
-                        f"module {read.module!r}: its input depends on {producer!r} by a way that "
-                        "autograd does not see (detach, no_grad, numpy or indices that follow the "
-                        "data); it cannot be traced"
-                    )
-
-    return None
-
-
-def _subsets(n_kernels: int) -> list[Tensor]:
-    """All kernels, then halves of them such that any two kernels are parted by one: their numbers
-    differ in a bit.
-    """
-    all_kernels = torch.ones(n_kernels, dtype=torch.bool)
-    halves = bits_of_numbers(n_kernels)
-    other_halves = [~half for half in halves]
-
-    return [all_kernels, *halves, *other_halves]
-
-
-@torch.no_grad()
-def _changed_channels(read: Activation, read_again: Activation) -> Tensor:
-    """Boolean (channels,): where two inputs differ by more than rounding."""
-    a = read.by_channel(read.values.detach())
-    b = read_again.by_channel(read_again.values.detach())
-
-    finite = torch.where(a.isfinite(), a.abs(), 0.0)
-    within_rounding = (a - b).abs() <= TOLERANCE * finite.max()
-    both_nan = a.isnan() & b.isnan()
-    same = (a == b) | within_rounding | both_nan
-
-    return ~same.all(dim=1).cpu()

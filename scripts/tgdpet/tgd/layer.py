@@ -1,22 +1,20 @@
 """Targeted gradient descent (the paper's section 2.1): retrain redundant kernels, keep every other
 bit.
 
-    scores = score_kernels(model, example)          # KSE of each output kernel
-    masks = select(scores, phi=0.3)                 # True = redundant
-    with TGD(model, masks) as tgd:
+    with TGD(model, phi=0.3, example_input=example) as tgd:  # or TGD(model, masks)
         optimizer = torch.optim.Adam(tgd.parameters(), lr=1e-4)
         for x, y in batches:
             optimizer.zero_grad()
             loss(model(x), y).backward()
-            tgd.step(optimizer)
+            optimizer.step()
 
 An average of the weights (EMA, SWA) keeps the useful bits only as far as its own arithmetic does:
-the average of equal values may round, and turns -0.0 into 0.0. Make the copy before TGD attaches,
-so that it carries no hooks, and call `tgd.restore(average)` (`average.module` of torch's
-AveragedModel) after each update, or once at the end.
+the average of equal values may round, and turns -0.0 into 0.0. Call `tgd.restore(average)`
+(`average.module` of torch's AveragedModel) after each update, or once at the end.
 
-What stays is the useful kernels' own parameters. They still read feature maps that the retrained
-kernels change, so the network's old behaviour is kept approximately, not exactly.
+What stays is the useful kernels' own parameters, and every buffer. They still read feature maps
+that the retrained kernels change, so the network's old behaviour is kept approximately, not
+exactly.
 """
 
 from __future__ import annotations
@@ -153,16 +151,26 @@ class TGD:
         return self._attachment.unchanged()
 
     def counts(self) -> dict[str, int]:
-        """Kernels and parameters of the model, and how many of them are targeted."""
+        """Kernels and parameters of the model, how many of them are targeted, and of the targeted
+        kernels those alive, where that is known.
+        """
         convs = [module for module in self.model.modules() if isinstance(module, CONVS)]
         targeted = self._attachment.targets.values()
 
-        return {
+        counts = {
             "kernels_total": sum(conv.out_channels for conv in convs),
             "kernels_retrained": sum(int(mask.sum()) for mask in self.masks.values()),
             "parameters_total": sum(p.numel() for p in self.model.parameters()),
             "parameters_retrained": sum(entries.count for entries in targeted),
         }
+        if self.alive:
+            counts["kernels_retrained_alive"] = sum(
+                int((mask.cpu() & self.alive[name]).sum())
+                for name, mask in self.masks.items()
+                if name in self.alive
+            )
+
+        return counts
 
     def __str__(self) -> str:
         """A table of the modules: kernels, how many are retrained, alive ones among these, KSE."""

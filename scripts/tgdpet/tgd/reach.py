@@ -2,8 +2,8 @@
 input channel c with respect to the leaf of a convolution is non-zero in just those kernels.
 
 One backward pass a channel would do. Where every kernel feeds one channel at most, as in a plain
-chain, two passes a bit of the channel's number are enough; where all channels are mixed, a sample
-of the channels shows it.
+chain, some log2 (channels) passes spell the channel's number; where all channels are mixed, a
+sample of the channels shows it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .activation_graph import NETWORK_INPUT, Activation, ForwardPass
+from .codes import code_sets, decode
 
 SAMPLE = 16  # channels of a wide map that stand for all
 WEIGHTS_SEED = 1  # of the random weights of sums over a map
@@ -44,7 +45,8 @@ def reach_of_input(
         return {}
 
     sums = _channel_sums(read)
-    by_leaf = _reach_by_bits(sums, forward_pass)
+    forward_pass = _only_reached(sums, forward_pass)
+    by_leaf = _reach_by_codes(sums, forward_pass)
 
     def missing() -> list[int]:
         return [
@@ -137,6 +139,22 @@ def touched_kernels(target: Tensor, forward_pass: ForwardPass) -> list[Tensor]:
     return touched
 
 
+def _only_reached(sums: Tensor, forward_pass: ForwardPass) -> ForwardPass:
+    """The pass with those leaves only that the channels' graph leads to."""
+    gradients = torch.autograd.grad(
+        sums.sum(),
+        [leaf.values for leaf in forward_pass.leaves],
+        retain_graph=True,
+        allow_unused=True,
+    )
+    reached = [
+        leaf
+        for leaf, gradient in zip(forward_pass.leaves, gradients, strict=True)
+        if gradient is not None
+    ]
+    return ForwardPass(leaves=reached)
+
+
 def _channel_sums(read: Activation) -> Tensor:
     """A weighted sum of each channel, (channels,); random weights, as plain sums of normalised maps
     are constant.
@@ -156,60 +174,33 @@ def _reach_by_channel(sums: Tensor, forward_pass: ForwardPass) -> list[Tensor]:
     return [torch.stack(columns, dim=1) for columns in by_leaf]
 
 
-def _reach_by_bits(sums: Tensor, forward_pass: ForwardPass) -> list[Tensor | None]:
-    """The same from two backward passes a bit of the channel's number; None for a leaf that feeds
-    several channels with one kernel, and for all where it would take more passes than channels.
+def _reach_by_codes(sums: Tensor, forward_pass: ForwardPass) -> list[Tensor | None]:
+    """The same from some log2 (channels) backward passes; None for a leaf that feeds several
+    channels with one kernel, and for all where it would take more passes than channels.
 
-    A kernel that feeds one channel is touched by the channels whose bit is 1 or by those whose bit
-    is 0: together the bits spell the channel's number.
+    A kernel that feeds one channel is touched by just those sums of channels that hold it: they
+    spell the channel's number.
     """
     n_channels = len(sums)
-    bit_is_one = bits_of_numbers(n_channels)
-    n_passes = 2 * len(bit_is_one)
-    if n_channels == 1 or n_passes >= n_channels:
+    sets = code_sets(n_channels)
+    if len(sets) >= n_channels:
         return [None] * len(forward_pass.leaves)
 
-    def touched_by(group: Tensor) -> list[Tensor]:
-        in_group = group.to(sums.device)
-        return touched_kernels(sums[in_group].sum(), forward_pass)
+    by_set = [touched_kernels(sums[of_set.to(sums.device)].sum(), forward_pass) for of_set in sets]
+    by_leaf: list[Tensor | None] = []
 
-    by_ones = [touched_by(group) for group in bit_is_one]
-    by_zeros = [touched_by(~group) for group in bit_is_one]
-
-    by_leaf = []
     for i, leaf in enumerate(forward_pass.leaves):
-        ones = torch.stack([touched[i] for touched in by_ones])
-        zeros = torch.stack([touched[i] for touched in by_zeros])
-        by_leaf.append(_reach_from_bits(leaf, ones, zeros, n_channels))
+        touched = torch.stack([of_set[i] for of_set in by_set])
+        if leaf.module == NETWORK_INPUT:
+            by_leaf.append(touched.any(dim=0)[:, None].expand(1, n_channels))
+            continue
+
+        channel = decode(sets, touched)
+        if bool((channel == -2).any()):
+            by_leaf.append(None)
+            continue
+
+        number = torch.arange(n_channels)
+        by_leaf.append(channel[:, None] == number)
 
     return by_leaf
-
-
-def bits_of_numbers(n: int) -> list[Tensor]:
-    """For each bit of the numbers 0 to n - 1, boolean (n,): which of them have it. Any two numbers
-    differ in a bit.
-    """
-    numbers = torch.arange(n)
-    n_bits = (n - 1).bit_length()
-    return [(numbers >> bit & 1).bool() for bit in range(n_bits)]
-
-
-def _reach_from_bits(
-    leaf: Activation, ones: Tensor, zeros: Tensor, n_channels: int
-) -> Tensor | None:
-    """The reach of one leaf from its kernels touched by the channels whose bit is 1, and by those
-    whose bit is 0, both (bits, kernels); None where they do not spell one channel each.
-    """
-    reaches_any = (ones | zeros).any(dim=0)
-    if leaf.module == NETWORK_INPUT:
-        return reaches_any[:, None].expand(1, n_channels)
-
-    reaches_both = ones & zeros
-    is_same = (ones == zeros)[:, reaches_any]
-    if bool(reaches_both.any()) or bool(is_same.any()):
-        return None
-
-    powers_of_two = 2 ** torch.arange(len(ones))
-    channel = (ones * powers_of_two[:, None]).sum(dim=0)
-    reach = torch.nn.functional.one_hot(channel, n_channels).bool()
-    return reach & reaches_any[:, None]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..config.sections import NetworkEntry, Training
 from ..dataset.replay import Mixed
 from ..networks.architecture import SLICES
+from ..tgd.alive import alive_kernels
 from ..tgd.layer import TGD
 from ..tgd.masks import accumulate, bits_equal
 from .baselines import choose_kernels, fit_regularised
@@ -93,6 +94,10 @@ def retrain_redundant(
     with TGD(
         model, masks, flow=entry.flow, batchnorm=entry.batchnorm, example_input=example
     ) as tgd:
+        tgd.alive = alive_kernels(model, example)
+        for line in str(tgd).splitlines():
+            run.announce(line)
+
         rows = fit(model, new.train, new.held_out, settings, run, tgd=tgd)
         numbers = {
             **tgd.counts(),

@@ -30,7 +30,9 @@ from ..runtime import device as devices
 from ..runtime import distributed
 from ..runtime.distributed import World
 from ..runtime.seeds import derive, torch_generator
-from ..tgd.scoring import score_components
+from ..tgd.alive import alive_from
+from ..tgd.connectivity import connections
+from ..tgd.scoring import components_from
 from .adapt import EXAMPLE_PIXELS, KernelScores, adapt_network
 from .baselines import candidate_name
 from .job import Job
@@ -115,9 +117,11 @@ def adapt(
 
 
 def score_table(model: nn.Module, k: int, alpha: float) -> pd.DataFrame:
-    """One row a scored output kernel: module, channel, sparsity, entropy, kse."""
+    """One row a scored output kernel: module, channel, sparsity, entropy, kse, alive (0 or 1)."""
     example = torch.zeros(1, SLICES, EXAMPLE_PIXELS, EXAMPLE_PIXELS)
-    components = score_components(model, example, k=k, alpha=alpha)
+    connected = connections(model, example)
+    components = components_from(model, connected, k, alpha)
+    alive = alive_from(model, example, connected)
 
     rows = []
     for name, c in components.items():
@@ -125,9 +129,10 @@ def score_table(model: nn.Module, k: int, alpha: float) -> pd.DataFrame:
             sparsity = float(c.sparsity[channel])
             entropy = float(c.entropy[channel])
             kse = float(c.kse[channel])
-            rows.append((name, channel, sparsity, entropy, kse))
+            is_alive = int(alive[name][channel])
+            rows.append((name, channel, sparsity, entropy, kse, is_alive))
 
-    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+    return pd.DataFrame(rows, columns=[*SCORE_COLUMNS, "alive"])
 
 
 def _read_task(

@@ -27,6 +27,19 @@ def test_the_order_of_rows_does_not_matter(table, tmp_path):
         assert scores[module] == pytest.approx(rows["kse"], rel=1e-9)
 
 
+def test_the_table_says_which_kernels_are_alive():
+    model = DnCNN(0.0625)
+    model.blocks[1].conv.weight.data[:, 2] = 0  # nobody reads it
+    table = jobs.score_table(model, 5, 1.0)
+    dead = table[table["alive"] == 0]
+    assert list(zip(dead["module"], dead["channel"], strict=True)) == [("blocks.0.conv", 2)]
+
+
+def test_a_table_without_that_column_is_read(table, tmp_path):
+    write_csv(tmp_path / "k.csv", table.drop(columns="alive"))
+    assert set(read_scores(tmp_path / "k.csv")) == set(DnCNN(0.0625).scored)
+
+
 def test_the_sparsity_of_a_kernel_that_nothing_reads_is_infinite(table, tmp_path):
     table = table.copy()
     table.loc[2, "sparsity"] = float("nan")

@@ -52,7 +52,7 @@ def test_a_draw_is_fixed_by_its_seed_its_sign_and_what_it_redraws():
         assert torch.equal(value, again[name]) and torch.equal(value, -minus[name]), name
         assert not (value == other[name]).any(), name
     channels = torch.tensor([False, True, True, False])
-    part = values(net, Draw(0, 1, "a", channels))
+    part = values(net, Draw(0, 1, {"a": channels}))
     assert torch.equal((part["a"] != one["a"]).movedim(1, 0).flatten(1).all(1), channels)
     assert torch.equal((part["a"] == one["a"]).movedim(1, 0).flatten(1).all(1), ~channels)
     assert torch.equal(part["b"], one["b"]) and torch.equal(part["c"], one["c"])
@@ -136,7 +136,7 @@ def test_what_is_drawn_by_chance_inside_follows_the_draw_alone():
     for draw in (None, Draw(0), Draw(1, -1)):
         assert torch.equal(dropped(draw, 1), dropped(draw, 2))
     assert torch.equal(
-        dropped(Draw(3), 1), dropped(Draw(3, -1, "a", torch.ones(4, dtype=torch.bool)), 1)
+        dropped(Draw(3), 1), dropped(Draw(3, -1, {"a": torch.ones(4, dtype=torch.bool)}), 1)
     )
     assert not torch.equal(dropped(Draw(0), 1), dropped(Draw(1), 1))
 

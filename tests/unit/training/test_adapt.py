@@ -39,8 +39,9 @@ def test_finetuning_moves_the_last_blocks_only(index, tmp_path):
 
 
 @pytest.mark.parametrize("phi", [0.0, 0.5])
-def test_tgd_moves_the_redundant_kernels_only(index, tmp_path, phi):
+def test_tgd_moves_the_redundant_kernels_only(index, tmp_path, capsys, phi):
     model = network()
+    alive = tgd.alive_kernels(model, torch.zeros(1, 3, 16, 16))
     before = state(model)
     scores = {n: s.numpy() for n, s in tgd.score_kernels(model, torch.zeros(1, 3, 16, 16)).items()}
     entry = NetworkEntry(method="tgd", data="adapt", base="x", phi=phi)
@@ -54,6 +55,10 @@ def test_tgd_moves_the_redundant_kernels_only(index, tmp_path, phi):
     )
     assert done.numbers["useful_unchanged"]
     assert done.numbers["kernels_retrained"] == sum(int((s < phi).sum()) for s in scores.values())
+    assert done.numbers["kernels_retrained_alive"] == sum(
+        int(((scores[name] < phi) & alive[name].numpy()).sum()) for name in scores
+    )
+    assert f"TGD retrains {done.numbers['kernels_retrained']} of" in capsys.readouterr().err
     assert same(before, state(model)) == (phi == 0.0)
 
 
