@@ -28,7 +28,9 @@ from tgdpet.listmode.events import EVENT, write_events
 from tgdpet.petsird.read import import_study
 from tgdpet.petsird.write import export_study
 from tgdpet.scanner import cylinder
-from tgdpet.simulation.monte_carlo_kernels import acceptance_of, emit_randoms
+from tgdpet.simulation.background_emissions import emit_randoms
+from tgdpet.simulation.detection import acceptance_of
+from tgdpet.simulation.random_numbers import state_of
 
 GRID = Grid([16, 16, 8], [40.0, 40.0, 40.0])
 BACKGROUND = {
@@ -45,12 +47,12 @@ REPEATS = 3  # the first run compiles or loads the kernels
 def fabricate(folder: Path, millions: int) -> None:
     """A study of random events on accepted LORs."""
     device = cylinder.PRESETS["clinical"]
-    acceptance = acceptance_of(device)
+    acceptance = tuple(acceptance_of(device))
 
     def parts():
         for i in range(millions):
             events = np.empty(1_000_000, EVENT)
-            emit_randoms(events, acceptance, np.array([i], np.uint64))
+            emit_randoms(events, acceptance, state_of(i))
             yield events
 
     n = write_events(folder / "events.npy", parts())

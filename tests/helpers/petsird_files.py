@@ -19,7 +19,9 @@ from tgdpet.petsird import scanner
 from tgdpet.petsird.stream import MappedStream, read_header
 from tgdpet.petsird.time_blocks import Seen, walk
 from tgdpet.scanner import cylinder
-from tgdpet.simulation.monte_carlo_kernels import acceptance_of, emit_randoms
+from tgdpet.simulation.background_emissions import emit_randoms
+from tgdpet.simulation.detection import acceptance_of
+from tgdpet.simulation.random_numbers import state_of
 
 TINY = cylinder.Scanner(
     radius_mm=100.0,
@@ -52,7 +54,7 @@ def study(
 ) -> np.ndarray:
     """Write a study of random events on accepted LORs; return its events."""
     events = np.empty(n_events, EVENT)
-    emit_randoms(events, acceptance_of(device), np.array([1], np.uint64))
+    emit_randoms(events, tuple(acceptance_of(device)), state_of(1))
     write_events(folder / "events.npy", [events])
     cylinder.write_scanner(folder / "scanner.json", device)
     rng = np.random.default_rng(0)

@@ -59,11 +59,14 @@ class Coincidence:
         """Whether each event of `part` (n, 3) int32 of (det0, det1, tof) can have been a true, (n,)
         bool.
         """
-        return np.asarray(_seen(part, self._tables))
+        # a plain tuple: numba's cache on disk fails to load where a class of arguments was renamed
+        return np.asarray(_seen(part, tuple(self._tables)))
 
 
 @njit(nogil=True)
-def _seen(part, tables):  # type: ignore[no-untyped-def]
+def _seen(part, tables_fields):  # type: ignore[no-untyped-def]
+    tables = PackedTables(*tables_fields)
+
     # unsigned indices spare numba's test for negative ones
     seen = np.empty(part.shape[0], np.bool_)
 

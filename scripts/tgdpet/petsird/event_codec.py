@@ -36,6 +36,7 @@ from .decoder_state import (
     QUADRUPLE_FIELD,
     SINGLE_FIELD,
     TRAILING,
+    TofNumbers,
     TypePair,
 )
 from .varint import TRUNCATED, put_varint, read_varint
@@ -74,7 +75,7 @@ def _number(buf, end, state, limit, item_bytes, code):  # type: ignore[no-untype
     return value
 
 
-@njit(nogil=True)
+@nb.njit(nogil=True)
 def _coincidences(buf, end, events, n, state, pair, tof_numbers, counts):  # type: ignore[no-untyped-def]
     """`n` coincidences into `events` (n, 3), or, where `counts` is not empty, into its counts by
     detector.
@@ -250,14 +251,16 @@ def _next_list(buf, end, state, types):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def decode(buf, state, events, spans, offsets, sizes, tof_numbers, delayed):  # type: ignore[no-untyped-def]
+def decode(buf, state, events, spans, offsets, sizes, tof_fields, delayed):  # type: ignore[no-untyped-def]
     """Decode until `events` (n, 3) int32 or `spans` (m, 2) is full or something else comes: (why it
     stopped, events).
 
     `buf` is the file, uint8; `offsets` and `sizes` (module types,) give the first id and the number
     of detection bins of each type; `delayed` counts delayeds by detector. `state` is `new_state` at
-    the first call.
+    the first call; `tof_fields` are those of `TofNumbers` in a plain tuple, as numba's cache names
+    the classes of arguments and fails to load where one was renamed.
     """
+    tof_numbers = TofNumbers(*tof_fields)
     end = np.int64(buf.size)
     no_counts = np.zeros(0, np.int64)
     n = 0

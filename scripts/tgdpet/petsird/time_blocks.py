@@ -80,7 +80,7 @@ def walk(
             spans,
             limits.offsets,
             limits.sizes,
-            tof,
+            tuple(tof),
             seen.delayed_counts,
         )
         if code < 0:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-import numba as nb
 import numpy as np
 
 from ..constants import FWHM_PER_SIGMA
+from ..runtime.compiled import njit
 
 TRUNCATE_SIGMAS = 3.0
 LEAST_SIGMA_VOXELS = 0.1  # a narrower Gaussian is none
@@ -49,7 +49,7 @@ def _weights(sigma_voxels: float) -> np.ndarray:
     return np.asarray(weights / (2 * weights.sum() - weights[0]))
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _blur(image, weights):  # type: ignore[no-untyped-def]
     """Blur (A, N, B) along the middle axis."""
     n_outer, n, n_inner = image.shape
@@ -81,7 +81,7 @@ def _blur(image, weights):  # type: ignore[no-untyped-def]
     return result
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _blur_last(image, weights):  # type: ignore[no-untyped-def]
     """Blur (A, N) along the last axis."""
     n_outer, n = image.shape
@@ -102,13 +102,13 @@ def _blur_last(image, weights):  # type: ignore[no-untyped-def]
     return result
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _add(row, source, weight):  # type: ignore[no-untyped-def]
     for i in range(row.size):
         row[i] += weight * source[i]
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _add_two(row, below, above, weight):  # type: ignore[no-untyped-def]
     for i in range(row.size):
         row[i] += weight * (below[i] + above[i])

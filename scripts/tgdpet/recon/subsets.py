@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 
+from ..runtime.compiled import njit
 from .locality import locality_order
 
 LEFT_OUT = 255  # where events of other samples belong: no subset; a protocol has at most 100
@@ -74,7 +74,7 @@ def _places(kept: np.ndarray, n_subsets: int, order: np.ndarray) -> list[np.ndar
     return np.split(sorted_by_subset, ends[:-1])
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _subset_numbers(kept, n_subsets):  # type: ignore[no-untyped-def]
     """The subset of each event, `LEFT_OUT` for those that are not kept; events a subset."""
     subset = np.full(kept.size, LEFT_OUT, np.uint8)
@@ -90,7 +90,7 @@ def _subset_numbers(kept, n_subsets):  # type: ignore[no-untyped-def]
     return subset, counts
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _sort_places(subset, order, starts):  # type: ignore[no-untyped-def]
     """Places in `order` of the events of subset 0, then of 1, and so on, from `starts` on."""
     next_place = starts.copy()
@@ -105,7 +105,7 @@ def _sort_places(subset, order, starts):  # type: ignore[no-untyped-def]
     return places
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _take(events, additive, rows):  # type: ignore[no-untyped-def]
     """Events and additive term at `rows`: numpy copies structures far slower."""
     taken = np.empty(rows.size, events.dtype)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numba as nb
 import numpy as np
 
 from ..config.sections import ScannerChoice
 from ..constants import FWHM_PER_SIGMA, MM_PER_PS
 from ..io.contents import Number, Object, Text, check
 from ..io.files import read_checked_json, write_checked_json
+from ..runtime.compiled import njit
 
 CYLINDER, TABLE = "cylinder", "table"  # kinds in scanner.json
 
@@ -215,7 +215,7 @@ class Scanner:
         return self.efficiency**2 * area_mm2**2 / (2 * math.pi)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _look_up(det0, det1, table, n_crystals):  # type: ignore[no-untyped-def]
     weights = np.empty(det0.size)
 

@@ -68,17 +68,18 @@ def lors_near(
     for start in range(0, len(order), DETECTORS_AT_ONCE):
         stop = min(start + DETECTORS_AT_ONCE, len(order))
 
-        n_pairs = _pairs_near(start, stop, candidates, reach_mm, no_room)
+        n_pairs = _pairs_near(start, stop, tuple(candidates), reach_mm, no_room)
         pairs = np.empty((n_pairs, 2), np.int64)
-        _pairs_near(start, stop, candidates, reach_mm, pairs)
+        _pairs_near(start, stop, tuple(candidates), reach_mm, pairs)
         yield order[pairs]
 
 
 @njit(nogil=True)
-def _pairs_near(start, stop, candidates, reach, pairs):  # type: ignore[no-untyped-def]
+def _pairs_near(start, stop, candidates_fields, reach, pairs):  # type: ignore[no-untyped-def]
     """Count the pairs of detectors `start`..`stop` with later ones, and write those for which there
     is room.
     """
+    candidates = Candidates(*candidates_fields)
     away = candidates.away
     direction = candidates.direction
     reach2 = reach * reach

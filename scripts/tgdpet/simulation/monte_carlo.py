@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -24,16 +25,15 @@ from ..listmode.background import Background
 from ..listmode.events import EVENT
 from ..runtime.seeds import derive
 from ..scanner.cylinder import Scanner
-from .monte_carlo_kernels import (
-    Geometry,
-    acceptance_of,
-    emit_gaussian,
-    emit_randoms,
-    emit_voxels,
-)
+from . import thinning
+from .background_emissions import emit_gaussian, emit_randoms
+from .detection import acceptance_of, geometry_of
 from .phantom import Phantom, grid_axes_mm
+from .random_numbers import state_of
+from .thinning import Thinned
+from .voxel_emissions import Source, emit_voxels
 
-PILOT = 400_000.0  # emissions that measure what share of trues and of scatter is detected
+PILOT = 200_000.0  # emissions that measure what share of trues and of scatter is detected
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,30 @@ class Scan:
         of decays.
         """
         return effective_time_s(self.settings.scan_s)
+
+    @cached_property
+    def thinned(self) -> Thinned:
+        """The voxels with activity, and by how much emissions from each are thinned.
+
+        ValueError if there is none.
+        """
+        voxels = np.flatnonzero(self.activity_bq)
+        if voxels.size == 0:
+            raise ValueError("simulation: the phantom holds no activity inside the grid")
+
+        grid = (self.activity_bq.shape, self.voxel_mm)
+        attenuation = (self.mu_per_mm, self.mu_voxel_mm)
+        cylinder_mm = (self.scanner.radius_mm, self.scanner.axial_mm / 2)
+
+        return thinning.thin(voxels, grid, attenuation, self._blur_mm(), cylinder_mm)
+
+    def _blur_mm(self) -> float:
+        """How far the blur reaches: 4.5 standard deviations where it is widest."""
+        x_mm, y_mm, _ = np.array(self.activity_bq.shape) * self.voxel_mm
+        radius_mm = math.hypot(x_mm, y_mm) / 2
+        widening = 1 + self.settings.psf_radial_slope * radius_mm / 300
+
+        return 4.5 * self.settings.psf_fwhm_mm * widening / FWHM_PER_SIGMA
 
 
 def effective_time_s(scan_s: float) -> float:
@@ -155,27 +179,22 @@ class _Source:
         self.seconds = seconds
         self.seed = seed
 
+        self.thinned = thinned = scan.thinned
         activity_bq = scan.activity_bq.ravel()
-        self.voxels = np.flatnonzero(activity_bq).astype(np.int64)
-        if self.voxels.size == 0:
-            raise ValueError("simulation: the phantom holds no activity inside the grid")
-
-        # directions steeper than the voxel's cos_max cannot hit detectors at both ends and are
-        # never drawn
-        self.steep = _steepest(scan).ravel()[self.voxels]
-        thinned = activity_bq[self.voxels] * self.steep
-        cumulative_bq = np.cumsum(thinned, dtype=np.float64)
+        detected_bq = activity_bq[thinned.voxels] * thinned.detected
+        cumulative_bq = np.cumsum(detected_bq, dtype=np.float64)
         self.total_bq = float(activity_bq.sum(dtype=np.float64))
         self.thinned_bq = float(cumulative_bq[-1])
-        self.cdf = cumulative_bq / self.thinned_bq
-
-        self.shape = np.array(scan.activity_bq.shape, np.int64)
-        self.voxel_mm = np.asarray(scan.voxel_mm, np.float64)
-        self.mu = np.ascontiguousarray(scan.mu_per_mm, np.float32)
-        self.mu_voxel_mm = np.asarray(scan.mu_voxel_mm, np.float64)
+        self.source = Source(
+            voxels=thinned.voxels,
+            cumulative=cumulative_bq / self.thinned_bq,
+            detected=thinned.detected,
+            shape=np.array(scan.activity_bq.shape, np.int64),
+            voxel_mm=np.asarray(scan.voxel_mm, np.float64),
+        )
 
         scanner = scan.scanner
-        self.geometry = _geometry_of(scanner, scan.settings)
+        self.geometry = geometry_of(scanner, scan.settings)
         self.acceptance = acceptance_of(scanner)
         self.pair_efficiency = scanner.efficiency**2
 
@@ -215,8 +234,8 @@ class _Source:
         rng = np.random.default_rng(seed)
         mean = noise.randoms_per_s * _n_cells(self.scan.scanner) * self.seconds
         randoms = np.empty(rng.poisson(mean), EVENT)
-        state = _state(derive(self.seed, "random lors", index))
-        emit_randoms(randoms, self.acceptance, state)
+        state = state_of(derive(self.seed, "random lors", index))
+        emit_randoms(randoms, tuple(self.acceptance), state)
 
         parts = [trues[:n_trues], scatter[:n_scatter], randoms]
         return rng.permutation(np.concatenate(parts))
@@ -226,16 +245,13 @@ class _Source:
         n_events = emit_voxels(
             events,
             mean,
-            self.cdf,
-            self.voxels,
-            self.steep,
-            self.shape,
-            self.voxel_mm,
-            self.mu,
-            self.mu_voxel_mm,
-            self.geometry,
-            self.acceptance,
-            _state(seed),
+            tuple(self.source),
+            tuple(self.thinned.blocks),
+            tuple(self.thinned.directions),
+            tuple(self.thinned.body),
+            tuple(self.geometry),
+            tuple(self.acceptance),
+            state_of(seed),
         )
         return int(n_events)
 
@@ -249,48 +265,11 @@ class _Source:
             centre,
             sigma,
             self.cos_max,
-            self.geometry,
-            self.acceptance,
-            _state(seed),
+            tuple(self.geometry),
+            tuple(self.acceptance),
+            state_of(seed),
         )
         return int(n_events)
-
-
-def _geometry_of(scanner: Scanner, settings: Simulation) -> Geometry:
-    return Geometry(
-        radius_mm=float(scanner.radius_mm),
-        half_axial_mm=scanner.axial_mm / 2,
-        ring_pitch_mm=float(scanner.ring_pitch_mm),
-        tof_sigma_mm=scanner.tof_sigma_mm,
-        tof_bin_mm=scanner.tof_bin_mm,
-        psf_sigma_mm=settings.psf_fwhm_mm / FWHM_PER_SIGMA,
-        psf_growth_per_mm=settings.psf_radial_slope / 300.0,
-    )
-
-
-def _steepest(scan: Scan) -> np.ndarray:
-    """Largest |cos| to the axis with which an emission in each voxel can reach detectors at both
-    ends, (X, Y, Z).
-
-    Across, an end is at least R - r away; the nearer axial end is H - |z| away. The blur adds a
-    margin of 4.5 sigma.
-    """
-    scanner = scan.scanner
-    settings = scan.settings
-
-    axes = grid_axes_mm(scan.activity_bq.shape, scan.voxel_mm)
-    x, y, z = (np.abs(axis).astype(np.float32) for axis in axes)
-    r = np.sqrt(x[:, None] ** 2 + y**2)
-
-    widening = 1 + settings.psf_radial_slope * float(r.max()) / 300
-    widest_mm = settings.psf_fwhm_mm * widening
-    margin_mm = 4.5 * widest_mm / FWHM_PER_SIGMA + max(scan.voxel_mm)
-
-    across = np.maximum(scanner.radius_mm - r - margin_mm, 1.0)
-    along = np.maximum(scanner.axial_mm / 2 - z + margin_mm, 0.0)
-    hypotenuse = np.hypot(along, across[:, :, None])
-
-    return np.asarray(along / hypotenuse)
 
 
 def _moments(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
@@ -317,8 +296,3 @@ def _buffer(mean: float) -> np.ndarray:
     """Room for 8 standard deviations more than the expected number of events."""
     size = mean + 8 * math.sqrt(mean) + 64
     return np.empty(int(size), EVENT)
-
-
-def _state(seed: int) -> np.ndarray:
-    """State of the kernels' random numbers."""
-    return np.array([seed], np.uint64)
