@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tgdpet.cli import arguments
+from tgdpet.cli import arguments, study_options
 from tgdpet.config import checks, roles, sections, studies, sweep
 from tgdpet.config.loading import check_files, load_config
 from tgdpet.config.paths import RunFiles

@@ -2,11 +2,6 @@
 # Which images and networks there are depends on the study's role, so that there is a rule for each set.
 
 
-def n_denoised(wildcards):
-    """Images that networks make of a test study."""
-    return len(inputs_of(wildcards.study)) * len(networks_of(wildcards.study))
-
-
 def denoised_images(role):
     """What a job makes of a study of this role: the noisy images by every network."""
     return [

@@ -53,7 +53,7 @@ rule simulate:
         bmi=lambda w: f"{STUDY[w.study].bmi:g}",
         study_seed=lambda w: STUDY[w.study].seed,
         seed=CONFIG.seed,
-        source=lambda w: studies.source_options(STUDY[w.study]),
+        source=lambda w: study_options.source_options(STUDY[w.study]),
         options=" ".join(
             arguments.to_options(s)
             for s in (CONFIG.grid, CONFIG.scanner, CONFIG.simulation)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from ..config.lesions import parse_lesions
 from ..config.roles import ROLES
-from ..config.studies import LABEL_TABLES, Study, parse_lesions
+from ..config.studies import LABEL_TABLES, SIMULATED, Study
 
-SIMULATED = ("analytic", "anatomy")
 ROLE = "decides lesions, bladder and catheter"
 PATH = "folder of labels.nii.gz (and ct.nii.gz, labels.tsv), or a label map: anatomy"
 LABELS = "whose class numbers the label map has; default: its labels.tsv, or v2: anatomy"
@@ -44,3 +44,20 @@ def study_of_options(args: argparse.Namespace) -> Study:
         lesions=parse_lesions(args.lesions, "--lesions"),
         labels=args.labels,
     )
+
+
+def source_options(study: Study) -> str:
+    """Options of the simulation that say where the body of a study is from; none for the analytic
+    one.
+    """
+    if study.source == "analytic":
+        return ""
+
+    options = f"--source {study.source} --path {study.path}"
+    if study.labels:
+        options += f" --labels {study.labels}"
+    if not study.lesions:
+        return options
+
+    lesions = [f"{a.organ}:{a.diameter_mm:g}:{a.contrast:g}" for a in study.lesions]
+    return f"{options} --lesions {','.join(lesions)}"

@@ -15,6 +15,7 @@ from ..nuclides import FDG, UNKNOWN
 from . import roles
 from .checks import PATH, check_weights
 from .image_checks import check_images
+from .lesions import ImageLesion, Lesion, parse_lesions, parse_spheres
 from .schema import ConfigError, nearest, plain_float
 from .sections import Config
 
@@ -28,27 +29,7 @@ PATH_LETTERS = "letters, digits and . _ / + @ = - only"
 # the known tables of class numbers: TotalSegmentator's task "total" of both versions
 LABEL_TABLES = ("totalsegmentator-v1", "totalsegmentator-v2")
 STUDY_NAME = re.compile(r"[A-Za-z0-9]{1,100}")
-ORGAN_NAME = re.compile(r"^[A-Za-z0-9_]+$")
 BMI_LIMITS = (10.0, 80.0)  # kg/m^2
-
-
-@dataclass(frozen=True)
-class Lesion:
-    """A sphere to put into an organ: diameter in mm, activity concentration over the organ's
-    mean.
-    """
-
-    organ: str
-    diameter_mm: float
-    contrast: float
-
-
-@dataclass(frozen=True)
-class Sphere:
-    """A lesion that an image shows: its centre, RAS mm, and diameter, mm."""
-
-    centre_mm: tuple[float, float, float]
-    diameter_mm: float
 
 
 @dataclass(frozen=True)
@@ -70,7 +51,7 @@ class Study:
     path: str | None = None
     lesions: tuple[Lesion, ...] = ()
     organs: str | None = None
-    spheres: tuple[Sphere, ...] = ()
+    spheres: tuple[ImageLesion, ...] = ()
     labels: str | None = None
     tracer: str = FDG
 
@@ -307,65 +288,6 @@ def _check_path(path: str | None, source: str, where: str) -> None:
 
     if path and not PATH.fullmatch(path):
         raise ConfigError(f"{where}: column path: {path!r} is not allowed; {PATH_LETTERS}")
-
-
-def parse_spheres(text: str, where: str) -> tuple[Sphere, ...]:
-    """Lesions of `x:y:z:diameter_mm,...`, RAS mm; ConfigError starting with `where`."""
-    items = (item.strip() for item in text.split(","))
-
-    return tuple(_sphere(item, where) for item in items if item)
-
-
-def _sphere(item: str, where: str) -> Sphere:
-    try:
-        x, y, z, diameter_mm = map(float, item.split(":"))
-    except ValueError:
-        x = y = z = diameter_mm = math.nan
-
-    if not (math.isfinite(x + y + z) and 0 < diameter_mm < 500):
-        expected = "expected x:y:z:diameter in mm, RAS, 12:-40:210:20"
-        raise ConfigError(f"{where}: {item!r} is not allowed; {expected}")
-
-    return Sphere((x, y, z), diameter_mm)
-
-
-def parse_lesions(text: str, where: str) -> tuple[Lesion, ...]:
-    """Lesions of `organ:diameter_mm:contrast,...`; ConfigError starting with `where`."""
-    items = (item.strip() for item in text.split(","))
-
-    return tuple(_lesion(item, where) for item in items if item)
-
-
-def _lesion(item: str, where: str) -> Lesion:
-    organ, *numbers = item.split(":")
-
-    try:
-        diameter_mm, contrast = map(plain_float, numbers)
-    except ValueError:
-        diameter_mm = contrast = math.nan
-
-    if not (ORGAN_NAME.match(organ) and 0 < diameter_mm < 500 and 0 < contrast < 1000):
-        expected = "expected organ:diameter in mm:contrast, liver:20:3"
-        raise ConfigError(f"{where}: {shown(item)} is not allowed; {expected}")
-
-    return Lesion(organ, diameter_mm, contrast)
-
-
-def source_options(study: Study) -> str:
-    """Options of the simulation that say where the body of a study is from; none for the analytic
-    one.
-    """
-    if study.source == "analytic":
-        return ""
-
-    options = f"--source {study.source} --path {study.path}"
-    if study.labels:
-        options += f" --labels {study.labels}"
-    if not study.lesions:
-        return options
-
-    lesions = [f"{a.organ}:{a.diameter_mm:g}:{a.contrast:g}" for a in study.lesions]
-    return f"{options} --lesions {','.join(lesions)}"
 
 
 def input_files(study: Study) -> list[str]:

@@ -19,7 +19,6 @@ from ..config.sections import ScannerChoice
 from ..constants import FWHM_PER_SIGMA, MM_PER_PS
 from ..io.contents import Number, Object, Text, check
 from ..io.files import read_checked_json, write_checked_json
-from ..runtime.compiled import njit
 
 CYLINDER, TABLE = "cylinder", "table"  # kinds in scanner.json
 
@@ -176,7 +175,9 @@ class Scanner:
         det0 = np.ascontiguousarray(det0)
         det1 = np.ascontiguousarray(det1)
         table = self._weight_table()
-        weights = _look_up(det0.ravel(), det1.ravel(), table, self.crystals_per_ring)
+        from .weight_lookup import look_up  # numba takes a second, which the plan has no use for
+
+        weights = look_up(det0.ravel(), det1.ravel(), table, self.crystals_per_ring)
 
         return np.asarray(weights).reshape(det0.shape)
 
@@ -213,23 +214,6 @@ class Scanner:
         area_mm2 = crystal_mm * self.ring_pitch_mm
 
         return self.efficiency**2 * area_mm2**2 / (2 * math.pi)
-
-
-@njit(nogil=True)
-def _look_up(det0, det1, table, n_crystals):  # type: ignore[no-untyped-def]
-    weights = np.empty(det0.size)
-
-    for i in range(det0.size):
-        one = np.int64(det0[i])
-        other = np.int64(det1[i])
-        ring0 = one // n_crystals
-        ring1 = other // n_crystals
-
-        gap = abs((one - ring0 * n_crystals) - (other - ring1 * n_crystals))
-        gap = min(gap, n_crystals - gap)
-        weights[i] = table[gap, abs(ring0 - ring1)]
-
-    return weights
 
 
 # What is published and what assumed is in docs/explanation/physics.md. The clinical efficiency

@@ -8,6 +8,8 @@ import dataclasses
 
 import pytest
 
+from tgdpet.cli.study_options import source_options
+from tgdpet.config.lesions import parse_lesions
 from tgdpet.config.loading import load_config
 from tgdpet.config.sections import Config, ConfigError
 from tgdpet.config.studies import (
@@ -15,9 +17,7 @@ from tgdpet.config.studies import (
     Study,
     check_studies,
     input_files,
-    parse_lesions,
     read_studies,
-    source_options,
     with_role,
 )
 

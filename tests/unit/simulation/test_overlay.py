@@ -11,8 +11,8 @@ from scipy import ndimage
 
 import real_patient
 from patient import SETTINGS, SHAPE, VOXEL, at, make, write
+from tgdpet.config.lesions import Lesion
 from tgdpet.config.sections import Simulation
-from tgdpet.config.studies import Lesion
 from tgdpet.constants import ORGANS
 from tgdpet.evaluation import measures
 from tgdpet.simulation import anatomy

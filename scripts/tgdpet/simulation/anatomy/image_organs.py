@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from ...config.studies import Sphere
+from ...config.lesions import ImageLesion
 from ...constants import ORGANS
 from ...dataset.body import body_mask
 from ...io import nifti
@@ -26,7 +26,7 @@ LEAST_OVERLAP = 0.3  # of the labelled organs that has to lie in the image's bod
 
 
 def organs_of_image(
-    image: Image, labels_path: Path | None, spheres: Sequence[Sphere] = ()
+    image: Image, labels_path: Path | None, spheres: Sequence[ImageLesion] = ()
 ) -> np.ndarray:
     """Labels of `constants.ORGANS` at an image's voxels, (X, Y, Z) int16.
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from ...config import roles
-from ...config.studies import Lesion
+from ...config.lesions import Lesion
 from ...constants import ORGANS
 from ..phantom import MUSCLE_SUV, Phantom, grid_axes_mm
 

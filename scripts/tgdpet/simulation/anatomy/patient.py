@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...config import roles
+from ...config.lesions import Lesion
 from ...config.schema import nearest
 from ...config.sections import Simulation
-from ...config.studies import Lesion
 from ...constants import ORGANS
 from ...io import nifti
 from ..phantom import Phantom, draw_weight_kg, texture
