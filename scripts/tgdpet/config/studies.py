@@ -253,7 +253,7 @@ def _tracer(cell: str, source: str, path: str | None, where: str) -> str:
     """The tracer of a study: its cell, FDG if simulated, or what the file beside its list mode
     says.
     """
-    if cell and not STUDY_NAME.match(cell):
+    if cell and not STUDY_NAME.fullmatch(cell):
         raise ConfigError(
             f"{where}: column tracer: {cell!r} is not allowed; letters and digits only"
         )
@@ -276,7 +276,7 @@ def _tracer_beside(path: str | None) -> str | None:
     except (OSError, ValueError, AttributeError):
         return None
 
-    return tracer if isinstance(tracer, str) and STUDY_NAME.match(tracer) else None
+    return tracer if isinstance(tracer, str) and STUDY_NAME.fullmatch(tracer) else None
 
 
 def _check_path(path: str | None, source: str, where: str) -> None:
