@@ -56,7 +56,7 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.study is None:
         raise ValueError(f"{args.out}: a folder as output needs --study, a name for the study")
 
-    if not STUDY_NAME.match(args.study):
+    if not STUDY_NAME.fullmatch(args.study):
         raise ValueError(f"--study: {args.study!r} is not allowed; letters and digits only")
 
     if not SAMPLE_NAME.fullmatch(args.sample):
