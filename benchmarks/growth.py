@@ -213,6 +213,15 @@ def exponent(own: pd.DataFrame, column: str, last: int | None = None) -> float:
     return float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
 
 
+def line(own: pd.DataFrame) -> str:
+    """Processor time as a start and so much a factor, and the largest distance from this line."""
+    each_s, start_s = np.polyfit(own.factor, own.processor_s, 1)
+    fitted = start_s + each_s * own.factor
+    off = float((own.processor_s / fitted - 1).abs().max())
+
+    return f"{start_s:.1f} + {each_s:.2f} n, {100 * off:.0f} %"
+
+
 def markdown(table: pd.DataFrame) -> list[str]:
     """The tables of RESULTS.md."""
     lines = []
@@ -220,8 +229,8 @@ def markdown(table: pd.DataFrame) -> list[str]:
         factors = sorted(part.factor.unique())
         head = " | ".join(f"{f} x" for f in factors)
         lines += ["", f"| {grown} | jobs | processor s, {head} | exponent | of the last two "]
-        lines[-1] += f"| peak MB, {head} | exponent |"
-        lines.append("|" + "---|" * (2 * len(factors) + 5))
+        lines[-1] += f"| line | peak MB, {head} | exponent |"
+        lines.append("|" + "---|" * (2 * len(factors) + 6))
 
         for stage, own in part.groupby("stage", sort=False):
             own = own.sort_values("factor")
@@ -233,34 +242,39 @@ def markdown(table: pd.DataFrame) -> list[str]:
             memory = f"{exponent(own, 'peak_mb'):.2f}" if known else ""
 
             jobs = f"{own.jobs.iloc[0]} to {own.jobs.iloc[-1]}"
-            lines.append(f"| {stage} | {jobs} | {seconds} | {grows} | {peaks} | {memory} |")
+            time = f"{seconds} | {grows} | {line(own)}"
+            lines.append(f"| {stage} | {jobs} | {time} | {peaks} | {memory} |")
 
     return lines
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Processor time and peak memory against the factor, one line a stage; dashed: linear, flat."""
+    """Processor time and peak memory against the factor, one line a stage; dashed: linear."""
     from matplotlib import pyplot as plt
 
     from tgdpet.figures.style import GREY, PALETTE, styled
 
+    parts = list(table.groupby("grown", sort=False))
+    size = (6.9, 0.4 + 2.4 * len(parts))
     with styled():
-        figure, axes = plt.subplots(2, 2, figsize=(6.9, 5.0), sharex=True, layout="constrained")
-        for row, (grown, part) in zip(axes, table.groupby("grown", sort=False), strict=True):
+        figure, axes = plt.subplots(
+            len(parts), 2, figsize=size, sharex=True, squeeze=False, layout="constrained"
+        )
+        for row, (grown, part) in zip(axes, parts, strict=True):
             for number, (stage, own) in enumerate(part.groupby("stage", sort=False)):
                 style = {"color": PALETTE[number % 7], "ls": "-" if number < 7 else ":"}
-                row[0].plot(own.factor, own.processor_s, "o", ms=3, label=stage, **style)
-                row[1].plot(own.factor, own.peak_mb, "o", ms=3, **style)
+                row[0].plot(own.factor, own.processor_s, marker="o", ms=3, label=stage, **style)
+                row[1].plot(own.factor, own.peak_mb, marker="o", ms=3, **style)
 
             factors = np.sort(part.factor.unique())
             least_s = part.processor_s.min()
             row[0].plot(factors, least_s * factors, "--", color=GREY, label="linear")
-            row[0].set(yscale="log", ylabel=f"processor time, s\n({grown})")
-            row[1].set(ylim=(0, None), ylabel="peak memory of a job, MB")
+            row[0].set(xscale="log", yscale="log", ylabel=f"processor time, s\n({grown})")
+            row[1].set(xscale="log", ylim=(0, None), ylabel="peak memory of a job, MB")
             row[0].legend(ncol=2, fontsize=5)
 
-        for ax in axes[1]:
-            ax.set(xscale="log", xlabel="times as many")
+        for ax in axes[-1]:
+            ax.set_xlabel("times as many")
             ax.set_xticks(factors, labels=[str(factor) for factor in factors])
             ax.minorticks_off()
         figure.savefig(path, dpi=200)
