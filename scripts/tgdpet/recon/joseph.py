@@ -127,18 +127,24 @@ def line_of(shape, voxel_mm, detectors_mm, det0, det1, centre_mm, reach_mm):  # 
     else:
         main, across_u, across_v = z, x, y
 
-    # on plane m: t + m * dt mm from the LOR's middle
-    dt = main.voxel * length / main.direction
+    # on plane m: t + m * dt mm from the LOR's middle; divisions are dear, so each is done once
+    per_main = 1 / main.direction
+    dt = main.voxel * length * per_main
     plane_0_mm = -0.5 * (main.n_voxels - 1) * main.voxel
-    t = (plane_0_mm - main.middle) / main.direction * length
+    from_middle = (plane_0_mm - main.middle) * per_main
+    t = from_middle * length
 
     # and at the padded positions u + m * du, v + m * dv
-    du = main.voxel * across_u.direction / (main.direction * across_u.voxel)
-    u = (across_u.middle + t * across_u.direction / length) / across_u.voxel
+    per_u = 1 / across_u.voxel
+    slope_u = across_u.direction * per_u
+    du = main.voxel * per_main * slope_u
+    u = across_u.middle * per_u + from_middle * slope_u
     u += 0.5 * (across_u.n_voxels + 1)
 
-    dv = main.voxel * across_v.direction / (main.direction * across_v.voxel)
-    v = (across_v.middle + t * across_v.direction / length) / across_v.voxel
+    per_v = 1 / across_v.voxel
+    slope_v = across_v.direction * per_v
+    dv = main.voxel * per_main * slope_v
+    v = across_v.middle * per_v + from_middle * slope_v
     v += 0.5 * (across_v.n_voxels + 1)
 
     # planes between the detectors, within the TOF window, and within the border on both axes
@@ -160,8 +166,9 @@ def line_of(shape, voxel_mm, detectors_mm, det0, det1, centre_mm, reach_mm):  # 
         (v, dv, err_v, across_v.n_voxels + 1 - err_v),
     ):
         if abs(slope) > 1e-9:
-            middle = (0.5 * (low + high) - start) / slope
-            half = 0.5 * (high - low) / abs(slope)
+            per_slope = 1 / slope
+            middle = (0.5 * (low + high) - start) * per_slope
+            half = 0.5 * (high - low) * abs(per_slope)
 
             first_plane = middle - half if middle - half > first_plane else first_plane
             last_plane = middle + half if middle + half < last_plane else last_plane
@@ -231,7 +238,7 @@ def _scratch(shape):  # type: ignore[no-untyped-def]
         np.empty(n, np.int32),
         np.empty(n, np.float32),
         np.empty(n, np.float32),
-        np.empty(n, np.float32),
+        np.ones(n, np.float32),
         np.empty(n * CORNERS, np.float32),
     )
 
@@ -283,7 +290,8 @@ def _trace(  # type: ignore[no-untyped-def]
 
     # indices are unsigned here and below: numba turns negative ones around, which costs a
     # comparison at every access
-    for m in range(line.n):
+    n_weights = line.n if per_mm > 0 else 0  # without TOF, the scratch holds 1 for all
+    for m in range(n_weights):
         weight[m] = tof_weights[np.uint32(entry[m])]
 
     for m in range(line.n):
@@ -384,21 +392,14 @@ def em_back(image, events, additive, target, geometry_fields):  # type: ignore[n
 
 
 @njit(nogil=True)
-def add_parts(parts, image, first, last):  # type: ignore[no-untyped-def]
-    """Write the sum of padded images `parts` into planes `first` to `last` of `image` (X, Y, Z).
+def add_part(padded, image):  # type: ignore[no-untyped-def]
+    """Add a padded image, without its border, to `image` (X, Y, Z)."""
+    nx, ny, nz = image.shape
 
-    The parts are added in the same order for any split into planes.
-    """
-    _, ny, nz = image.shape
-
-    for i in range(first, last):
+    for i in range(nx):
         for j in range(ny):
             for k in range(nz):
-                total = parts[0, i + 1, j + 1, k + 1]
-                for part in range(1, parts.shape[0]):
-                    total += parts[part, i + 1, j + 1, k + 1]
-
-                image[i, j, k] = total
+                image[i, j, k] += padded[i + 1, j + 1, k + 1]
 
 
 def pad(image: np.ndarray) -> np.ndarray:

@@ -15,7 +15,8 @@ so results do not depend on the number of threads. Events in the order of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -52,8 +53,8 @@ class Projector:
         self._with_tof = ProjectionGeometry(detectors_mm, voxel_mm, tof_step_mm, *table)
         self._without_tof = ProjectionGeometry(detectors_mm, voxel_mm, tof_step_mm, *WITHOUT_TOF)
 
-        # padded images of earlier calls, by number and dtype
-        self._spare: dict[tuple[int, np.dtype[Any]], list[np.ndarray]] = {}
+        # padded images that no part writes into at this moment, by dtype
+        self._spare: dict[np.dtype[Any], list[np.ndarray]] = {}
 
     def hold(self, array: np.ndarray) -> np.ndarray:
         """Bring an array to where it is read, before many calls with it: here, it is there."""
@@ -70,7 +71,7 @@ class Projector:
         bins, geometry = self._bins(tof, len(det0))
         integrals = np.empty(len(det0), image.dtype)
 
-        def project(part: int, rows: slice) -> None:
+        def project(rows: slice) -> None:
             joseph.forward(
                 padded,
                 det0[rows],
@@ -138,49 +139,71 @@ class Projector:
     def _total(
         self, project: Callable[[np.ndarray, slice], None], n: int, dtype: np.dtype[Any]
     ) -> np.ndarray:
-        """What `project(padded image, rows)` adds to an image of zeros, over all `n` events."""
-        parts = self._take_parts(_n_parts(n), dtype)
-        total = np.empty(self.grid.shape, dtype)
+        """What `project(padded image, rows)` adds to an image of zeros, over all `n` events.
 
-        def zero_and_project(part: int, rows: slice) -> None:
-            parts[part] = 0
-            project(parts[part], rows)
+        As many padded images as work at once, whatever the number of parts: each is added to the
+        total, in the order of the parts, and given to a later one.
+        """
+        total = np.zeros(self.grid.shape, dtype)
 
-        def add(part: int, planes: slice) -> None:
-            joseph.add_parts(parts, total, planes.start, planes.stop)
+        def zero_and_project(rows: slice) -> np.ndarray:
+            image = self._take_image(dtype)
+            image[:] = 0
+            project(image, rows)
+            return image
 
-        self._each(zero_and_project, n)
-        self._each(add, self.grid.shape[0], len(parts))
+        for image in self._in_order(zero_and_project, _slices(n, _n_parts(n))):
+            joseph.add_part(image, total)
+            self._spare[dtype].append(image)
 
-        self._spare[len(parts), dtype].append(parts)
         return total
 
-    def _take_parts(self, n_parts: int, dtype: np.dtype[Any]) -> np.ndarray:
-        """Padded images with anything in them.
-
-        From an earlier call where one is done: new memory costs page faults.
-        """
-        spare = self._spare.setdefault((n_parts, dtype), [])
-
-        try:
-            return spare.pop()
-        except IndexError:  # none yet, or all with calls that run at this moment
-            padded_shape = [n_voxels + 2 for n_voxels in self.grid.shape]
-            return np.empty((n_parts, *padded_shape), dtype)
-
-    def _each(self, work: Callable[[int, slice], None], n: int, n_parts: int = 0) -> None:
-        """Call `work(part, rows)` for all parts of `n` rows, on all threads."""
-        n_parts = n_parts or _n_parts(n)
-        bounds = np.linspace(0, n, n_parts + 1).astype(int)
-        slices = [slice(first, stop) for first, stop in pairwise(bounds.tolist())]
-
-        if min(self.threads, n_parts) == 1:
-            for part, rows in enumerate(slices):
-                work(part, rows)
+    def _in_order(
+        self, work: Callable[[slice], np.ndarray], slices: list[slice]
+    ) -> Iterator[np.ndarray]:
+        """`work(rows)` of each of `slices` in turn, of which `threads` are worked at once."""
+        if min(self.threads, len(slices)) == 1:
+            yield from map(work, slices)
             return
 
         with ThreadPoolExecutor(self.threads) as pool:
-            list(pool.map(work, range(n_parts), slices))
+            waiting = deque(pool.submit(work, rows) for rows in slices[: self.threads])
+
+            for rows in slices[self.threads :]:
+                yield waiting.popleft().result()
+                waiting.append(pool.submit(work, rows))
+
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _take_image(self, dtype: np.dtype[Any]) -> np.ndarray:
+        """A padded image with anything in it.
+
+        From an earlier part where one is done: new memory costs page faults.
+        """
+        spare = self._spare.setdefault(dtype, [])
+
+        try:
+            return spare.pop()
+        except IndexError:  # none yet, or all with parts that run at this moment
+            return np.empty([n_voxels + 2 for n_voxels in self.grid.shape], dtype)
+
+    def _each(self, work: Callable[[slice], None], n: int) -> None:
+        """Call `work(rows)` for all parts of `n` rows, on all threads."""
+        slices = _slices(n, _n_parts(n))
+
+        if min(self.threads, len(slices)) == 1:
+            for rows in slices:
+                work(rows)
+            return
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            list(pool.map(work, slices))
+
+
+def _slices(n: int, n_parts: int) -> list[slice]:
+    bounds = np.linspace(0, n, n_parts + 1).astype(int)
+    return [slice(first, stop) for first, stop in pairwise(bounds.tolist())]
 
 
 def _n_parts(n: int) -> int:
