@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv wheelhouse demo test test-cluster test-wheelhouse check docs schema check-reference reference clean
+.PHONY: help venv wheelhouse demo test test-cluster test-wheelhouse check docs schema check-reference reference ship-networks clean
 
 help:
 	@echo "make demo    simulate, reconstruct, train, adapt, evaluate; Table 1 and all figures in results/"
@@ -30,6 +30,7 @@ help:
 	@echo "make schema  write workflow/schemas/config.schema.json anew after a change of scripts/tgdpet/config/sections.py"
 	@echo "make check-reference  compare RESULTS=folder with results/reference, within intervals"
 	@echo "make reference        keep RESULTS=folder, made by COMMAND='...', as results/reference"
+	@echo "make ship-networks    make networks of RESULTS=folder those that come with the package"
 	@echo "make wheelhouse       download every wheel once; then elsewhere, offline: make venv WHEELHOUSE=wheelhouse"
 	@echo "make test-cluster     run on a one-node SLURM and interrupt it in every way (as root, with slurm-wlm and munge)"
 	@echo "make test-wheelhouse  make a wheelhouse, and install from it with the network cut off"
@@ -90,6 +91,9 @@ check-reference: venv
 
 reference: venv
 	@python scripts/11_check_reference.py --results '$(RESULTS)' --write --command '$(COMMAND)'
+
+ship-networks: venv
+	@python scripts/12_ship_networks.py --results '$(RESULTS)'
 
 clean:
 	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache build wheelhouse scripts/*.egg-info

@@ -5,16 +5,9 @@ reconstructions share.
 
 from pathlib import Path
 
-import numpy as np
-
 from tgdpet.cli import arguments
-from tgdpet.io import nifti
-from tgdpet.io.files import atomic
 from tgdpet.listmode import study_folder
-from tgdpet.listmode.background import Background
-from tgdpet.recon import additive_term, sensitivity
-from tgdpet.recon.projector_cpu import Projector
-from tgdpet.runtime.progress import Progress
+from tgdpet.recon import study_images
 
 CACHE = "folder of sensitivity images made before, by geometry and attenuation"
 SENSITIVITY = "NIfTI to write, counts / (Bq/mL s)"
@@ -33,26 +26,11 @@ def main() -> list[Path]:
     args = parser.parse_args()
 
     study = study_folder.read_study(args.listmode)
-    name = study.meta["study"]
-    projector = Projector(study.scanner, study.grid, args.threads)
+    cached = study_images.write_corrections(
+        study, args.threads, args.cache, args.out_sensitivity, args.out_additive
+    )
 
-    with Progress(sensitivity.work(study.scanner), f"sensitivity {name}", "pairs") as bar:
-        image = sensitivity.cached(projector, study.mu_per_cm, args.cache, bar.update)
-    nifti.write_plain(args.out_sensitivity, image, study.affine)
-
-    noise = Background(**study.meta["background"])
-    given = study_folder.read_background(study)
-    with Progress(len(study.events), f"background {name}", "events") as bar:
-        additive = additive_term.additive(
-            projector, study.events, study.mu_per_cm, noise, given, bar.update
-        )
-    with atomic(args.out_additive) as temporary, open(temporary, "wb") as file:
-        np.save(file, additive)
-
-    read = study_folder.files_read(args.listmode, "background.npy")
-    if args.cache is not None:
-        read.append(args.cache / f"sensitivity-{sensitivity.key(projector, study.mu_per_cm)}.npy")
-    return read
+    return [*study_folder.files_read(args.listmode, "background.npy"), *cached]
 
 
 if __name__ == "__main__":

@@ -1,16 +1,12 @@
 #!/usr/bin/env python
 """Reconstruct samples of one study with one protocol: TOF list-mode OSEM to NIfTI in Bq/mL."""
 
-import time
 from pathlib import Path
 
 from tgdpet.cli import arguments
 from tgdpet.config.sections import ReconProtocol
-from tgdpet.io import files, nifti
-from tgdpet.listmode import study_folder, subsample
-from tgdpet.recon import osem
-from tgdpet.recon.projectors import on_device
-from tgdpet.runtime.progress import Progress
+from tgdpet.listmode import study_folder
+from tgdpet.recon import study_images
 
 DEVICE = "where to project; cuda: tgdpet[cuda]"
 
@@ -32,28 +28,22 @@ def main() -> None:
     protocol = arguments.from_options(args, ReconProtocol)
 
     study = study_folder.read_study(args.listmode)
-    additive = study_folder.read_additive(study)
-    sensitivity, _ = nifti.read_plain(args.sensitivity)
-    name, seed, samples = study_folder.read_samples(args.samples)
+    _, seed, samples = study_folder.read_samples(args.samples)
     samples = [s for s in samples if not args.only or s.name in args.only]
 
-    projector = on_device(args.device, study.scanner, study.grid, args.threads)
-    valid = osem.valid_slices(sensitivity)
-    inputs = [args.samples, args.listmode / "listmode.json", args.sensitivity]
-    settings = arguments.as_settings(args)
-    n_events = sum(s.fraction for s in samples) * len(study.events) * protocol.iterations
-    with Progress(n_events, f"reconstruct {name} {args.protocol}", "events") as bar:
-        for sample in samples:
-            started = time.time()
-            events, background = subsample.sampled(sample, [study.events, additive], seed, name)
-            seconds = study.meta["effective_s"] * sample.fraction
-            image = osem.reconstruct(
-                projector, events, background, sensitivity, seconds, protocol, bar.update
-            )
-            beside = study_folder.recon_sidecar(study.meta, sample, args.protocol, protocol, valid)
-            beside["provenance"] = files.sidecar(inputs, settings, seed, args.device, started)
-            path = args.out_dir / nifti.image_name(name, args.protocol, sample.name)
-            nifti.write_image(path, image, study.affine, beside)
+    study_images.write_images(
+        study,
+        samples,
+        seed,
+        args.sensitivity,
+        protocol,
+        args.protocol,
+        args.out_dir,
+        threads=args.threads,
+        device=args.device,
+        inputs=[args.samples, args.listmode / "listmode.json", args.sensitivity],
+        settings=arguments.as_settings(args),
+    )
 
 
 if __name__ == "__main__":

@@ -54,10 +54,11 @@ FLOORS = (
     ("config", "dataset", "dicom"),
     ("scanner", "networks"),
     ("listmode", "training"),
-    ("recon", "petsird", "cli", "evaluation"),
+    ("recon", "petsird", "evaluation"),
     ("simulation",),
     ("figures",),
     ("report", "workflow"),
+    ("cli",),
 )
 
 

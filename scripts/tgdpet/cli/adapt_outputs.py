@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..io import files, nifti
+from ..io import files
 from ..networks import weights
 from ..networks.denoise import denoise_image
 from ..report import adaptation_page
 from ..runtime import device
 from ..runtime.progress import Progress
 from ..training.bit_comparison import BitComparison, compare
-from .outputs import IMAGE_SUFFIXES, check_out, files_of
+from .outputs import IMAGE_SUFFIXES, beside, check_out, files_of, image_files
 from .scans import Scan, is_nifti, origin, write_like
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ NETWORK_BYTES = 64 * 2**20  # with its checkpoint, at the paper's width
 
 def check(args: argparse.Namespace) -> None:
     """Refuse, before any work, outputs that cannot be written or that would replace something."""
-    given = [*(args.halves or ()), args.image, args.petsird, args.pairs]
-    inputs = [path for path in given if path is not None]
-    beside = [nifti.sidecar_path(path) for path in inputs]
-    read = [*inputs, *beside, *files_of(args.model)]
+    read = files_of(args.model)
+    for path in (*(args.halves or ()), args.image):
+        read += image_files(path) if path is not None else []
+    read += [path for path in (args.petsird, args.pairs) if path is not None]
 
     if args.save_network is not None:
         made = _network_files(args.save_network)
@@ -45,7 +45,12 @@ def check(args: argparse.Namespace) -> None:
     if args.out is None:
         return
 
-    made = [page_path(args.out), nifti.sidecar_path(args.out)]
+    page = beside(args.out, ".html")
+    made = [page, beside(args.out, ".json")]
+    if args.save_network is not None and made[1] in _network_files(args.save_network):
+        both = f"{made[1]} would belong to the image and to the network"
+        raise ValueError(f"--save-network: {both}; choose another name")
+
     if is_nifti(args.out):
         check_out(args.out, IMAGE_SUFFIXES, [args.out, *made], read, args.overwrite)
         return
@@ -53,7 +58,7 @@ def check(args: argparse.Namespace) -> None:
     from ..dicom.write import check_output_folder
 
     check_output_folder(args.out, args.image, args.overwrite)
-    check_out(page_path(args.out), (".html",), made, read, args.overwrite)
+    check_out(page, (".html",), made, read, args.overwrite)
 
 
 def check_room(work: Path, n_voxels: int) -> None:
@@ -63,11 +68,6 @@ def check_room(work: Path, n_voxels: int) -> None:
     if free < needed:
         missing = f"expected {needed / 1e6:.0f} MB of free disk, got {free / 1e6:.0f} MB"
         raise OSError(f"{work.parent.absolute()}: {missing}")
-
-
-def page_path(out: Path) -> Path:
-    """The page beside a denoised image."""
-    return nifti.sidecar_path(out).with_suffix(".html")
 
 
 def finish(args: argparse.Namespace, job: Job, inputs: Inputs, work: Path) -> list[str]:
@@ -83,7 +83,7 @@ def finish(args: argparse.Namespace, job: Job, inputs: Inputs, work: Path) -> li
     if inputs.full is not None:
         made += _write_image(args, job, inputs, inputs.full, comparison, work)
         said.append(f"{args.out}: denoised, by {card.network}")
-        said.append(f"{page_path(args.out)}: before and after, and what was retrained")
+        said.append(f"{beside(args.out, '.html')}: before and after, and what was retrained")
 
     if args.save_network is not None:
         endings = zip(_network_files(job.weights), _network_files(args.save_network), strict=True)
@@ -134,15 +134,15 @@ def _write_image(
     files.write_text(page, adaptation_page.page(content))
 
     out = work / ("out.nii.gz" if args.out.name.endswith(".gz") else "out.nii")
-    moves = [(page, page_path(args.out))]
+    moves = [(page, beside(args.out, ".html"))]
     if not is_nifti(args.out):
         sidecar = {"Network": job.name, "provenance": record}
-        files.write_json(nifti.sidecar_path(out), sidecar)
+        files.write_json(work / "out.json", sidecar)
         out = work / "out"
         shutil.rmtree(out, ignore_errors=True)
 
     write_like(out, full, after, job.name, record, overwrite=True)
-    return [*moves, (nifti.sidecar_path(out), nifti.sidecar_path(args.out)), (out, args.out)]
+    return [*moves, (work / "out.json", beside(args.out, ".json")), (out, args.out)]
 
 
 def _denoised(scan: Scan, model: Path, chosen: Any, label: str) -> np.ndarray:

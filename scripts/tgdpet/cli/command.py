@@ -13,7 +13,7 @@ from .adapt import ADAPT, adapt, adapt_arguments
 from .dicom import IMPORT, choice_arguments, import_arguments, import_series
 from .import_studies import import_studies
 from .networks import NETWORKS, networks_arguments, show_networks
-from .outputs import IMAGE_SUFFIXES, check_out, files_of
+from .outputs import IMAGE_SUFFIXES, check_out, files_of, image_files
 from .scans import caution, is_nifti, origin, read_scan, write_like
 
 ABOUT = "Import a scan, adapt a network to it, denoise it, or hand a network to other programs."
@@ -132,8 +132,7 @@ def _denoise(args: argparse.Namespace) -> None:
 
     to_nifti = is_nifti(args.out)
     if to_nifti or not args.image.is_dir():
-        beside = [] if args.image.is_dir() else [nifti.sidecar_path(args.image)]
-        inputs = [args.image, *beside, *files_of(args.model)]
+        inputs = [*image_files(args.image), *files_of(args.model)]
         outputs = [args.out, nifti.sidecar_path(args.out)]
         check_out(args.out, IMAGE_SUFFIXES, outputs, inputs, args.overwrite)
     else:

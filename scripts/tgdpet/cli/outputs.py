@@ -9,6 +9,23 @@ from pathlib import Path
 IMAGE_SUFFIXES = (".nii", ".nii.gz")
 
 
+def image_files(path: Path) -> list[Path]:
+    """An image and the sidecar beside it; nothing of a DICOM folder."""
+    from ..io import nifti
+
+    return [] if path.is_dir() else [path, nifti.sidecar_path(path)]
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The file beside an image, or beside a folder of one, with another suffix."""
+    name = path.name
+    for ending in (".gz", ".nii"):
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+
+    return path.with_name(name + suffix)
+
+
 def files_of(model: Path) -> list[Path]:
     """A network and the files beside it, which an output of the same name would replace."""
     beside = [model.with_suffix(suffix) for suffix in (".json", ".md") if model.name]

@@ -73,7 +73,7 @@ def of_image(image: Image) -> Domain:
         noise=[noise, noise],
         p99_bqml=[p99_bqml, p99_bqml],
         frame_s=[frame_s, frame_s] if frame_s else [],
-        dose_mbq=[dose_mbq, dose_mbq] if dose_mbq else [],
+        dose_mbq=[round(dose_mbq, 1)] * 2 if dose_mbq else [],
         tracers=_name(beside.get("TracerName")),
         sources=_name(beside.get("Manufacturer")),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..io.files import write_text
+from .domain import Domain, from_card
 from .weights import WEIGHTS_FORMAT, Card
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ RESULT_LABELS = {
     "final_validation_psnr": "last PSNR on held-out studies, dB",
     "useful_unchanged": "all other kernels bit for bit as before",
 }
+IMAGES = """\
+The noisy images, those of the networks before it included; `tgdpet denoise` warns where an image is
+far from them. What a simulation made has never seen a patient.
+
+| | |
+|---|---|
+"""
 PAGE = """\
 ---
 license: apache-2.0
@@ -45,7 +53,7 @@ From the index table `{index}`; intensities are divided by {scale} Bq/mL.
 | role | studies | training slices |
 |---|---|---|
 {data}
-
+{images}
 ## Numbers
 
 Of the data above, not of any test study; losses are of intensities divided by the scale.
@@ -125,6 +133,8 @@ def markdown(
         "format of the weights": WEIGHTS_FORMAT,
     }
 
+    images = _domain_rows(from_card(card.domain))
+
     return PAGE.format(
         network=card.network,
         file=file,
@@ -132,6 +142,7 @@ def markdown(
         scale=f"{card.intensity_scale_bqml:.6g}",
         what=_rows(_description(card, method)),
         data=_data_rows(table),
+        images=f"\n{IMAGES}{_rows(images)}\n" if images else "",
         numbers=_rows(_results(numbers)),
         settings=_rows(settings),
         provenance=_rows(provenance),
@@ -151,6 +162,7 @@ def _description(card: Card, method: str) -> dict[str, str]:
         "network": card.network,
         "made by": made_by,
         "parents": parents,
+        "licence": "Apache-2.0",
         "width": f"{card.width:g} times the paper's 64 to 256 channels",
         "input and output": "three neighbouring slices; the middle one of the output is kept",
     }
@@ -166,6 +178,29 @@ def _data_rows(table: pd.DataFrame) -> str:
         rows.append(f"| {role} | {studies} | {len(part)} |")
 
     return "\n".join(rows)
+
+
+def _domain_rows(domain: Domain) -> dict[str, str]:
+    """What is known of the images by the label of each row."""
+    rows = {}
+    if domain.sources:
+        rows["made by"] = ", ".join(domain.sources)
+    if domain.tracers:
+        rows["tracer"] = ", ".join(domain.tracers)
+    if domain.voxel_mm:
+        rows["voxels, mm"] = " x ".join(f"{size:g}" for size in domain.voxel_mm)
+
+    ranges = {
+        "frames, s": (domain.frame_s, "{:g}"),
+        "injected activity, MBq": (domain.dose_mbq, "{:.0f}"),
+        "99th percentile of the body, Bq/mL": (domain.p99_bqml, "{:.0f}"),
+        "noise between slices, of the body's mean": (domain.noise, "{:.1%}"),
+    }
+    for label, (limits, form) in ranges.items():
+        if limits:
+            rows[label] = " to ".join(form.format(value) for value in limits)
+
+    return rows
 
 
 def _results(numbers: Mapping[str, Any]) -> dict[str, Any]:
