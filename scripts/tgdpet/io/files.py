@@ -166,7 +166,7 @@ def read_checked_json(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, got a {type(content).__name__}")
 
-    noted = content.pop(digests.KEY, None)
+    noted, content = digests.taken_from(path, content)
     digests.compare(path, noted, _digest_of_json(content))
 
     return content
