@@ -13,6 +13,7 @@ import secrets
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
@@ -237,12 +238,10 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
         raise FileNotFoundError(f"{path}: no such table")
 
     # not text, no columns, rows of different length
-    with damage.readable(path, "table"):
-        table = pd.read_csv(path, sep=_separator(path), low_memory=False)
-
-    # pandas takes the first cells of longer rows for an index.
-    if not isinstance(table.index, pd.RangeIndex):
-        raise ValueError(f"{path}: not a readable table: rows of more cells than column names")
+    with damage.readable(path, "table"), warnings.catch_warnings():
+        # Rows of more cells than names: pandas takes the first for an index, or drops the last.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        table = pd.read_csv(path, sep=_separator(path), low_memory=False, index_col=False)
 
     columns = list(columns)
     for column in columns:

@@ -238,7 +238,7 @@ def test_the_digest_is_xxh3(tmp_path: Path) -> None:
 def test_rows_of_more_cells_than_names_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2,3\n4,5,6\n")
-    with pytest.raises(ValueError, match=r"t\.csv: .* rows of more cells than column names"):
+    with pytest.raises(ValueError, match=r"t\.csv: not a readable table.* Length of header"):
         files.read_csv(path, ["a"])
 
 
