@@ -215,6 +215,20 @@ def test_the_cache_knows_geometry_and_attenuation(tmp_path, monkeypatch):
     assert np.array_equal(image(), first)
 
 
+def test_a_damaged_image_of_the_cache_is_computed_anew(tmp_path, capsys):
+    mu = np.zeros(GRID.shape, np.float32)
+    image = sensitivity.cached(Projector(SMALL, GRID), mu, tmp_path)
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 64]))
+
+    again = sensitivity.cached(Projector(SMALL, GRID), mu, tmp_path)
+
+    np.testing.assert_array_equal(again, image)
+    assert "damaged: expected the digest" in capsys.readouterr().err
+    assert path.read_bytes() == content
+
+
 def test_central_sensitivity_is_the_solid_angle_of_the_detectors():
     scanner = Scanner(390.0, 240, 26, 4.0, 25, 280.0, 140.0, 0.5, 290.0)
     grid = Grid([31, 31, 27], [8.0, 8.0, 4.0])

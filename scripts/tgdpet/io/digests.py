@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import xxhash
+
+from .damage import shown
 
 KEY = "digest"
 ALGORITHM = "xxh3-128"
@@ -78,6 +80,21 @@ def identity_of(file: BinaryIO) -> tuple[int, ...]:
     status = os.fstat(file.fileno())
 
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_dev)
+
+
+def taken_from(path: str | Path, content: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The digest that an object holds, None without one, and the rest of the object.
+
+    ValueError naming the file where one stands under another key.
+    """
+    rest = {key: value for key, value in content.items() if key != KEY}
+
+    if KEY not in content:
+        for key, value in rest.items():
+            if isinstance(value, str) and PATTERN.fullmatch(value):
+                raise ValueError(f"{path}: damaged: a digest under the key {shown(key)}")
+
+    return content.get(KEY), rest
 
 
 def compare(path: str | Path, noted: object, found: str) -> None:

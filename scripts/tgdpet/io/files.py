@@ -14,6 +14,7 @@ import secrets
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
@@ -167,7 +168,7 @@ def read_checked_json(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, got a {type(content).__name__}")
 
-    noted = content.pop(digests.KEY, None)
+    noted, content = digests.taken_from(path, content)
     digests.compare(path, noted, _digest_of_json(content))
 
     return content
@@ -238,12 +239,10 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
         raise FileNotFoundError(f"{path}: no such table")
 
     # not text, no columns, rows of different length
-    with damage.readable(path, "table"):
-        table = pd.read_csv(path, sep=_separator(path), low_memory=False)
-
-    # pandas takes the first cells of longer rows for an index.
-    if not isinstance(table.index, pd.RangeIndex):
-        raise ValueError(f"{path}: not a readable table: rows of more cells than column names")
+    with damage.readable(path, "table"), warnings.catch_warnings():
+        # Rows of more cells than names: pandas takes the first for an index, or drops the last.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        table = pd.read_csv(path, sep=_separator(path), low_memory=False, index_col=False)
 
     columns = list(columns)
     for column in columns:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..io.digests import KEY, compare, digest_of
+from ..io.digests import KEY, compare, digest_of, taken_from
 
 
 def with_digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -30,8 +30,8 @@ def without_digest(
     path: str | Path, content: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> dict[str, Any]:
     """What `with_digest` was given; ValueError naming the file when it or the tensors differ."""
-    plain = {key: value for key, value in content.items() if key != KEY}
-    compare(path, content.get(KEY), digest_of(_parts(plain, tensors)))
+    noted, plain = taken_from(path, content)
+    compare(path, noted, digest_of(_parts(plain, tensors)))
 
     return plain
 

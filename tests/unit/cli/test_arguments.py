@@ -44,9 +44,11 @@ SECTIONS = [
 
 @pytest.fixture
 def restore_sigterm():  # type: ignore[no-untyped-def]
-    before = signal.getsignal(signal.SIGTERM)
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 def parse(section: type, text: str) -> argparse.Namespace:
@@ -176,7 +178,10 @@ def test_a_stopped_script_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     def terminate() -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    for main, code in ((interrupt, 130), (terminate, 143)):
+    def hang_up() -> None:
+        signal.raise_signal(signal.SIGHUP)
+
+    for main, code in ((interrupt, 130), (terminate, 143), (hang_up, 129)):
         with pytest.raises(SystemExit) as exit_:
             arguments.run(main)
         assert exit_.value.code == code
@@ -243,3 +248,29 @@ def test_an_adaptation_with_a_key_of_another_method_is_one_line(root) -> None:  
     )
     expected = "blocks: 8 is not allowed for method 'tgd'; it belongs to finetune: remove it"
     assert (done.returncode, done.stderr) == (1, f"error: command line: {expected}\n")
+
+
+@pytest.mark.usefixtures("restore_sigterm")
+def test_a_hang_up_that_is_ignored_stays_so() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    arguments.run(lambda: signal.raise_signal(signal.SIGHUP))
+
+
+@pytest.mark.usefixtures("restore_sigterm")
+def test_an_error_is_printable_and_not_long(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise ValueError("a\x1b[2J\nb" + "x" * 10**6)
+
+    with pytest.raises(SystemExit):
+        arguments.run(main)
+    error = capsys.readouterr().err
+    assert error.startswith("error: a\\x1b[2J bxxx") and error.count("\n") == 1
+    assert len(error) < 2100
+
+
+@pytest.mark.parametrize("number", ["2_1", "\u0662", "1:30", "0x10", "21 000"])
+def test_numbers_are_read_as_people_do(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (["--realisations", number], ["--levels-s", "30", number]):
+        with pytest.raises(SystemExit):
+            parse(Sampling, shlex.join(options))
+        assert f"value: {number!r}" in capsys.readouterr().err

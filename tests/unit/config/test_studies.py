@@ -153,6 +153,14 @@ def test_a_table_of_class_numbers_is_known_by_name(tmp_path):
         (HEAD + "a1\tadapt\tanalytic\tnan\t1\n", ["row 2", "bmi", "'nan'"]),
         (HEAD + "a1\tadapt\tanalytic\tinf\t1\n", ["row 2", "bmi", "'inf'"]),
         (HEAD + "a1\tadapt\tanalytic\tslim\t1\n", ["row 2", "bmi", "'slim'"]),
+        (HEAD + "a1\tadapt\tanalytic\t2_1\t1\n", ["row 2", "bmi", "'2_1'"]),
+        (HEAD + "a1\tadapt\tanalytic\t\u0662\u0661\t1\n", ["row 2", "bmi"]),
+        (HEAD + "x" * 300 + "\tadapt\tanalytic\t21\t1\n", ["row 2", "study", "at most 100"]),
+        (
+            FULL + "a1\tadapt\tanatomy\t21\t1\tx\tliver:2_0:3\n",
+            ["row 2", "lesions", "'liver:2_0:3'"],
+        ),
+        (FULL + 'a1\tadapt\tanatomy\t21\t1\tx\t"liver:20:3\n', ["row 2", "cells in quotes"]),
         (HEAD + "a1\tadapt\tanalytic\t21\t-1\n", ["row 2", "seed", "'-1'"]),
         (HEAD + "a1\tadapt\tanalytic\t21\t1.5\n", ["row 2", "seed", "'1.5'"]),
         (HEAD + "a1\tadapt\tanalytic\t21\t" + "9" * 5000 + "\n", ["row 2", "seed", "whole number"]),
@@ -268,3 +276,20 @@ def test_roles_that_no_network_uses_may_be_absent(root, raw_config):
         read_studies(root / config.studies), "train_v1v2", "test_lesion", "test_high_bmi"
     )
     check_studies(config, studies)
+
+
+def test_cells_in_quotes_are_read_as_csv_has_them(tmp_path):
+    """As spreadsheets write a cell with a comma."""
+    text = FULL + '"a1"\tadapt\tanatomy\t"21"\t1\tx\t"liver:20:3,spleen:15:2.5"\n'
+    (study,) = read_studies(write(tmp_path, text))
+    assert study.study == "a1" and study.bmi == 21.0
+    assert study.lesions == (Lesion("liver", 20.0, 3.0), Lesion("spleen", 15.0, 2.5))
+
+
+@pytest.mark.parametrize("labels", ["labels.nii", "labels.nii.gz"])
+@pytest.mark.parametrize("ct", ["ct.nii", "ct.nii.gz"])
+def test_plain_and_compressed_volumes_are_tracked(tmp_path, labels, ct):
+    for name in (labels, ct):
+        (tmp_path / name).touch()
+    study = Study("a", "adapt", "anatomy", 21.0, 1, str(tmp_path))
+    assert input_files(study) == [str(tmp_path / labels), str(tmp_path / ct)]

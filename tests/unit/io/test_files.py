@@ -253,5 +253,13 @@ def test_a_process_asks_for_its_commit_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_rows_of_more_cells_than_names_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2,3\n4,5,6\n")
-    with pytest.raises(ValueError, match=r"t\.csv: .* rows of more cells than column names"):
+    with pytest.raises(ValueError, match=r"t\.csv: not a readable table.* Length of header"):
         files.read_csv(path, ["a"])
+
+
+def test_a_digest_under_a_damaged_key_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_checked_json(path, {"a": 1})
+    path.write_text(path.read_text().replace('"digest"', '"diges4"'))
+    with pytest.raises(ValueError, match=r"a\.json: damaged: a digest under the key 'diges4'"):
+        files.read_checked_json(path)

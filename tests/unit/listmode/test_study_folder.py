@@ -216,3 +216,42 @@ def test_an_images_sidecar_says_what_was_corrected(made: Path) -> None:
     nothing = {**meta["background"], "scatter_bq": 0.0, "randoms_per_s": 0.0}
     assert corrected(background=nothing)[1:] == ["none", "none"]
     assert corrected(background_given=True)[1:] == ["given for each event"] * 2
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "/tmp/x", "", "x" * 300, "a\x1b[2J", 7])
+def test_a_sample_whose_name_leaves_the_folder_is_refused(tmp_path: Path, name: object) -> None:
+    path = tmp_path / "samples.json"
+    row = {"name": name, "share": 0.1, "part": 0, "parts": 1}
+    write_checked_json(path, {"study": "a", "seed": 1, "samples": [row]})
+    with pytest.raises(ValueError, match=r"samples\.json: samples\[0\]\.name: expected a name of"):
+        study_folder.read_samples(path)
+
+    write_checked_json(path, {"study": name, "seed": 1, "samples": []})
+    with pytest.raises(ValueError, match=r"samples\.json: study: expected a name of"):
+        study_folder.read_samples(path)
+
+
+@pytest.mark.parametrize("name", ["events.npy", "scanner.json", "listmode.json", "mu.nii.gz"])
+def test_a_changed_bit_of_a_study_is_found(study: Path, name: str) -> None:
+    content = (study / name).read_bytes()
+    rng = np.random.default_rng(0)
+    wrong = 0
+
+    for bit in rng.choice(8 * len(content), 20, replace=False):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << int(bit) % 8
+        (study / name).write_bytes(changed)
+        try:
+            study_folder.read_study(study)
+        except ValueError as error:
+            assert name in str(error)
+            wrong += 1
+
+    # a blank of the text, the time in gzip's header
+    assert wrong >= 15
+
+
+def test_the_record_of_an_image_covers_events_and_additive_term(study: Path) -> None:
+    (study / "additive.npy").touch()
+    names = {path.name for path in study_folder.reconstructed_from(study)}
+    assert {"events.npy", "additive.npy", "listmode.json", "scanner.json", "mu.nii.gz"} <= names

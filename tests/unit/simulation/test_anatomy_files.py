@@ -71,7 +71,11 @@ def test_a_table_names_the_numbers(folder: Path):
     table(folder, text + "1000\tspleen\n")
     refused(folder, "labels.tsv: row 9: index 1000")
     table(folder, text.replace("1001", "1001.5"))
-    refused(folder, "labels.tsv: row 3: index 1001.5")
+    refused(folder, "labels.tsv: column 'index', row 3: expected a whole number .* got 1001.5")
+    table(folder, text + "\t\n\t\n")
+    np.testing.assert_array_equal(make(folder).suv, plain.suv)
+    table(folder, text + "\tspleen\n")
+    refused(folder, "labels.tsv: column 'index', row 9: no value")
     table(folder, text.replace("name", "organ"))
     refused(folder, "labels.tsv: column 'name' is missing")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -118,3 +119,26 @@ def test_folders_that_cannot_be_written(tmp_path, monkeypatch):
 def test_room(tmp_path):
     assert lock.room(tmp_path / "results", 1e-9) is None
     assert "a whole run takes up to 1e+09 GB" in str(lock.room(tmp_path / "results", 1e9))
+
+
+def test_what_killed_jobs_left_is_removed_and_nothing_else(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    host = platform.node()
+    folder = tmp_path / "listmode" / "a"
+    folder.mkdir(parents=True)
+    left = folder / f".tmp-{host}-{done.stdout.strip()}-0123456789abcdef-events.npy"
+    kept = [
+        folder / "events.npy",
+        folder / f".tmp-{host}-{os.getpid()}-0123456789abcdef-events.npy",
+        folder / f".tmp-elsewhere-{done.stdout.strip()}-0123456789abcdef-events.npy",
+        folder / ".tmp-mine",
+    ]
+    for path in (left, *kept):
+        path.touch()
+    lock.remove_left_over(tmp_path)
+    assert not left.exists() and all(path.exists() for path in kept)
