@@ -10,9 +10,9 @@ ROOT = runpy.run_path(workflow.source_path(_INTERNALS))["checkout"](workflow)
 sys.path.insert(0, str(ROOT / "scripts"))
 
 # The rules call plain `python`: the one that runs Snakemake, activated or not.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-)
+_PATH = os.environ.get("PATH", "").split(os.pathsep)
+if _PATH[0] != str(Path(sys.executable).parent):
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), *_PATH])
 
 
 def source(path):

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .. import nuclides
-from .series import Slice
+from .series import DicomError, Slice
 
 SERIES_STARTS_EARLIER = (
     "GEMS_PETD_01"  # GE's private block (0009,xx) with the scan's own date and time
@@ -32,12 +32,14 @@ def sidecar_of(slices: Sequence[Slice]) -> dict[str, Any]:
     """What the headers say, in BIDS-PET's keys and units; keys that they do not say are left out.
 
     Times are in s after the injection where its time is known (TimeZero), else after the start of
-    the scan. Doses are in MBq, the weight in kg.
+    the scan. Doses are in MBq, the weight in kg. Raises DicomError naming the file where the
+    half-life contradicts the nuclide.
     """
     header = slices[0].header
     sidecar: dict[str, Any] = {"Modality": "PT", "Units": "Bq/mL"}
     sidecar |= {key: str(header.get(tag)).strip() for key, tag in TEXTS.items() if header.get(tag)}
     sidecar |= _tracer(header)
+    _check_half_life(slices[0], sidecar)
 
     weight_kg = _positive(header.get("PatientWeight"))
     if weight_kg is not None:
@@ -67,6 +69,22 @@ def _tracer(header: Any) -> dict[str, Any]:
     if half_life_s is not None:
         known["TracerHalfLife"] = half_life_s
     return known
+
+
+def _check_half_life(item: Slice, sidecar: dict[str, Any]) -> None:
+    """Refuse a half-life that the nuclide has not, where both are said."""
+    if not {"TracerRadionuclide", "TracerHalfLife"} <= set(sidecar):
+        return
+
+    try:
+        nuclides.check(
+            str(sidecar.get("TracerName", nuclides.UNKNOWN)),
+            sidecar["TracerRadionuclide"],
+            sidecar["TracerHalfLife"],
+            f"{item.path}: RadiopharmaceuticalInformationSequence",
+        )
+    except ValueError as error:
+        raise DicomError(str(error)) from None
 
 
 def _nuclide(isotope: Any) -> str | None:

@@ -100,6 +100,15 @@ def test_an_injection_before_midnight_is_of_the_day_before(tmp_path):
     assert read_series(folder).image.sidecar["ScanStart"] == 3600.0
 
 
+def test_a_half_life_that_the_nuclide_has_not_is_refused(tmp_path):
+    gallium = isotope(RadionuclideHalfLife="4062.6")
+    tags = {"RadiopharmaceuticalInformationSequence": [gallium]}
+    folder = write(tmp_path / "pet", volume(), **tags)
+    words = r"\.dcm: Radiopharm.*: nuclide F18 has a half-life of 6586.2 s, got 4062.6 s"
+    with pytest.raises(ValueError, match=words):
+        read_series(folder)
+
+
 def test_counts_with_philips_factor_become_bqml(tmp_path):
     data = volume()
 

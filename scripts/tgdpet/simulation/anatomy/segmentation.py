@@ -94,7 +94,7 @@ def read_anatomy(path: str | Path, class_table: str | None = None) -> Anatomy:
     hu, hu_affine = nifti.read_plain(ct_path)
     _check_hu(hu, ct_path)
     # before anything interpolates between padding and skin
-    hu = np.maximum(hu, np.float32(AIR_HU))
+    np.maximum(hu, np.float32(AIR_HU), out=hu)
     _check_match(labels, affine, names, hu, hu_affine, (label_path, ct_path))
     ct = witness.Witness(ct_path, hu, hu_affine)
     witness.check(label_path, labels, affine, names, ct)

@@ -84,12 +84,15 @@ def check(
     Raises ValueError naming the files, what was expected and what came, and the table of class
     numbers that would fit, if there is one.
     """
-    at = np.argwhere(labels != 0)
-    at = at[:: max(1, len(at) // SAMPLED_VOXELS)]
-    number = labels[tuple(at.T)]
-    mm = points_mm(at, affine)
+    labelled = np.flatnonzero(labels)
+    step = max(1, len(labelled) // SAMPLED_VOXELS)
+    index = np.unravel_index(labelled[::step], labels.shape)
 
-    structures = _measured(labels, affine, number, mm, ct)
+    number = labels[index]
+    mm = points_mm(np.stack(index, axis=1), affine)
+    each_ml = step * abs(np.linalg.det(affine[:3, :3])) * 1e-3
+
+    structures = _measured(number, mm, each_ml, ct)
     faults = list(_faults(structures, names))
     better = "" if ct is None else _Fit(ct, mm, number, names).better()
 
@@ -102,16 +105,12 @@ def check(
         raise ValueError(f"{path}: does not lie on the body in {ct.path}: {better}")
 
 
-def _measured(
-    labels: np.ndarray, affine: np.ndarray, number: np.ndarray, mm: np.ndarray, ct: Witness | None
-) -> Structures:
-    """Volume, centre and median of the class numbers that are large enough to tell."""
-    voxel_ml = abs(np.linalg.det(affine[:3, :3])) * 1e-3
-    counts = np.bincount(labels.ravel())
-    n_sampled = np.bincount(number, minlength=len(counts))
-
-    large = (counts * voxel_ml >= LEAST_ML) & (n_sampled >= LEAST_VOXELS)
-    large[0] = False
+def _measured(number: np.ndarray, mm: np.ndarray, each_ml: float, ct: Witness | None) -> Structures:
+    """Volume, centre and median of the class numbers that are large enough to tell, of the voxels
+    (n,) that were sampled, which stand for `each_ml`.
+    """
+    counts = np.bincount(number)
+    large = (counts * each_ml >= LEAST_ML) & (counts >= LEAST_VOXELS)
     numbers = np.flatnonzero(large)
 
     if ct is not None:
@@ -128,7 +127,7 @@ def _measured(
 
     return Structures(
         numbers,
-        counts[numbers] * voxel_ml,
+        counts[numbers] * each_ml,
         np.reshape(centres, (-1, 3)),
         np.array(medians, float),
     )
