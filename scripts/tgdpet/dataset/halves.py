@@ -39,6 +39,7 @@ FINE_VOXELS = 3  # what a mean over as many voxels takes away is fine
 # mirrored halves and other patients (docs/how-to/adapt.md).
 COARSE_MM = 30.0
 FINE_MM = 20.0
+COARSE_VOXELS = 7  # and at least over as many voxels, where they are large
 COARSE_SHARE = 0.1
 SAME_PLACE = 0.7  # least correlation of means over FINE_MM: halves 0.96, other patients 0.5 to 0.6
 SAME_DATA = 1e-6  # relative variance of the difference: nothing but rounding
@@ -127,7 +128,7 @@ def check_same_body(first: Image, second: Image, names: tuple[str, str]) -> None
 
     # Noise grows with the activity: every place counts alike in units of its expected deviation.
     fine = _kernel(FINE_MM, first.voxel_mm)
-    coarse = _kernel(COARSE_MM, first.voxel_mm)
+    coarse = [max(n, COARSE_VOXELS) for n in _kernel(COARSE_MM, first.voxel_mm)]
     least = max(0.01 * float(np.percentile(first.data, 99)), 1e-12)
     deviation = _mean_over(mean, fine).clamp(min=least).sqrt()
     difference = (_tensor(first) - _tensor(second)) / deviation * body
