@@ -17,25 +17,25 @@ from tgdpet.simulation import monte_carlo
 from tgdpet.simulation.monte_carlo import Scan
 from tgdpet.simulation.thinning import Thinned
 
-GRID = Grid([24, 24, 10], [6.0, 6.0, 6.0])
+GRID = Grid([36, 36, 24], [4.0, 4.0, 4.0])
 SCANNER = Scanner(120.0, 92, 8, 8.0, 6, 280.0, 140.0, 0.5, 100.0)
-SETTINGS = Simulation(scan_s=30.0, psf_fwhm_mm=7.0, psf_radial_slope=0.5)
+SETTINGS = Simulation(scan_s=60.0, psf_fwhm_mm=7.0, psf_radial_slope=0.5)
 NOTHING = Background(0.0, [0.0] * 3, [30.0] * 3, 0.0)
 
 
 @pytest.fixture(scope="module")
 def scan() -> Scan:
     """A body off the axis, denser than water to one side and thinner to another, with a hot spot
-    near its edge; it ends within the grid.
+    near its edge.
     """
-    body = painted(GRID, (6.0, -4.0, -4.0), (62.0, 48.0, 26.0))
-    lung = painted(GRID, (-20.0, 0.0, 4.0), (24.0, 30.0, 18.0))
-    bone = painted(GRID, (36.0, -10.0, -4.0), (12.0, 16.0, 40.0))
+    body = painted(GRID, (6.0, -4.0, -4.0), (60.0, 52.0, 90.0))
+    lung = painted(GRID, (-20.0, 0.0, 4.0), (18.0, 22.0, 30.0))
+    bone = painted(GRID, (36.0, -10.0, -4.0), (12.0, 16.0, 60.0))
     spot = painted(GRID, (40.0, 24.0, -10.0), (8.0, 8.0, 8.0))
 
     # per cm: some twice what bodies have, as this one is small
     mu = 0.2 * body * (1 - 0.8 * lung) * (1 + bone)
-    concentration = 500.0 * body + 8000.0 * spot
+    concentration = 250.0 * body + 8000.0 * spot
 
     return scan_of(concentration, mu.astype(np.float32), GRID, SCANNER, SETTINGS)
 
@@ -84,6 +84,7 @@ def test_lors_tof_and_places_are_those_of_all_emissions(pair):
         tofs = tof + SCANNER.tof_half_bins
         histograms.append(
             {
+                "all": np.array([len(events)]),
                 "crystals": np.bincount(crystals, minlength=n * n),
                 "rings": np.bincount(rings, minlength=SCANNER.rings**2),
                 "tof": np.bincount(tofs, minlength=2 * SCANNER.tof_half_bins + 1),
@@ -151,7 +152,8 @@ def test_no_line_has_less_or_more_attenuation_than_its_bin_says(scan):
     assert np.all(sums[drawn] >= least - 1e-5)
     assert np.all(sums[drawn] <= most + 1e-5)
     # and they bound it well
-    assert np.mean(np.exp(least - sums[drawn])) > 0.5
+    assert np.mean(least) > 0.1
+    assert np.mean(np.exp(least - sums[drawn])) > 0.4
     assert np.mean(bins["sure"][drawn]) > 0.1
 
 

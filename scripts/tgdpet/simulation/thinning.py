@@ -19,7 +19,7 @@ from .attenuation_bounds import Blocks, Body, body_of, bound_sums, slabs_of, tur
 
 BLOCK_MM = 16.0
 N_AZIMUTHS = 32
-N_SLOPES = 8
+N_SLOPES = 6
 
 # A bin of directions: its entry of the alias table (Walker 1977), the least sum of attenuation
 # across the axis along its lines, and the share that survives even where the sum is largest, of

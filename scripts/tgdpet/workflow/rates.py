@@ -5,8 +5,8 @@
 
 # Demo scanner, BMI 24, 3.7 MBq/kg: pilot of the simulation, 280 mm of the body in view
 EVENTS_PER_S = 12_000.0
-# Events written; most emissions are absorbed in the body
-SIMULATE_EVENTS_PER_CORE_S = 3.0e5
+# Events written, the bounds of a study's emissions included
+SIMULATE_EVENTS_PER_CORE_S = 1.0e6
 # PETSIRD to internal list mode
 IMPORT_EVENTS_PER_CORE_S = 1.5e7
 # One sample's decision; 1.3e9 without the reading
