@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
 CORNERS = 4  # of a crossing, their weights in the order of (u, v): 00, 01, 10, 11
 
+intrinsic: Any = extending.intrinsic  # numba's types know nothing of what it returns
 FAST = ("fast",)
 INT32 = ir.IntType(32)
 INT64 = ir.IntType(64)

@@ -264,11 +264,11 @@ def _keep_line(whole, real, number, line):  # type: ignore[no-untyped-def]
 def _kept_line(whole, real, number):  # type: ignore[no-untyped-def]
     """A line from the scratch."""
     return Line(
-        np.int64(whole[number, 0]),
-        np.int64(whole[number, 1]),
-        np.int64(whole[number, 2]),
-        np.int64(whole[number, 3]),
-        np.int64(whole[number, 4]),
+        int(whole[number, 0]),
+        int(whole[number, 1]),
+        int(whole[number, 2]),
+        int(whole[number, 3]),
+        int(whole[number, 4]),
         real[number, 0],
         real[number, 1],
         real[number, 2],

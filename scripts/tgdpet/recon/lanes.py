@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
 LANES = 8  # float32: a register of 256 bits
 
+intrinsic: Any = extending.intrinsic  # numba's types know nothing of what it returns
 FAST = ("fast",)
 INT32 = ir.IntType(32)
 INT64 = ir.IntType(64)
