@@ -30,7 +30,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tgdpet import tgd
-from tgdpet.io.nifti import read_plain
+from tgdpet.dataset.halves import check_halves
+from tgdpet.io.nifti import Image, read_plain
+from tgdpet.io.orientation import grid_difference
 
 SIZE = 64  # pixels along each axis of a slice
 SLICES = 12
@@ -144,10 +146,16 @@ def from_files(first: Path, second: Path) -> Study:
     """Two NIfTI images of one study on one grid (X, Y, Z), scaled so that the 99th percentile of
     the first is 1.
     """
-    a, _ = read_plain(first)
-    b, _ = read_plain(second)
-    if a.shape != b.shape or a.ndim != 3:
-        raise SystemExit(f"{second}: expected a volume like {first}, {a.shape}; got {b.shape}")
+    try:
+        a, affine_a = read_plain(first)
+        b, affine_b = read_plain(second)
+        if difference := grid_difference(b.shape, affine_b, a.shape, affine_a):
+            raise ValueError(f"{second}: {difference}, as in {first}")
+
+        names = (str(first), str(second))
+        check_halves(Image(a, affine_a), Image(b, affine_b), names)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
 
     scale = float(np.percentile(a, 99))
     half_a = torch.from_numpy(a.transpose(2, 1, 0).copy() / scale)

@@ -41,8 +41,6 @@ for s in STUDIES:
     ROLE_STUDIES.setdefault(s.role, []).append(s.study)
 TESTS = FILES.studies_of(*roles.TESTS)
 ONLINE = FILES.online_studies()
-# Studies whose images are not made but found.
-FOUND = [s.study for s in STUDIES if s.is_images]
 # Networks that are measured and shown; those of the sweep alone are not.
 POPULATION = [n for n, e in CONFIG.networks.items() if e.data != "n2n"]
 N2N = [n for n, e in CONFIG.networks.items() if e.data == "n2n"]

@@ -50,12 +50,6 @@ use rule denoise_lesion as denoise_online with:
         study=names(as_made(*roles.ONLINE)),
 
 
-def found_image(wildcards):
-    """The image that a denoised one is made of: of the same name, beside the others of its study."""
-    folder = FILES.recon_folder(wildcards.study)
-    return f"{folder}/sub-{wildcards.study}/pet/{wildcards.stem}.nii.gz"
-
-
 # By the name of a file: found images have names of their own.
 rule denoise_found:
     input:

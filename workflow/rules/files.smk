@@ -34,13 +34,6 @@ def n_denoised(wildcards):
     return len(inputs_of(wildcards.study)) * len(networks_of(wildcards.study))
 
 
-def whole_studies(*wanted):
-    """The studies of these roles, if their images are made together."""
-    together = CONFIG.resources.recon_jobs == "study"
-    made = [s for s in FILES.studies_of(*wanted) if s not in FOUND]
-    return names(made if together else [])
-
-
 def reconstructed(samples):
     """The images of these samples."""
     return [recon("{study}", "{protocol}", sample) for sample in samples]
@@ -70,11 +63,6 @@ def denoised_folders(wildcards):
     ]
 
 
-def as_made(*wanted):
-    """The studies of these roles with the images that are made of simulated ones."""
-    return [s for s in FILES.studies_of(*wanted) if FILES.is_as_made(s)]
-
-
 def recon_all(study):
     """All reconstructed images of a study."""
     protocols = FILES.protocols_of_study(study)
@@ -90,13 +78,6 @@ def denoised_all(study):
         for network in networks_of(study)
         for p, x in inputs_of(study)
     ]
-
-
-def found_options(study):
-    """What is measured of a study that came as images: the protocols and organs that it has."""
-    if study not in FOUND:
-        return ""
-    return f"--partial --protocols {' '.join(FILES.protocols_of_study(study))}"
 
 
 def scanner_tables(wildcards):

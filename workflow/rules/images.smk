@@ -24,15 +24,6 @@ def sphere_options(wildcards):
     return f"--spheres={','.join(spheres)}" if spheres else ""
 
 
-def source_image(wildcards):
-    """The file of an image before it was brought to other voxels."""
-    found = FILES.found_images(wildcards.study).values()
-    stem = wildcards.stem
-    return next(
-        (str(path) for path in found if sidecar_path(path).stem == stem), "none"
-    )
-
-
 rule organs_of_images:
     input:
         script="scripts/04_organs.py",

@@ -112,11 +112,6 @@ def check_studies(config: Config, studies: Sequence[Study], files: bool = True) 
     _check_reference(config, studies)
 
     present = {study.role for study in studies}
-    if not present & set(roles.TESTS):
-        listed = ", ".join(roles.TESTS)
-        missing = f"no study has one of the test roles, {listed}: nothing would be measured"
-        raise ConfigError(f"{config.studies}: column role: {missing}")
-
     for role, reason in roles.needed(config).items():
         # What studies of images lack only takes away the figures that show it.
         if has_images and role in roles.TESTS:
@@ -125,6 +120,11 @@ def check_studies(config: Config, studies: Sequence[Study], files: bool = True) 
         if role not in present:
             missing = f"no study has role {role!r}, needed {reason}"
             raise ConfigError(f"{config.studies}: column role: {missing}")
+
+    if not present & set(roles.TESTS):
+        listed = ", ".join(roles.TESTS)
+        missing = f"no study has one of the test roles, {listed}: nothing would be measured"
+        raise ConfigError(f"{config.studies}: column role: {missing}")
 
 
 def _check_reference(config: Config, studies: Sequence[Study]) -> None:

@@ -18,6 +18,7 @@ from ..io.orientation import grid_difference
 from ..runtime.seeds import numpy_generator
 from .body import body_mask
 
+HALVES = ("half1", "half2")  # samples of a study that is learned on itself
 INDEX_COLUMNS = ["study", "split", "file", "sample", "input", "target", "slice", "body"]
 
 
@@ -74,6 +75,7 @@ def _build_study(pairs: Sequence[Pair], split: str, folder: Path) -> list[dict[s
             if path not in images:
                 images[path] = read_image(path)
     _check_grids(images)
+    _check_halves(pairs, images)
 
     name = f"{pairs[0].study}.npy"
     volumes = [image.data.transpose(2, 1, 0) for image in images.values()]
@@ -111,6 +113,16 @@ def _check_grids(images: Mapping[Path, Image]) -> None:
         difference = grid_difference(image.data.shape, image.affine, first.data.shape, first.affine)
         if difference:
             raise ValueError(f"{path}: {difference}, as in {first_path}")
+
+
+def _check_halves(pairs: Sequence[Pair], images: Mapping[Path, Image]) -> None:
+    """Raise ValueError where images that learn from each other are no independent halves."""
+    for pair in pairs:
+        if pair.sample == HALVES[0]:
+            from .halves import check_halves  # torch, which other training sets do without
+
+            names = (str(pair.noisy), str(pair.target))
+            check_halves(images[pair.noisy], images[pair.target], names)
 
 
 def body_share(data: np.ndarray) -> np.ndarray:

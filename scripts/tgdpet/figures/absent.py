@@ -52,8 +52,22 @@ def unmeasured(run: RunFiles) -> list[str]:
     return lines
 
 
-def _study(role: str, *protocols: str, realised: bool = False, labelled: bool = True) -> Need:
-    """A study of this role with a whole scan and noisy images of these protocols."""
+def shown_roles(run: RunFiles) -> list[str]:
+    """Of low and high BMI, the roles whose first study has v2 images that can be shown in SUV."""
+    pair = (roles.LESION, roles.HIGH_BMI)
+    if not any(study.is_images for study in run.studies):
+        return list(pair)
+
+    return [role for role in pair if _study(role, "v2", labelled=False)(run) is None]
+
+
+def _study(
+    role: str, *protocols: str, realised: bool = False, labelled: bool = True, suv: bool = True
+) -> Need:
+    """A study of this role with a whole scan and noisy images of these protocols.
+
+    `realised`: i.i.d. realisations among them; `labelled`: organs; `suv`: dose, weight and times.
+    """
 
     def need(run: RunFiles) -> str | None:
         names = run.studies_of(role)
@@ -75,7 +89,7 @@ def _study(role: str, *protocols: str, realised: bool = False, labelled: bool = 
         if labelled and row is not None and row.is_images and row.organs is None:
             return f"study {study} has no organ labels (column organs)"
 
-        return _without_suv(run, study) if labelled and protocols else None
+        return _without_suv(run, study) if suv else None
 
     return need
 
@@ -85,7 +99,8 @@ def _without_suv(run: RunFiles, study: str) -> str | None:
     if not run.comes_as_images(study):
         return None
 
-    sidecar = sidecar_path(run.image_path(study, "v2", run.scan))
+    protocol = run.protocols_of_study(study)[-1]
+    sidecar = sidecar_path(run.image_path(study, protocol, run.scan))
     try:
         suv_factor(read_json(sidecar))
     except (ValueError, OSError) as error:
@@ -126,28 +141,39 @@ def _timed(run: RunFiles) -> str | None:
 
 def _judged(run: RunFiles) -> str | None:
     """Anything that the paper's findings are about."""
-    realised = _study(roles.LESION, "v2", realised=True)(run)
+    realised = MEASURED(run)
     return realised if realised and _dropped(run) else None
+
+
+def _shown(run: RunFiles) -> str | None:
+    """A study to show the networks on."""
+    if shown_roles(run):
+        return None
+
+    lesion = _study(roles.LESION, "v2", labelled=False)(run)
+    high_bmi = _study(roles.HIGH_BMI, "v2", labelled=False)(run)
+    return f"{lesion}; {high_bmi}"
 
 
 LESION = _study(roles.LESION, "v2")
 LESION_BOTH = _study(roles.LESION, "v1", "v2", realised=True)
 REALISED = _study(roles.LESION, "v2", realised=True)
+MEASURED = _study(roles.LESION, "v2", realised=True, suv=False)
 HIGH_BMI = _study(roles.HIGH_BMI, "v2")
 BLADDER = _study(roles.BLADDER, "v2")
 CATHETER = _study(roles.CATHETER, "v2")
 NEEDS: dict[str, tuple[Need, ...]] = {
     "findings": (_judged,),
-    "table1": (REALISED,),
+    "table1": (MEASURED,),
     "fig3": (LESION_BOTH,),
     "kse": (_dropped,),
     "fig4": (_dropped, LESION),
     "gain": (
-        _study(roles.LESION, "v1", "v2", labelled=False),
-        _study(roles.HIGH_BMI, "v1", "v2", labelled=False),
+        _study(roles.LESION, "v1", "v2", labelled=False, suv=False),
+        _study(roles.HIGH_BMI, "v1", "v2", labelled=False, suv=False),
     ),
     "timing": (_timed,),
-    "fig5": (LESION, HIGH_BMI),
+    "fig5": (_shown,),
     "difference": (REALISED, HIGH_BMI),
     "mip": (LESION,),
     "profiles": (REALISED, BLADDER, _online(roles.BLADDER)),

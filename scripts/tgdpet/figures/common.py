@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +18,7 @@ from ..evaluation.measures import Window
 from ..evaluation.results import INPUT, PAPER_NETWORKS, PAPER_ONLINE, Results, Volume
 from .style import GREY, PALETTE, Numbers, Plane
 
+DOSE_LEVEL = re.compile(r"1in\d+")
 # How the test studies are called in figures.
 STUDY_NAMES = {
     roles.LESION: "low BMI",
@@ -49,12 +52,16 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def seconds_text(results: Results, sample: str) -> str:
-    """How long a sample was scanned, for a title."""
+    """How long a sample was scanned, or at which share of the dose, for a title."""
     if roles.REALISATION.fullmatch(sample):
         seconds = results.config.simulation.scan_s / results.config.sampling.realisations
         return f"{seconds:g} s"
 
-    return f"{sample.removesuffix('s')} s"
+    if DOSE_LEVEL.fullmatch(sample):
+        return f"dose {sample.replace('in', '/')}"
+
+    number = sample.removesuffix("s")
+    return f"{number} s" if number != sample else sample
 
 
 def input_title(results: Results, sample: str) -> str:
@@ -64,8 +71,11 @@ def input_title(results: Results, sample: str) -> str:
 
 def study_title(results: Results, study: str, name: str) -> str:
     """A study's name over its patient's BMI."""
-    bmi = next(s.bmi for s in results.studies if s.study == study)
-    return f"{name}\n{bmi:g} kg/m²"
+    row = next(s for s in results.studies if s.study == study)
+    if math.isnan(row.bmi):  # a study of images
+        return study
+
+    return f"{name}\n{row.bmi:g} kg/m²"
 
 
 def box_mm(mask: m.Mask, voxel_mm: npt.NDArray[np.floating], margin_mm: Sequence[float]) -> Window:
@@ -99,10 +109,11 @@ def on_plane(voxel: Numbers, window: Window, voxel_mm: Numbers) -> tuple[float, 
 def display_limit(volume: Volume, labels: m.Labels, times: float = 2.2) -> float:
     """Upper end of the SUV scale: a multiple of the liver's mean, rounded to 0.5.
 
-    The bladder may saturate.
+    The bladder may saturate. Without a labelled liver it is the body's 99th percentile.
     """
-    mean = float(volume[labels == ORGANS["liver"]].mean())
-    return max(0.5, round(times * mean * 2) / 2)
+    liver = volume[labels == ORGANS["liver"]]
+    highest = times * float(liver.mean()) if liver.size else np.percentile(volume[labels > 0], 99)
+    return max(0.5, round(float(highest) * 2) / 2)
 
 
 def plane_rows(plane: Plane, panel: str, **keys: str) -> pd.DataFrame:

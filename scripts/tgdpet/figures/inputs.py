@@ -9,7 +9,7 @@ from ..config import roles
 from ..config.paths import INPUT, ONLINE_BASES, RunFiles, with_sidecars
 from ..evaluation.inputs import timed_files
 from . import SHOWN, TABLES, reported
-from .absent import absent
+from .absent import absent, shown_roles
 
 # Shown in words too: the tables, and which phi is recommended.
 QUOTED = (*TABLES, "phi")
@@ -88,7 +88,7 @@ def _fig4(run: RunFiles) -> Iterator[Path]:
 
 
 def _fig5(run: RunFiles) -> Iterator[Path]:
-    for role in (roles.LESION, roles.HIGH_BMI):
+    for role in shown_roles(run):
         yield from _shown(run, role, run.population())
 
 

@@ -98,20 +98,16 @@ def image_name(study: str, protocol: str, sample: str, tracer: str = "FDG") -> s
 
 
 def suffix(path: str | Path) -> str:
-    """The ending of a NIfTI file's name, in small letters; ValueError where it is none."""
+    """The ending of a NIfTI file's name, in small letters; empty where it is not that of one."""
     name = Path(path).name.lower()
-    for ending in SUFFIXES:
-        if name.endswith(ending):
-            return ending
 
-    expected = "*.nii.gz or *.nii"
-    raise ValueError(f"{path}: expected an image named {expected}, got {Path(path).name!r}")
+    return next((ending for ending in SUFFIXES if name.endswith(ending)), "")
 
 
 def sidecar_path(path: str | Path) -> Path:
-    """The JSON file beside a NIfTI file; ValueError where its name is not that of one."""
+    """The JSON file beside a NIfTI file."""
     path = Path(path)
-    stem = path.name[: -len(suffix(path))]
+    stem = path.name[: len(path.name) - len(suffix(path))]
     beside = path.with_name(stem + ".json")
 
     # Beside X.NII.GZ there may be X.JSON.
@@ -167,9 +163,7 @@ def read_converted(path: str | Path, units: str | None = None) -> Image:
     `read_image` raises, and ValueError where the units are not known, are SUV, or differ between
     `units` and the sidecar.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such image")
-
+    _check_name(path)
     beside = sidecar_path(path)
     sidecar = _sidecar(path) if beside.exists() else {}
     in_sidecar = sidecar.get("Units")
@@ -309,8 +303,7 @@ def _finite(path: str | Path, data: np.ndarray) -> np.ndarray:
 
 def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray, Stored]:
     """Voxels as RAS+ and their affine; how the file holds them."""
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such image")
+    _check_name(path)
 
     try:
         _check_gzip(path)
@@ -328,6 +321,16 @@ def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray, Stored]:
 
     stored = Stored(np.asarray(image.affine, float), image.header)
     return *to_ras(data.reshape(data.shape[:3]), stored.affine), stored
+
+
+def _check_name(path: str | Path) -> None:
+    """Raise FileNotFoundError or ValueError for what is no image by its name alone."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such image")
+
+    if not suffix(path):
+        expected = "*.nii.gz or *.nii"
+        raise ValueError(f"{path}: expected an image named {expected}, got {Path(path).name!r}")
 
 
 def _fault(image: Any) -> str | None:

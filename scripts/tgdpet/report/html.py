@@ -34,9 +34,14 @@ class Section:
     content: dict[str, Any] = field(default_factory=dict)
 
 
-def page(title: str, sections: Sequence[Section]) -> str:
-    """A whole page; a single section, without links or warning, is the page of a table."""
-    return environment().get_template(TEMPLATE).render(title=title, sections=sections)
+def page(title: str, sections: Sequence[Section], data: str = "Simulated data") -> str:
+    """A whole page; a single section, without links or warning, is the page of a table.
+
+    `data`: what the warning says that the page shows.
+    """
+    return environment().get_template(TEMPLATE).render(
+        title=title, sections=sections, data=data
+    )
 
 
 def caption_html(path: Path) -> Markup:

@@ -92,7 +92,8 @@ def build_report(root: Path, runs: Sequence[Results], captions: Path) -> str:
     sections.append(_config(runs[0]))
 
     title = TITLE if alone else f"{TITLE}: {len(runs)} seeds together"
-    return page(title, sections)
+    data = "Results" if any(study.is_images for study in runs[0].studies) else "Simulated data"
+    return page(title, sections, data)
 
 
 def _of_images(results: Results) -> list[Section]:
@@ -179,7 +180,7 @@ def _run(results: Results) -> Section:
     )
     settings = {
         "Studies": ", ".join(f"{count} {role}" for role, count in roles.items()),
-        "Grid": f"{_times(config.grid.shape)} voxels of {_times(config.grid.voxel_mm)} mm",
+        "Grid": _grid(results),
         "Network": network,
         "Seed": config.seed,
         "Device": first.get("device", "unknown"),
@@ -189,6 +190,15 @@ def _run(results: Results) -> Section:
     networks = [network_counts(name, sidecar) for name, sidecar in sidecars]
     content = {"settings": list(settings.items()), "networks": networks}
     return Section("run", "What was run", "run", content)
+
+
+def _grid(results: Results) -> str:
+    """The images' grid; those of studies of images have shapes of their own."""
+    voxels = f"voxels of {_times(results.config.grid.voxel_mm)} mm"
+    if all(study.is_images for study in results.studies):
+        return f"as the images are, {voxels}"
+
+    return f"{_times(results.config.grid.shape)} {voxels}"
 
 
 def network_counts(name: str, sidecar: Sidecar) -> list[str]:

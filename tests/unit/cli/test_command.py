@@ -186,7 +186,7 @@ def test_what_exists_is_replaced_on_request_only(
 def test_places_that_cannot_be_written(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "expected an image named *.nii.gz or *.nii" in refused(capsys, "in.nii.gz", "out.mha")
+    assert "expected an output named *.nii or *.nii.gz" in refused(capsys, "in.nii.gz", "out.mha")
     assert "the folder nowhere does not exist" in refused(capsys, "in.nii.gz", "nowhere/out.nii.gz")
     Path("out.json").mkdir()
     assert "out.json: is a folder" in refused(capsys, "in.nii.gz", "out.nii.gz", "--overwrite")

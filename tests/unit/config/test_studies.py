@@ -76,9 +76,14 @@ def test_harmless_differences(tmp_path, text):
             ["row 3", "role", "'train'", "did you mean 'train_v1v2'"],
         ),
         (HEAD + "a1\tadapt\tanalitic\t21\t1\n", ["row 2", "source", "did you mean 'analytic'"]),
+        (HEAD + "a1\tadapt\timages\t21\t1\n", ["row 2", "path", "file or folder to read"]),
         (
-            HEAD + "a1\tadapt\timages\t21\t1\n",
-            ["row 2", "source", "'images'", "not yet read by this version"],
+            FULL + "a1\tadapt\timages\t\t\tx\tliver:20:3\n",
+            ["row 2", "lesions", "'liver:20:3'", "x:y:z:diameter in mm", "12:-40:210:20"],
+        ),
+        (
+            FULL.replace("lesions", "organs") + "a1\tadapt\tanatomy\t21\t1\tx\to.nii.gz\n",
+            ["row 2", "organs", "only with source 'images'"],
         ),
         (
             HEAD + "a1\tadapt\tpetsird\t21\t1\n",

@@ -73,3 +73,37 @@ def test_online_learning_on_two_images(run, tmp_path):
     out = run("online_learning.py", "a.nii.gz", "b.nii.gz", "--steps", 2)
     assert "RMSE to the other half" in out and (tmp_path / "online_learning.png").exists()
     assert "expected no file or two" in run("online_learning.py", "a.nii.gz", code=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ("same", "the same data as a.nii.gz"),
+        ("shifted", "expected the first voxel at"),
+        ("mirrored", "another patient, position, time or orientation"),
+        ("damaged suffix", "expected an image named"),
+    ],
+)
+def test_two_images_that_are_no_halves_are_refused(run, tmp_path, change, cause):
+    rng = np.random.default_rng(0)
+    x, y, _ = np.indices((40, 32, 12))
+    inside = ((x - 20) / 17) ** 2 + ((y - 16) / 13) ** 2 <= 1
+    clean = 20.0 * inside + 60.0 * ((x - 12) ** 2 + (y - 16) ** 2 <= 36)
+    halves = [rng.poisson(clean).astype(np.float32) for _ in "ab"]
+    affines = [grid_affine(clean.shape, (4.0, 4.0, 4.0)) for _ in "ab"]
+
+    name = "b.nii.gz"
+    if change == "same":
+        halves[1] = halves[0]
+    elif change == "shifted":
+        affines[1][0, 3] += 4
+    elif change == "mirrored":
+        halves[1] = halves[1][::-1]
+
+    write_plain(tmp_path / "a.nii.gz", halves[0], affines[0])
+    write_plain(tmp_path / name, halves[1], affines[1])
+    if change == "damaged suffix":
+        name = (tmp_path / name).rename(tmp_path / "b.nii.bz2").name
+
+    out = run("online_learning.py", "a.nii.gz", name, "--steps", 2, code=1)
+    assert cause in out and not (tmp_path / "online_learning.png").exists()
