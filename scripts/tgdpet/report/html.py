@@ -39,9 +39,7 @@ def page(title: str, sections: Sequence[Section], data: str = "Simulated data") 
 
     `data`: what the warning says that the page shows.
     """
-    return environment().get_template(TEMPLATE).render(
-        title=title, sections=sections, data=data
-    )
+    return environment().get_template(TEMPLATE).render(title=title, sections=sections, data=data)
 
 
 def caption_html(path: Path) -> Markup:
