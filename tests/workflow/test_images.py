@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -15,6 +16,7 @@ pytest.importorskip("pydicom")
 import dicom_patients
 from tgdpet.cli import command
 from tgdpet.config.studies import read_studies
+from tgdpet.io.nifti import read_image, read_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -140,3 +142,21 @@ def test_a_finished_runs_images_give_its_networks_bit_for_bit(snakemake, smoke, 
             assert list(one.keys()) == list(two.keys())
             for key in list(one.keys()):
                 assert one.get_tensor(key).tobytes() == two.get_tensor(key).tobytes(), (name, key)
+
+
+def test_images_of_other_voxels_are_resampled_if_asked(snakemake, images, tmp_path):
+    settings = {"grid": {"voxel_mm": [5.0, 5.0, 5.0]}, "images": {"resample": True}}
+    small, results = tmp_path / "small.yaml", tmp_path / "results"
+    small.write_text(yaml.safe_dump({**SMALL, **settings}))
+    target = results / "recon/sub-test1/pet/sub-test1_trc-FDG_rec-v2_desc-1in4_pet.nii.gz"
+    words = ("--configfile", "config/images.yaml", small, "--config", f"results={results}")
+    table = f"studies={images / 'studies.tsv'}"
+    done = snakemake(target, results / "organs/test1.nii.gz", *words, table)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+    image = read_image(target)
+    np.testing.assert_allclose(image.voxel_mm, 5, rtol=1e-5)
+    assert read_labels(results / "organs/test1.nii.gz")[0].shape == image.data.shape
+
+    planned = snakemake("-n", "--quiet", "rules", *words, table)
+    assert "resample_image" in planned.stdout and "denoise_found" in planned.stdout

@@ -1,5 +1,6 @@
 # Studies whose images are not made but found (source: images), and their files.
 FOUND = [s.study for s in STUDIES if s.is_images]
+MADE = [s.study for s in STUDIES if not s.is_images]
 
 
 def as_made(*wanted):
@@ -32,5 +33,5 @@ def source_image(wildcards):
 def whole_studies(*wanted):
     """The studies of these roles, if their images are made together."""
     together = CONFIG.resources.recon_jobs == "study"
-    made = [s for s in FILES.studies_of(*wanted) if s not in FOUND]
+    made = [s for s in FILES.studies_of(*wanted) if s in MADE]
     return names(made if together else [])

@@ -53,9 +53,7 @@ rule reconstruct:
     benchmark:
         FILES.benchmark_path("reconstruct", "{study}_{protocol}_{sample}")
     wildcard_constraints:
-        study=names(
-            set(STUDY) - set(FOUND) if CONFIG.resources.recon_jobs == "image" else []
-        ),
+        study=names(MADE if CONFIG.resources.recon_jobs == "image" else []),
     threads: CONFIG.resources.reconstruct
     resources:
         mem_mb=mem(500, per_voxel_bytes=60, per_event_bytes=40),
