@@ -245,4 +245,10 @@ def test_wheel_holds_only_the_library(root, tmp_path):
         "tgdpet",
         f"tgdpet-{tgdpet.__version__}.dist-info",
     }
-    assert {f"tgdpet/{path.name}" for path in (root / "scripts/tgdpet").glob("*.py")} <= set(names)
+    # Modules, and what they read: networks, templates, the viewer.
+    library = root / "scripts/tgdpet"
+    patterns = ("*.py", "networks/shipped/*", "report/*.j2", "report/*.js", "report/niivue/*")
+    files = {path for pattern in patterns for path in library.glob(pattern)}
+    assert len(files) >= 15
+    assert {f"tgdpet/{path.relative_to(library)}" for path in files} <= set(names)
+    assert next(tmp_path.glob("*.whl")).stat().st_size < 5e6

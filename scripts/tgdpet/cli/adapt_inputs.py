@@ -28,12 +28,14 @@ class Inputs:
     """Pairs to train on, studies held out of it, what the training images are like, and the image
     to denoise.
 
-    `scans` are the images of a patient that were given, `full` what is denoised, where anything is;
-    `private` where a path may name a patient.
+    `scans` are the images of a patient that were given, or `listmode` the files that they were
+    reconstructed from; `full` is what is denoised, where anything is; `private` where a path may
+    name a patient.
     """
 
     pairs: list[Pair]
     scans: list[Scan]
+    listmode: list[Path]
     full: Scan | None
     domain: Domain
     n_voxels: int  # of all images that were read
@@ -54,6 +56,13 @@ def read(args: argparse.Namespace, work: Path) -> Inputs:
         paths = [*args.halves, *([args.image] if args.image is not None else [])]
 
     return _halves([_read(args, path) for path in paths], args, work)
+
+
+def listmode_files(path: Path) -> list[Path]:
+    """A PETSIRD file and those beside it."""
+    from ..petsird.side_files import side_files
+
+    return [path, *side_files(path)]
 
 
 def _read(args: argparse.Namespace, path: Path) -> Scan:
@@ -96,7 +105,10 @@ def _halves(scans: list[Scan], args: argparse.Namespace, work: Path) -> Inputs:
     private = any(scan.series is not None for scan in scans)
     n_voxels = sum(scan.image.data.size for scan in scans)
     pairs = halves_both_ways(STUDY, *paths)
-    return Inputs(pairs, scans, full, known, n_voxels, private=private)
+    if args.petsird is not None:
+        return Inputs(pairs, [], listmode_files(args.petsird), full, known, n_voxels)
+
+    return Inputs(pairs, scans, [], full, known, n_voxels, private=private)
 
 
 def _pairs(args: argparse.Namespace, work: Path) -> Inputs:
@@ -135,7 +147,7 @@ def _pairs(args: argparse.Namespace, work: Path) -> Inputs:
     studies = list(dict.fromkeys(pair.study for pair in pairs))
     held_out = validation_studies(studies, Training.validation_fraction, args.seed)
     private = private or (full is not None and full.series is not None)
-    return Inputs(pairs, scans, full, known, n_voxels, held_out, private)
+    return Inputs(pairs, scans, [], full, known, n_voxels, held_out, private)
 
 
 def _check_grid(scan: Scan, expected: Scan) -> None:

@@ -116,13 +116,14 @@ def _write_image(
         for path, label in ((args.model, "before"), (job.weights, "after"))
     )
 
-    record = origin(inputs.scans, [args.model], args, device.describe(chosen), job.started)
+    read = [args.model, *inputs.listmode]
+    record = origin(inputs.scans, read, args, device.describe(chosen), job.started)
     network = files.read_json(job.weights.with_suffix(".json"))
     content = adaptation_page.Adaptation(
         image=full.image,
         before=before,
         after=after,
-        label=full.label,
+        label=inputs.listmode[0].name if inputs.listmode else full.label,
         base=weights.load(args.model)[1],
         card=weights.load(job.weights)[1],
         numbers=network,

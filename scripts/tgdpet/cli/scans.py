@@ -78,7 +78,7 @@ def caution(card: Card, scan: Scan, any_voxels: bool) -> None:
 
 def origin(
     scans: Iterable[Scan],
-    networks: Iterable[Path],
+    others: Iterable[Path],
     args: argparse.Namespace,
     device: str,
     started: float,
@@ -96,7 +96,7 @@ def origin(
         for key in PATHS:
             settings.pop(key, None)
 
-    record = files.sidecar(networks, settings, None, device, started)
+    record = files.sidecar(others, settings, None, device, started)
     record["inputs"] |= {key: value for scan in scans for key, value in _digest(scan)}
     return record
 

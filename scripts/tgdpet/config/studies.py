@@ -18,7 +18,6 @@ from .image_checks import check_images
 from .lesions import ImageLesion, Lesion, parse_lesions, parse_spheres
 from .schema import ConfigError, nearest, plain_float
 from .sections import Config
-from .spheres import Sphere, parse_spheres
 
 SOURCES = ("analytic", "anatomy", "petsird", "images")
 FROM_FILES = ("anatomy", "petsird", "images")

@@ -122,7 +122,7 @@ def _trained_on(results: Path, config: Config, name: str) -> str:
     n_studies = table.loc[table["split"] == "train", "study"].nunique()
 
     known = _task_domain(results, entry.data)
-    frames = " to ".join(f"{seconds:g}" for seconds in known.frame_s)
+    frames = " to ".join(f"{seconds:g}" for seconds in dict.fromkeys(known.frame_s))
     sources = ", ".join(known.sources)
     own = f"{n_studies} studies of {sources}, protocol {_protocol(entry.data)}, {frames} s"
 

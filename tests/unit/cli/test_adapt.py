@@ -127,6 +127,7 @@ def test_a_second_round_starts_from_the_first(capsys: pytest.CaptureFixture[str]
         assert set(channels) <= set(second.mask[module])
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_checkpoint_and_the_same_command_goes_on(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +207,13 @@ def test_dicom_halves_and_a_dicom_result(
     command.main(["denoise", "--model", "net.safetensors", "full", "again.nii.gz"])
     again = nifti.read_image("again.nii.gz")
     assert np.abs(again.data - clean.data).max() < 1e-4 * clean.data.max()
+
+    # By NIfTI in between it is the same.
+    for name in names:
+        command.main(["import", name, f"{name}.nii.gz"])
+    words = ("--halves", "one.nii.gz", "two.nii.gz", "--image", "full.nii.gz")
+    adapt(*words, "--out", "by_nifti.nii.gz")
+    np.testing.assert_array_equal(nifti.read_image("by_nifti.nii.gz").data, again.data)
 
     # Nothing that is kept tells whose images they are, or where they lay.
     for path in ("clean.json", "clean.html", "net.json", "net.md"):

@@ -12,9 +12,11 @@ from importlib import metadata
 import numpy as np
 import pytest
 
+from halves_of_a_study import write_halves
 from tgdpet.io import nifti
 
 DEPENDENCIES = ("nibabel", "numpy", "safetensors", "torch", "tqdm", "xxhash")
+EXTRA_ADAPT = ("jinja2", "pandas", "psutil")
 
 # Run before the code: whatever is blocked cannot be found, as if it were not installed.
 BLOCK = """
@@ -65,10 +67,9 @@ def with_dependencies(names: tuple[str, ...]) -> set[str]:
     return needed
 
 
-@pytest.fixture(scope="module")
-def blocked() -> list[str]:
-    """The modules of every distribution that the six do not bring."""
-    allowed = with_dependencies(DEPENDENCIES)
+def not_brought_by(names: tuple[str, ...]) -> list[str]:
+    """The modules of every distribution that these do not bring."""
+    allowed = with_dependencies(names)
     return sorted(
         module
         for module, owners in metadata.packages_distributions().items()
@@ -76,11 +77,17 @@ def blocked() -> list[str]:
     )
 
 
+@pytest.fixture(scope="module")
+def blocked() -> list[str]:
+    """The modules of every distribution that the five do not bring."""
+    return not_brought_by(DEPENDENCIES)
+
+
 @pytest.fixture
 def run(root, tmp_path, blocked):
     """Run code in an interpreter that finds none of the blocked modules; what it prints."""
 
-    def call(code: str) -> str:
+    def call(code: str, blocked: list[str] = blocked) -> str:
         done = subprocess.run(
             [sys.executable, "-c", BLOCK.format(blocked=blocked) + code],
             capture_output=True,
@@ -134,6 +141,22 @@ with TGD(model, select(score_kernels(model, example), fraction=0.3)) as tgd:
 print(tgd.unchanged())
 """
     assert run(code).split() == ["True"]
+
+
+def test_the_extra_adapt_is_what_adapting_needs(root, run, tmp_path):
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extra = project["optional-dependencies"]["adapt"]
+    assert tuple(sorted(re.split(r"[><=]", line)[0] for line in extra)) == EXTRA_ADAPT
+
+    write_halves(tmp_path)
+    model = root / "tests/data/network-0.1.safetensors"
+    words = ["adapt", "--model", str(model), "--halves", "half1.nii.gz", "half2.nii.gz"]
+    words += ["--fraction", "0.3", "--epochs", "1", "--patch", "8", "--out", "out.nii.gz"]
+    code = f"sys.argv[1:] = {words!r}; runpy.run_module('tgdpet', run_name='__main__')"
+    out = run(code, not_brought_by((*DEPENDENCIES, *EXTRA_ADAPT)))
+
+    assert "out.html: before and after" in out
+    assert (tmp_path / "out.html").exists()
 
 
 def test_a_blocked_package_cannot_be_imported(run):

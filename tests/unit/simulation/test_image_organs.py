@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tgdpet.config.spheres import Sphere
+from tgdpet.config.lesions import ImageLesion
 from tgdpet.constants import ORGANS
 from tgdpet.io import nifti
 from tgdpet.io.nifti import Image, grid_affine
@@ -79,12 +79,12 @@ def test_without_labels_the_body_is_found_and_its_holes_are_filled(image):
 
 
 def test_lesions_are_spheres_in_mm(image):
-    sphere = Sphere((-20.0, 8.0, -15.0), 24.0)
+    sphere = ImageLesion((-20.0, 8.0, -15.0), 24.0)
     organs = organs_of_image(image, None, [sphere])
     inside = ball(at_mm(image.affine, SHAPE), sphere.centre_mm, 12)
     assert np.array_equal(organs == ORGANS["lesion"], inside) and inside.sum() > 50
     with pytest.raises(ValueError, match=r"lesion at \(500.0, .*no voxel of the body"):
-        organs_of_image(image, None, [Sphere((500.0, 0.0, 0.0), 20.0)])
+        organs_of_image(image, None, [ImageLesion((500.0, 0.0, 0.0), 20.0)])
 
 
 def test_labels_of_a_run_are_taken_as_they_are(image, tmp_path):
