@@ -4,10 +4,12 @@ and version.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .damage import printable
 from .digests import PATTERN, file_digest
 from .files import read_json, sha256
 from .recorder import SUFFIX
@@ -22,7 +24,7 @@ def find(path: Path) -> Path | None:
     """The file that tells where `path` came from: its sidecar, a job's record that lists it, or its
     folder's.
     """
-    if path.suffix == ".json" and path.exists() and "provenance" in _content(path):
+    if path.suffix == ".json" and os.path.exists(path) and "provenance" in _content(path):
         return path
 
     name = path.name.lower()
@@ -30,15 +32,15 @@ def find(path: Path) -> Path | None:
     sidecars = [path.with_name(f"{stem}.json") for stem in stems]
     record = path.with_name(path.name + SUFFIX)
     for beside in (*sidecars, record):
-        if beside.exists() and "provenance" in _content(beside):
+        if os.path.exists(beside) and "provenance" in _content(beside):
             return beside
 
     for record in sorted(path.parent.glob("*" + SUFFIX)):
-        if path.name in _content(record).get("outputs", {}):
+        if path.name in _object(_content(record), "outputs"):
             return record
 
     of_folder = (path.parent / name for name in SHARED)
-    return next((shared for shared in of_folder if shared.exists()), None)
+    return next((shared for shared in of_folder if os.path.exists(shared)), None)
 
 
 def tree(path: Path, depth: int | None = None) -> Iterator[str]:
@@ -59,7 +61,7 @@ def _lines(
     `first` and `rest` stand before the first line and those below it.
     """
     origin = find(path)
-    known = _content(origin).get("provenance", {}) if origin is not None else {}
+    known = _object(_content(origin), "provenance") if origin is not None else {}
     inputs = _inputs(path, known)
 
     is_repeated = path in shown and bool(inputs)
@@ -67,7 +69,7 @@ def _lines(
 
     state = "" if noted is None else _state(path, noted)
     note = "(see above)" if is_repeated else _summary(known)
-    yield f"{first}{path}{state}  {note}"
+    yield f"{first}{printable(str(path))}{state}  {printable(note)}"
 
     if is_repeated or not inputs:
         return
@@ -87,7 +89,9 @@ def _lines(
 def _inputs(path: Path, known: Mapping[str, Any]) -> dict[str, str]:
     """Name -> hash of what `path` was made from, without the sidecars of its other inputs."""
     inputs = {
-        name: digest for name, digest in known.get("inputs", {}).items() if Path(name) != path
+        name: str(digest)
+        for name, digest in _object(known, "inputs").items()
+        if Path(name) != path and "\0" not in name
     }
     sidecars = {find(Path(name)) for name in inputs if not name.endswith(".json")}
 
@@ -96,7 +100,7 @@ def _inputs(path: Path, known: Mapping[str, Any]) -> dict[str, str]:
 
 def _state(path: Path, noted: str) -> str:
     """What became of an input since."""
-    if not path.exists():
+    if not os.path.isfile(path):  # of a device there is no end
         return "  [gone]"
 
     # Records of older versions hold the SHA-256.
@@ -111,7 +115,7 @@ def _summary(known: Mapping[str, Any]) -> str:
     if not known:
         return "[no sidecar: an original, or made by hand]"
 
-    software = known.get("software", {})
+    software = _object(known, "software")
     facts = [
         f"{known.get('finished', '?')} on {known.get('host', '?')}",
         f"job {known.get('job') or 'none'}",
@@ -121,6 +125,13 @@ def _summary(known: Mapping[str, Any]) -> str:
     ]
 
     return f"[{', '.join(facts)}]"
+
+
+def _object(content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The object that stands under a key; an empty one where something else or nothing does."""
+    value = content.get(key)
+
+    return value if isinstance(value, dict) else {}
 
 
 def _content(path: Path) -> dict[str, Any]:
