@@ -17,7 +17,7 @@ if _PATH[0] != str(Path(sys.executable).parent):
 
 def source(path):
     """A file of the workflow's own, as a rule names it."""
-    return path if Path.cwd() == ROOT else str(ROOT / path)
+    return path if ROOT.samefile(Path.cwd()) else str(ROOT / path)
 
 
 def here_or_shipped(path):
