@@ -238,42 +238,45 @@ def timm_networks() -> Iterator[Network]:
     import timm
 
     for name in (
-        "resnet18",
-        "resnet50",
-        "resnext50_32x4d",
-        "seresnet50",
-        "res2net50_26w_4s",
-        "nf_resnet50",
-        "densenet121",
+        "lcnet_050",
+        "mobilenetv3_small_050",
+        "ghostnet_050",
+        "tinynet_e",
+        "regnetx_002",
+        "mnasnet_small",
+        "resnet10t",
+        "edgenext_xx_small",
+        "mobilevit_xxs",
+        "convnext_atto",
+        "mobileone_s0",
+        "repghostnet_050",
+        "ese_vovnet19b_slim_dw",
         "efficientnet_b0",
-        "tf_efficientnetv2_s",
-        "mobilenetv3_large_100",
-        "ghostnet_100",
-        "regnety_004",
-        "convnext_tiny",
+        "hardcorenas_a",
+        "mixnet_s",
+        "selecsls42b",
         "hrnet_w18_small",
+        "densenet121",
+        "resnet50",
+        "res2net50_26w_4s",
         "cspresnet50",
         "dla34",
-        "repvgg_a0",
-        "xception41",
-        "mixnet_s",
-        "inception_v3",
+        "nf_resnet26",
     ):
-        size = 96 if name in ("inception_v3", "xception41") else 64
 
         def build(name: str = name) -> nn.Module:
             return timm.create_model(name, pretrained=False, num_classes=10)
 
-        yield "timm", name, build, torch.cat([image(3, size)] * 2)
+        yield "timm", name, build, torch.cat([image(3, 64)] * 2)
 
 
 def torchvision_networks() -> Iterator[Network]:
     from torchvision import models
 
     for name, options in (
-        ("shufflenet_v2_x1_0", {}),
+        ("shufflenet_v2_x0_5", {}),
         ("squeezenet1_1", {}),
-        ("mnasnet1_0", {}),
+        ("mnasnet0_5", {}),
         ("googlenet", {"init_weights": False}),
         ("fcn_resnet50", {"weights_backbone": None}),
         ("deeplabv3_mobilenet_v3_large", {"weights_backbone": None}),

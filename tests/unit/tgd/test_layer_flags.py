@@ -109,3 +109,42 @@ def test_the_end_gives_every_flag_and_mode_back(how):
             model(image())
             raise OSError
     assert trace(model) == flags
+
+
+def test_a_network_that_is_cast_while_attached_ends_in_an_error():
+    model = small()
+    layer = tgd.TGD(model, random_masks(model), example_input=image())
+    model.double()
+    with pytest.raises(RuntimeError, match=r"blocks\.\d\.conv\.weight: expected torch.float32"):
+        layer.restore()
+    model.float()
+    layer.detach()
+
+
+def test_a_parameter_that_is_taken_away_while_attached_is_named():
+    model = small()
+    layer = tgd.TGD(model, random_masks(model), example_input=image())
+    torch.nn.utils.parametrizations.weight_norm(model.blocks[3].conv)
+    with pytest.raises(RuntimeError, match=r"'blocks\.3\.conv\.weight' is no longer in its module"):
+        layer.restore()
+    with pytest.raises(RuntimeError, match="no longer in its module"):
+        layer.detach()
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_parameters_that_are_replaced_while_attached_are_kept_too():
+    model = small()
+    before, masks = bits(model), random_masks(model)
+    with tgd.TGD(model, masks, flow="layer", gather="never", example_input=image()) as layer:
+        state = {name: value.clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(state, assign=True)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        for step in range(2):
+            optimizer.zero_grad()
+            (model(image(seed=step)) ** 2).mean().backward()
+            optimizer.step()
+            useful = ~masks["blocks.3.conv"]
+            assert bool((model.blocks[3].conv.weight.grad[useful] == 0).all())
+        assert layer.unchanged()
+    now = bits(model)
+    assert {n for n in now if not torch.equal(now[n], before[n])} >= {"blocks.3.conv.weight"}
