@@ -7,10 +7,10 @@ from pathlib import Path
 from tgdpet.cli import arguments
 from tgdpet.config.sections import ReconProtocol
 from tgdpet.io import files, nifti
-from tgdpet.listmode import study_folder, subsample
+from tgdpet.listmode import study_folder
 from tgdpet.recon import osem
 from tgdpet.recon.projectors import on_device
-from tgdpet.recon.subsets import OrderedEvents
+from tgdpet.recon.subsets import DrawnEvents
 from tgdpet.runtime.progress import Progress
 
 DEVICE = "where to project; cuda: tgdpet[cuda]"
@@ -40,20 +40,16 @@ def main() -> None:
 
     projector = on_device(args.device, study.scanner, study.grid, args.threads)
     valid = osem.valid_slices(sensitivity)
-    used = subsample.in_any(samples, len(study.events), seed, name)
-    ordered = OrderedEvents(projector, *subsample.taken(used, [study.events, additive]))
+    drawn = DrawnEvents(projector, samples, study.events, additive, seed, name)
     inputs = [args.samples, args.listmode / "listmode.json", args.sensitivity]
     settings = arguments.as_settings(args)
     n_events = sum(s.fraction for s in samples) * len(study.events) * protocol.iterations
     with Progress(n_events, f"reconstruct {name} {args.protocol}", "events") as bar:
         for sample in samples:
             started = time.time()
-            kept = subsample.keep(sample, 0, len(study.events), seed, name)[used]
-            subsets = ordered.subsets(protocol.subsets, kept)
-            seconds = study.meta["effective_s"] * sample.fraction
-            image = osem.from_subsets(
-                projector, subsets, sensitivity, seconds, protocol, bar.update
-            )
+            subsets = drawn.subsets(sample, protocol.subsets)
+            scan_s = study.meta["effective_s"] * sample.fraction
+            image = osem.from_subsets(projector, subsets, sensitivity, scan_s, protocol, bar.update)
             beside = study_folder.recon_sidecar(study.meta, sample, args.protocol, protocol, valid)
             beside["provenance"] = files.sidecar(inputs, settings, seed, args.device, started)
             path = args.out_dir / nifti.image_name(name, args.protocol, sample.name)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numba as nb
 import numpy as np
 
 from ..config.sections import ScannerChoice
@@ -172,10 +171,12 @@ class Scanner:
 
         K cos_0 cos_1 / D^2 with the LOR's length D; see `weight_constant_mm4`.
         """
+        from .weight_lookup import look_up  # numba, which the Snakefile shall not load
+
         det0 = np.ascontiguousarray(det0)
         det1 = np.ascontiguousarray(det1)
         table = self._weight_table()
-        weights = _look_up(det0.ravel(), det1.ravel(), table, self.crystals_per_ring)
+        weights = look_up(det0.ravel(), det1.ravel(), table, self.crystals_per_ring)
 
         return np.asarray(weights).reshape(det0.shape)
 
@@ -212,23 +213,6 @@ class Scanner:
         area_mm2 = crystal_mm * self.ring_pitch_mm
 
         return self.efficiency**2 * area_mm2**2 / (2 * math.pi)
-
-
-@nb.njit(cache=True, nogil=True)
-def _look_up(det0, det1, table, n_crystals):  # type: ignore[no-untyped-def]
-    weights = np.empty(det0.size)
-
-    for i in range(det0.size):
-        one = np.int64(det0[i])
-        other = np.int64(det1[i])
-        ring0 = one // n_crystals
-        ring1 = other // n_crystals
-
-        gap = abs((one - ring0 * n_crystals) - (other - ring1 * n_crystals))
-        gap = min(gap, n_crystals - gap)
-        weights[i] = table[gap, abs(ring0 - ring1)]
-
-    return weights
 
 
 # What is published and what assumed is in docs/explanation/physics.md. The clinical efficiency
