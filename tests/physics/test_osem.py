@@ -11,15 +11,17 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from small_scanner import all_lors, axes_mm, cylinder, events_of, painted, scan_of
+from tgdpet.config.roles import Sample
 from tgdpet.config.sections import Grid, ReconProtocol, Simulation
 from tgdpet.constants import FWHM_PER_SIGMA
 from tgdpet.listmode.background import Background
 from tgdpet.listmode.events import EVENT
+from tgdpet.listmode.subsample import keep
 from tgdpet.recon import additive_term, osem
 from tgdpet.recon import sensitivity as sensitivities
 from tgdpet.recon.gaussian import blur
 from tgdpet.recon.projector_cpu import Projector
-from tgdpet.recon.subsets import OrderedEvents
+from tgdpet.recon.subsets import DrawnEvents, OrderedEvents
 from tgdpet.scanner.cylinder import Scanner
 from tgdpet.simulation import monte_carlo
 
@@ -298,6 +300,22 @@ def test_a_sample_of_ordered_events_has_the_subsets_that_it_has_alone(n_subsets)
     first = of_study.subsets(n_subsets, kept)[0]
     by_hand = additive[kept][::n_subsets]
     assert np.array_equal(np.sort(first.additive), np.sort(by_hand))
+
+
+def test_samples_drawn_together_are_those_drawn_alone():
+    study = cylinder_study(scan_s=2.0, background=False)
+    n_events = len(study.events)
+    additive = np.random.default_rng(6).random(n_events, dtype=np.float32)
+    halves = [Sample("half1", 0.4, 0, 2), Sample("half2", 0.4, 1, 2)]
+    together = DrawnEvents(PROJECTOR, halves, study.events, additive, 7, "a")
+
+    for sample in halves:
+        kept = keep(sample, 0, n_events, 7, "a")
+        alone = OrderedEvents(PROJECTOR, study.events[kept], additive[kept]).subsets(3)
+
+        for ours, theirs in zip(together.subsets(sample, 3), alone, strict=True):
+            assert np.array_equal(ours.events, theirs.events)
+            assert np.array_equal(ours.additive, theirs.additive)
 
 
 def test_blur_is_the_gaussian_of_scipy():

@@ -20,7 +20,8 @@ from small_scanner import (
 )
 from tgdpet.config.sections import Grid
 from tgdpet.recon import projector_cpu as projector
-from tgdpet.recon.joseph import CROSSINGS_AT_ONCE, _scratch, crossing, line_of
+from tgdpet.recon.joseph import CROSSINGS_AT_ONCE, _scratch
+from tgdpet.recon.lines import crossing, line_of
 from tgdpet.recon.locality import locality_order
 from tgdpet.recon.projector_cpu import EVENTS_PER_PART, Projector
 

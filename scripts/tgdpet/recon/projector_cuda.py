@@ -1,7 +1,7 @@
 """The projector pair of `projector_cpu` on a CUDA GPU (numba-cuda): a thread an event, float32,
 atomic additions.
 
-The geometry of an LOR is the CPU's (`joseph.line_of`, `joseph.crossing`). Atomic additions come in
+The geometry of an LOR is the CPU's (`lines.line_of`, `lines.crossing`). Atomic additions come in
 any order: back projections repeat to rounding, not to the bit. Fused, the weights are computed
 twice rather than kept, as a thread has no fast memory for them. With NUMBA_ENABLE_CUDASIM=1 the
 kernels run in numba's simulator.
@@ -19,7 +19,8 @@ from numba import cuda as numba_cuda
 
 from ..config.sections import Grid
 from ..scanner.cylinder import AnyScanner
-from .joseph import ProjectionGeometry, crossing, line_of, pad, unpad
+from .joseph import ProjectionGeometry, pad, unpad
+from .lines import crossing, line_of
 from .tof import WITHOUT_TOF, TofTable, tof_table
 
 cuda: Any = numba_cuda  # fills itself at run time, which type checkers cannot see

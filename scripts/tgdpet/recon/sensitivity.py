@@ -18,7 +18,7 @@ import numpy as np
 
 from ..io.arrays import map_array, write_array
 from ..scanner.cylinder import AnyScanner
-from . import corners, joseph, lanes, sensitivity_pairs, sensitivity_rings, symmetry
+from . import corners, joseph, lanes, lines, sensitivity_pairs, sensitivity_rings, symmetry
 from .projector_cpu import Projector
 from .sensitivity_pairs import sum_of_pairs
 from .sensitivity_rings import sum_of_columns
@@ -106,7 +106,7 @@ def key(projector: Projector, mu_per_cm: np.ndarray) -> str:
 
     this_module = sys.modules[__name__]
     of_rings = (sensitivity_rings, symmetry, lanes)
-    of_pairs = (sensitivity_pairs, joseph, corners)
+    of_pairs = (sensitivity_pairs, joseph, lines, corners)
     for code in (this_module, *of_rings, *of_pairs, type(scanner)):
         content.update(inspect.getsource(code).encode())
 

@@ -11,14 +11,14 @@ from ..config.roles import Sample
 from ..config.sections import ReconProtocol
 from ..io import files, nifti
 from ..io.arrays import write_array
-from ..listmode import study_folder, subsample
+from ..listmode import study_folder
 from ..listmode.background import Background
 from ..listmode.study_folder import Acquisition
 from ..runtime.progress import Progress
 from . import additive_term, osem, sensitivity
 from .projector_cpu import Projector
 from .projectors import on_device
-from .subsets import OrderedEvents
+from .subsets import DrawnEvents
 
 
 def write_corrections(
@@ -75,18 +75,14 @@ def write_images(
     projector = on_device(device, study.scanner, study.grid, threads)
     valid = osem.valid_slices(image_of_sensitivity)
 
-    # Events are sorted once for all samples, those that none of them takes left out.
     label = study.meta["study"]
-    used = subsample.in_any(samples, len(study.events), seed, label)
-    ordered = OrderedEvents(projector, *subsample.taken(used, [study.events, additive]))
-
+    drawn = DrawnEvents(projector, samples, study.events, additive, seed, label)
     n_events = sum(s.fraction for s in samples) * len(study.events) * protocol.iterations
     written = []
     with Progress(n_events, f"reconstruct {label} {name}", "events") as bar:
         for sample in samples:
             started = time.time()
-            kept = subsample.keep(sample, 0, len(study.events), seed, label)[used]
-            subsets = ordered.subsets(protocol.subsets, kept)
+            subsets = drawn.subsets(sample, protocol.subsets)
             seconds = study.meta["effective_s"] * sample.fraction
             image = osem.from_subsets(
                 projector, subsets, image_of_sensitivity, seconds, protocol, bar.update

@@ -5,10 +5,13 @@ All samples of a study are taken from one list of its events, which is put in th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..config.roles import Sample
+from ..listmode import subsample
 from ..runtime.compiled import njit
 from .locality import locality_order
 
@@ -58,6 +61,32 @@ class OrderedEvents:
         hold = self._projector.hold
 
         return Subset(hold(events), hold(additive), len(rows))
+
+
+class DrawnEvents:
+    """The events of a study that at least one of some samples takes, in locality order."""
+
+    def __init__(
+        self,
+        projector: Any,
+        samples: Sequence[Sample],
+        events: np.ndarray,
+        additive: np.ndarray,
+        seed: int,
+        study: str,
+    ) -> None:
+        """`events` (n,) and `additive` (n,) as recorded, memory-mapped or not."""
+        self._key = (0, len(events), seed, study)
+        self._used = subsample.in_any(samples, len(events), seed, study)
+
+        taken = subsample.taken(self._used, [events, additive])
+        self._ordered = OrderedEvents(projector, *taken)
+
+    def subsets(self, sample: Sample, n_subsets: int) -> list[Subset]:
+        """The subsets of one of the samples; see `OrderedEvents.subsets`."""
+        kept = subsample.keep(sample, *self._key)
+
+        return self._ordered.subsets(n_subsets, kept[self._used])
 
 
 def _smallest_integer(n_events: int) -> type:

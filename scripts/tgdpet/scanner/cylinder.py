@@ -172,6 +172,8 @@ class Scanner:
 
         K cos_0 cos_1 / D^2 with the LOR's length D; see `weight_constant_mm4`.
         """
+        from .weight_lookup import look_up  # numba, which the Snakefile shall not load
+
         det0 = np.ascontiguousarray(det0)
         det1 = np.ascontiguousarray(det1)
         table = self._weight_table()

@@ -1,4 +1,4 @@
-"""Geometric weights of many LORs from a table by crystal gap and ring difference, compiled."""
+"""Geometric weights of LORs out of a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from ..runtime.compiled import njit
 
 @njit(nogil=True)
 def look_up(det0, det1, table, n_crystals):  # type: ignore[no-untyped-def]
-    """The weights (n,) of LORs between detectors (n,), from `table` (gaps, ring differences)."""
+    """Weights (n,) of LORs between detector ids (n,) on a scanner of `n_crystals` a ring.
+
+    `table` (crystals apart around the ring, rings apart), as from `Scanner.lor_weights`.
+    """
     weights = np.empty(det0.size)
 
     for i in range(det0.size):
