@@ -20,7 +20,7 @@ def main() -> None:
     option("--out", type=Path, required=True, help="label image to write (.nii.gz)")
     args = parser.parse_args()
 
-    from tgdpet.config.studies import parse_spheres
+    from tgdpet.config.spheres import parse_spheres
     from tgdpet.io import nifti
     from tgdpet.simulation.anatomy.image_organs import organs_of_image
 

@@ -23,7 +23,7 @@ def main() -> None:
 
     from tgdpet.io import nifti
     from tgdpet.networks import weights
-    from tgdpet.networks.denoise import write_denoised
+    from tgdpet.networks.denoise import check_folders, write_denoised
     from tgdpet.runtime import device
     from tgdpet.runtime.progress import Progress
 
@@ -33,8 +33,9 @@ def main() -> None:
     networks = [weights.load(path, chosen) for path in args.network]
     settings = arguments.as_settings(args)
 
+    names = ", ".join(card.network for _, card in networks)
     n_written = len(args.images) * len(networks)
-    with Progress(n_written, f"denoise {args.images[0].name}", "images") as bar:
+    with Progress(n_written, f"denoise with {names}", "images") as bar:
         for path in args.images:
             noisy = nifti.read_image(path)
 
@@ -42,28 +43,6 @@ def main() -> None:
                 inputs = [path, file]
                 write_denoised(folder / path.name, noisy, network, chosen, inputs, settings)
                 bar.update(1)
-
-
-def check_folders(networks: list[Path], images: list[Path], folders: list[Path]) -> None:
-    """Raise ValueError where an output would overwrite an image or another output."""
-    if len(folders) != len(networks):
-        expected = f"expected {len(networks)}, one for each --network"
-        raise ValueError(f"--out-dir: {expected}, got {len(folders)}")
-
-    _check_each_once("--images", [path.name for path in images])
-    _check_each_once("--out-dir", [str(folder.resolve()) for folder in folders])
-
-    read = {path.resolve().parent: path.name for path in images}
-    for folder in folders:
-        if name := read.get(folder.resolve()):
-            would = f"is the folder of {name}, which would be overwritten"
-            raise ValueError(f"--out-dir: {folder} {would}")
-
-
-def _check_each_once(option: str, names: list[str]) -> None:
-    if len(set(names)) < len(names):
-        twice = max(names, key=names.count)
-        raise ValueError(f"{option}: {twice} comes twice; one would overwrite the other")
 
 
 if __name__ == "__main__":

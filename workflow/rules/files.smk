@@ -29,11 +29,6 @@ def inputs_of(study):
     return [(p, x) for p in protocols for x in FILES.noisy_of_study(study, p)]
 
 
-def n_denoised(wildcards):
-    """Images that networks make of a test study."""
-    return len(inputs_of(wildcards.study)) * len(networks_of(wildcards.study))
-
-
 def reconstructed(samples):
     """The images of these samples."""
     return [recon("{study}", "{protocol}", sample) for sample in samples]
@@ -43,24 +38,6 @@ def recon_samples(wildcards):
     """What a job makes: one image, or all of its study."""
     one = wildcards.get("sample")
     return [one] if one else FILES.sample_names(STUDY[wildcards.study].role)
-
-
-def denoised_images(role):
-    """What a job makes of a study of this role: the noisy images by every network."""
-    return [
-        denoised(network, "{study}", p, sample)
-        for network in networks_of_role(role)
-        for p in roles.protocols(role, CONFIG)
-        for sample in FILES.noisy_names(role)
-    ]
-
-
-def denoised_folders(wildcards):
-    """The folder of each network's images of a study."""
-    return [
-        os.path.dirname(denoised(network, wildcards.study, "v2", WHOLE))
-        for network in networks_of(wildcards.study)
-    ]
 
 
 def recon_all(study):

@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
+from ..io.nibabel_alone import nib
 from ..io.nifti import UNREADABLE, sidecar_path
 from ..io.orientation import to_ras_affine, voxel_mm
 from .schema import ConfigError

@@ -13,6 +13,7 @@ from .checks import PATH, check_weights
 from .image_checks import check_images
 from .schema import ConfigError, nearest
 from .sections import Config
+from .spheres import Sphere, parse_spheres
 
 SOURCES = ("analytic", "anatomy", "petsird", "images")
 FROM_FILES = ("anatomy", "petsird", "images")
@@ -35,14 +36,6 @@ class Lesion:
     organ: str
     diameter_mm: float
     contrast: float
-
-
-@dataclass(frozen=True)
-class Sphere:
-    """A lesion that an image shows: its centre, RAS mm, and diameter, mm."""
-
-    centre_mm: tuple[float, float, float]
-    diameter_mm: float
 
 
 @dataclass(frozen=True)
@@ -247,26 +240,6 @@ def _check_path(path: str | None, source: str, where: str) -> None:
 
     if path and not PATH.fullmatch(path):
         raise ConfigError(f"{where}: column path: {path!r} is not allowed; {PATH_LETTERS}")
-
-
-def parse_spheres(text: str, where: str) -> tuple[Sphere, ...]:
-    """Lesions of `x:y:z:diameter_mm,...`, RAS mm; ConfigError starting with `where`."""
-    items = (item.strip() for item in text.split(","))
-
-    return tuple(_sphere(item, where) for item in items if item)
-
-
-def _sphere(item: str, where: str) -> Sphere:
-    try:
-        x, y, z, diameter_mm = map(float, item.split(":"))
-    except ValueError:
-        x = y = z = diameter_mm = math.nan
-
-    if not (math.isfinite(x + y + z) and 0 < diameter_mm < 500):
-        expected = "expected x:y:z:diameter in mm, RAS, 12:-40:210:20"
-        raise ConfigError(f"{where}: {item!r} is not allowed; {expected}")
-
-    return Sphere((x, y, z), diameter_mm)
 
 
 def parse_lesions(text: str, where: str) -> tuple[Lesion, ...]:

@@ -226,7 +226,7 @@ def number_text(value: float, digits: int) -> str:
 def save_figure(figure: Figure, stem: Path) -> None:
     """Write {stem}.png and {stem}.pdf whole or not at all, and close the figure.
 
-    The PDF has vector text, and no date inside.
+    The PDF has vector text, and no date inside. Its panels lie where those of the PNG do.
     """
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
         with atomic(stem.with_name(stem.name + suffix)) as temporary:
@@ -236,5 +236,8 @@ def save_figure(figure: Figure, stem: Path) -> None:
                 bbox_inches="tight",
                 pad_inches=0.03,
             )
+
+        # The layout takes as long as the drawing.
+        figure.set_layout_engine("none")
 
     plt.close(figure)

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from .files import atomic, read_json, write_json
+from .nibabel_alone import nib
 from .orientation import from_ras, grid_difference, to_ras, voxel_mm
 
 ACTIVITY_UNITS = "Bq/mL"
@@ -306,10 +306,9 @@ def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray, Stored]:
     _check_name(path)
 
     try:
-        _check_gzip(path)
         image: Any = nib.load(path)
         fault = _fault(image)
-        data = np.asarray(image.dataobj) if fault is None else None
+        data = _voxels(path, image) if fault is None else None
     except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable NIfTI file (truncated?): {error}") from error
 
@@ -376,14 +375,21 @@ def _has_three_axes(affine: np.ndarray) -> bool:
     return bool(abs(np.linalg.det(axes / size_mm)) >= 1e-3)
 
 
-def _check_gzip(path: str | Path) -> None:
-    """Read a .gz file to its end, where its checksum is: nibabel stops before and takes damaged
+def _voxels(path: str | Path, image: Any) -> np.ndarray:
+    """The voxels of an image whose header was read.
+
+    A .gz file is read to its end, where its checksum is: nibabel stops before and takes damaged
     voxels as they are.
     """
-    if suffix(path) == ".nii.gz":
-        with gzip.open(path) as file:
-            while file.read(1 << 20):
-                pass
+    if suffix(path) != ".nii.gz":
+        return np.asarray(image.dataobj)
+
+    with gzip.open(path) as file:
+        content = file.read()
+
+    # A header of a pair (.hdr, .img) holds no voxels.
+    whole = type(image).from_bytes(content) if hasattr(image, "from_bytes") else image
+    return np.asarray(whole.dataobj)
 
 
 def _write(

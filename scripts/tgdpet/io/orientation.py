@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import nibabel as nib
 import numpy as np
+
+from .nibabel_alone import nib
 
 # nibabel's orientation of an array: for each of its axes, which axis of RAS+ and in which direction
 RAS = np.array([[0, 1], [1, 1], [2, 1]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -146,6 +146,32 @@ def write_denoised(
     provenance = sidecar(inputs, settings, None, describe(device), started)
     content = {**noisy.sidecar, "Network": network[1].network, "provenance": provenance}
     write_image(path, clean, noisy.affine, content, noisy.stored)
+
+
+def check_folders(
+    networks: Sequence[Path], images: Sequence[Path], folders: Sequence[Path]
+) -> None:
+    """Raise ValueError where images that each network writes to its own of `folders`, under the
+    names of `images`, would overwrite one of these or one another; it names the option.
+    """
+    if len(folders) != len(networks):
+        expected = f"expected {len(networks)}, one for each --network"
+        raise ValueError(f"--out-dir: {expected}, got {len(folders)}")
+
+    _check_each_once("--images", [path.name for path in images])
+    _check_each_once("--out-dir", [str(folder.resolve()) for folder in folders])
+
+    read = {path.resolve().parent: path.name for path in images}
+    for folder in folders:
+        if name := read.get(folder.resolve()):
+            would = f"is the folder of {name}, which would be overwritten"
+            raise ValueError(f"--out-dir: {folder} {would}")
+
+
+def _check_each_once(option: str, names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = max(names, key=names.count)
+        raise ValueError(f"{option}: {twice} comes twice; one would overwrite the other")
 
 
 def _with_neighbours(image: VolumeLike, first: int, last: int) -> Tensor:

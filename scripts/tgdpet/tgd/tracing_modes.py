@@ -53,6 +53,13 @@ class ModulesOnly(TorchDispatchMode):
         self.running: list[nn.Module] = [model]  # the innermost module is the last
         self.parameters = {p.data_ptr() for p in model.parameters() if p.numel()}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """What torch's own class asks: whether its compiler, which takes a second to import, is to
+        be kept out of this mode; nothing is compiled here.
+        """
+        return False
+
     def __enter__(self) -> Any:
         self.handles: list[Any] = []
         for module in self.names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -159,11 +160,21 @@ def _moving_parameters(
     return list(model.parameters() if parameters is None else parameters)
 
 
-def _adam(
-    moving: list[nn.Parameter], settings: Training, device: torch.device
-) -> torch.optim.Optimizer:
+class Adam(torch.optim.Adam):
+    """torch's, without the wrappers that keep torch's compiler out of an optimizer: they import the
+    compiler, a second of processor time in every training, though few are compiled.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
+    load_state_dict = inspect.unwrap(torch.optim.Adam.load_state_dict)
+    state_dict = inspect.unwrap(torch.optim.Adam.state_dict)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+    zero_grad = inspect.unwrap(torch.optim.Adam.zero_grad)
+
+
+def _adam(moving: list[nn.Parameter], settings: Training, device: torch.device) -> Adam:
     """Adam, on a GPU in one kernel; it takes no empty list, so that nothing is one zero."""
-    return torch.optim.Adam(
+    return Adam(
         moving or [torch.zeros(1)],
         lr=settings.learning_rate,
         weight_decay=settings.l2,

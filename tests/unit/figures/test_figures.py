@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation, Text
 
 import fabricate
@@ -19,7 +21,7 @@ from tgdpet.evaluation.results import Results
 from tgdpet.evaluation.timing import saved, times
 from tgdpet.figures import FIGURES, findings, gain, timing
 from tgdpet.figures.make import make
-from tgdpet.figures.style import coronal, styled
+from tgdpet.figures.style import coronal, save_figure, styled
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +211,27 @@ def test_unknown_figures_and_absent_roles_are_named(results: Results) -> None:
         make("fig9", results, results.root / "figures" / "fig9")
     with pytest.raises(ValueError, match="role 'nobody'"):
         results.of_role("nobody")
+
+
+def test_the_pdf_takes_the_layout_of_the_png(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid_out = []
+    execute = ConstrainedLayoutEngine.execute
+
+    def counted(self: ConstrainedLayoutEngine, figure: Figure) -> object:
+        laid_out.append(figure)
+        return execute(self, figure)
+
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", counted)
+
+    with styled():
+        figure, _ = plt.subplots(layout="constrained")
+        figure.savefig(tmp_path / "alone.png", bbox_inches="tight")
+        n_png = len(laid_out)
+
+        save_figure(figure, tmp_path / "both")
+
+    assert n_png > 0
+    assert len(laid_out) == 2 * n_png
+    assert (tmp_path / "both.pdf").exists()

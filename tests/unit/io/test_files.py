@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -128,3 +129,17 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     assert list(files.read_csv(path, ["b", "a"])["b"]) == [2]
     with pytest.raises(ValueError, match=r"t\.tsv: column 'c' is missing; expected a, c"):
         files.read_csv(path, ["a", "c"])
+
+
+def test_a_process_asks_for_its_commit_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    files._commit.cache_clear()
+    run = files.subprocess.run
+    asked = []
+
+    def counted(*words: Any, **options: Any) -> Any:
+        asked.append(words)
+        return run(*words, **options)
+
+    monkeypatch.setattr(files.subprocess, "run", counted)
+    assert files.software() == files.software()
+    assert len(asked) == 1

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tgdpet.config.studies import Sphere
+from tgdpet.config.spheres import Sphere
 from tgdpet.constants import ORGANS
 from tgdpet.io import nifti
 from tgdpet.io.nifti import Image, grid_affine

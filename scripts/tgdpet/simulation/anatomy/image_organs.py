@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from ...config.studies import Sphere
+from ...config.spheres import Sphere
 from ...constants import ORGANS
 from ...dataset.body import body_mask
 from ...io import nifti
