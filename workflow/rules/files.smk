@@ -29,17 +29,6 @@ def inputs_of(study):
     return [(p, x) for p in protocols for x in FILES.noisy_of_study(study, p)]
 
 
-def n_denoised(wildcards):
-    """Images that networks make of a test study."""
-    return len(inputs_of(wildcards.study)) * len(networks_of(wildcards.study))
-
-
-def whole_studies(*wanted):
-    """The studies of these roles, if their images are made together."""
-    together = CONFIG.resources.recon_jobs == "study"
-    return names(FILES.studies_of(*wanted) if together else [])
-
-
 def reconstructed(samples):
     """The images of these samples."""
     return [recon("{study}", "{protocol}", sample) for sample in samples]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..io.damage import readable
-from ..io.light_nibabel import nib
+from ..io.nibabel_alone import nib
 from ..io.nifti import sidecar_path
 from ..io.orientation import to_ras_affine, voxel_mm
 from .schema import ConfigError

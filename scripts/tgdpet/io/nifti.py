@@ -22,7 +22,7 @@ from .contents import Number
 from .damage import readable, shown
 from .files import atomic, atomic_together, json_text
 from .inheritance import read_sidecar
-from .light_nibabel import nib
+from .nibabel_alone import nib
 from .nifti_size import check_size
 from .orientation import from_ras, grid_difference, to_ras, voxel_mm
 

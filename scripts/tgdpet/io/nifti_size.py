@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .damage import readable
-from .light_nibabel import nib
+from .nibabel_alone import nib
 
 BYTES_AT_ONCE = 1 << 20
 HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}  # by the size that stands in front

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .light_nibabel import nib
+from .nibabel_alone import nib
 
 # nibabel's orientation of an array: for each of its axes, which axis of RAS+ and in which direction
 RAS = np.array([[0, 1], [1, 1], [2, 1]])

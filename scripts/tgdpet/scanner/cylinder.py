@@ -177,8 +177,6 @@ class Scanner:
         det0 = np.ascontiguousarray(det0)
         det1 = np.ascontiguousarray(det1)
         table = self._weight_table()
-        from .weight_lookup import look_up  # numba takes a second, which the plan has no use for
-
         weights = look_up(det0.ravel(), det1.ravel(), table, self.crystals_per_ring)
 
         return np.asarray(weights).reshape(det0.shape)

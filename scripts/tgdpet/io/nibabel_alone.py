@@ -1,4 +1,4 @@
-"""nibabel without pydicom: the package of that name is loaded here alone."""
+"""nibabel, imported without what it does not need here."""
 
 from __future__ import annotations
 
