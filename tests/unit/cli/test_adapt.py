@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import runpy
@@ -293,6 +294,14 @@ def test_what_does_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
     assert "out.json would belong to the image and to the network" in refused(capsys, *words)
     words = ("--petsird", "x.petsird", "--image", "half1.nii.gz", "--out", "out.nii.gz")
     assert "--image is reconstructed from it" in refused(capsys, *words)
+
+
+def test_a_missing_package_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    said = refused(capsys, *HALVES, "--out", "out.nii.gz")
+    assert said == "error: tgdpet adapt: jinja2 is not installed: pip install 'tgdpet[adapt]'"
 
 
 def test_a_disk_without_room_is_refused(
