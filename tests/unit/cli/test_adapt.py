@@ -225,7 +225,7 @@ def test_dicom_halves_and_a_dicom_result(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--halves", "half1.nii.gz", "half1.nii.gz"), "the same data"),
+        (("--halves", "half1.nii.gz", "half1.nii.gz"), "error: half1.nii.gz: the same data as"),
         (("--halves", "half1.nii.gz", "gone.nii.gz"), "gone.nii.gz: no such image"),
         ((*HALVES, "--phi", "2"), "phi"),
         ((*HALVES, "--method", "finetune"), "belongs to tgd: remove it"),
@@ -317,10 +317,10 @@ def test_a_disk_that_fills_leaves_nothing_half_written(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def move(source: Path, place: Path) -> None:
-        if Path(source).suffix == ".html":
+        if Path(source).suffix == ".md":
             raise OSError(28, "No space left on device")
         shutil.copy(source, place)
 
     monkeypatch.setattr(shutil, "move", move)
     words = (*HALVES, "--out", "out.nii.gz", "--save-network", "net.safetensors")
-    assert "out.html: cannot be written: No space left on device" in refused(capsys, *words)
+    assert "net.md: cannot be written: No space left on device" in refused(capsys, *words)
