@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import os
 import shutil
 import time
@@ -94,11 +95,14 @@ def _method_arguments(parser: argparse.ArgumentParser) -> None:
 
 def adapt(args: argparse.Namespace) -> None:
     """Run `tgdpet adapt`."""
+    _check_packages(args)
+
     from ..networks import shipped
     from ..training.from_images import adapt_to_pairs
     from . import adapt_inputs, adapt_outputs
 
     started = time.time()
+    args.threads = args.threads or _cores()
     args.model = shipped.find(args.model)
     entry, settings = _method(args)
     _check_options(args)
@@ -121,6 +125,27 @@ def adapt(args: argparse.Namespace) -> None:
     for line in said:
         print(line)
     print(f"took {time.time() - started:.0f} s")
+
+
+def _check_packages(args: argparse.Namespace) -> None:
+    """Refuse, in one line, what lacks packages of its extra."""
+    needed = {"adapt": ("jinja2", "pandas", "psutil")}
+    if args.petsird is not None:
+        needed["workflow"] = ("numba", "petsird", "scipy")
+
+    for extra, packages in needed.items():
+        missing = [name for name in packages if importlib.util.find_spec(name) is None]
+        if missing:
+            install = f"pip install 'tgdpet[{extra}]'"
+            raise ValueError(f"tgdpet adapt: {missing[0]} is not installed: {install}")
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # another system than Linux
+        return os.cpu_count() or 1
 
 
 def _method(args: argparse.Namespace) -> tuple[NetworkEntry, Training]:
@@ -206,7 +231,7 @@ def _job(args: argparse.Namespace, work: Path, inputs: Inputs, started: float) -
         weights=work / (args.save_network.name if args.save_network else "adapted.safetensors"),
         seed=args.seed,
         device=args.device,
-        threads=args.threads or len(os.sched_getaffinity(0)),
+        threads=args.threads,
         checkpoint=work / CHECKPOINT,
         options=options,
         domain=inputs.domain,

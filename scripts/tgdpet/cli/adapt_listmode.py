@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from ..config.roles import HALVES, Sample
@@ -38,9 +37,8 @@ def reconstruct_halves(args: argparse.Namespace, work: Path) -> list[Path]:
     write_json(folder / "listmode.json", meta)
 
     study = study_folder.read_study(folder)
-    threads = args.threads or len(os.sched_getaffinity(0))
     sensitivity = work / "sensitivity.nii.gz"
-    write_corrections(study, threads, None, sensitivity, folder / "additive.npy")
+    write_corrections(study, args.threads, None, sensitivity, folder / "additive.npy")
 
     halves = [Sample(name, 1.0, part, len(HALVES)) for part, name in enumerate(HALVES)]
     return write_images(
@@ -51,7 +49,7 @@ def reconstruct_halves(args: argparse.Namespace, work: Path) -> list[Path]:
         protocol,
         PROTOCOL,
         work / "recon",
-        threads=threads,
+        threads=args.threads,
         device="cpu",
         inputs=[args.petsird, *side_files(args.petsird)],
         settings=arguments.as_settings(args),

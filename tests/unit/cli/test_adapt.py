@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import runpy
@@ -224,7 +225,7 @@ def test_dicom_halves_and_a_dicom_result(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--halves", "half1.nii.gz", "half1.nii.gz"), "the same data"),
+        (("--halves", "half1.nii.gz", "half1.nii.gz"), "error: half1.nii.gz: the same data as"),
         (("--halves", "half1.nii.gz", "gone.nii.gz"), "gone.nii.gz: no such image"),
         ((*HALVES, "--phi", "2"), "phi"),
         ((*HALVES, "--method", "finetune"), "belongs to tgd: remove it"),
@@ -295,6 +296,14 @@ def test_what_does_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--image is reconstructed from it" in refused(capsys, *words)
 
 
+def test_a_missing_package_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    said = refused(capsys, *HALVES, "--out", "out.nii.gz")
+    assert said == "error: tgdpet adapt: jinja2 is not installed: pip install 'tgdpet[adapt]'"
+
+
 def test_a_disk_without_room_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,10 +317,10 @@ def test_a_disk_that_fills_leaves_nothing_half_written(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def move(source: Path, place: Path) -> None:
-        if Path(source).suffix == ".html":
+        if Path(source).suffix == ".md":
             raise OSError(28, "No space left on device")
         shutil.copy(source, place)
 
     monkeypatch.setattr(shutil, "move", move)
     words = (*HALVES, "--out", "out.nii.gz", "--save-network", "net.safetensors")
-    assert "out.html: cannot be written: No space left on device" in refused(capsys, *words)
+    assert "net.md: cannot be written: No space left on device" in refused(capsys, *words)
