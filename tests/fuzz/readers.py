@@ -253,7 +253,7 @@ JSON = [
 
 def _write_config(path: Path) -> None:
     root = Path(__file__).parents[2]
-    path.write_text((root / "config/smoke.yaml").read_text(), encoding="utf-8")
+    path.write_text((root / "config/config.yaml").read_text(), encoding="utf-8")
 
 
 def _write_studies(path: Path) -> None:
