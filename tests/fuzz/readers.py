@@ -33,7 +33,7 @@ Read = Callable[[Path], Any]
 @dataclass(frozen=True)
 class Reader:
     """`write` makes a whole file, `read` reads it; `is_digested`: a changed one is never read as
-    something else, `is_text`: of which hypothesis damages the values, too.
+    something else; `inside_gzip`: what is compressed is damaged, and not the archive.
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -19,12 +20,15 @@ PAPER_HOURS = {"from scratch": 20.8 * 7 * 24, "TGD": 7.4 * 7 * 24}
 PAPER_TRAINING_HOURS = {"from scratch": 5.5 * 24, "TGD": 2.5 * 24}
 
 # What of a training's log is read; nothing may be held out.
-LOG: dict[str, CellKind] = {
+SPEED: dict[str, CellKind] = {
     "step": Number(low=0, whole=True),
+    "pixels_per_s": Number(low=0),
+}
+LOG: dict[str, CellKind] = {
+    **SPEED,
     "epoch": Number(low=0),
     "loss": Number(optional=True),
     "validation_loss": Number(optional=True),
-    "pixels_per_s": Number(low=0),
 }
 BENCHMARK: dict[str, CellKind] = {"s": Number(low=0)}
 COLUMNS = ["source", "way", "step", "files", "expected", "wall_s"]
@@ -83,7 +87,7 @@ def _trained(log: Path, step_pixels: int) -> float:
     """Seconds of training over all its parts, from its log's speed (a mean since the first step); 0
     without one.
     """
-    table = read_log(log)
+    table = read_log(log, SPEED)
     if not len(table) or not table["pixels_per_s"].iloc[-1] > 0:
         return 0.0
 
@@ -92,12 +96,14 @@ def _trained(log: Path, step_pixels: int) -> float:
     return float(steps * step_pixels / pixels_per_s)
 
 
-def read_log(path: Path) -> pd.DataFrame:
-    """The log of a training; ValueError naming file, column and row where a cell is of another
-    kind.
+def read_log(path: Path, columns: Mapping[str, CellKind] | None = None) -> pd.DataFrame:
+    """The log of a training, of which all of LOG or only these `columns` have to be there.
+
+    ValueError naming file, column and row where a cell is of another kind.
     """
-    table = read_csv(path, LOG)
-    check_table(table, LOG, path)
+    columns = columns or LOG
+    table = read_csv(path, columns)
+    check_table(table, columns, path)
 
     return table
 
