@@ -39,6 +39,8 @@ from tgdpet.tgd.scoring import components_from
 
 PHI = 0.3
 STEPS = 3
+# Convolutions that their network never calls.
+UNUSED = {"FlexibleUNet": ("encoder._conv_head",)}
 Build = Callable[[], nn.Module]
 Network = tuple[str, str, Build, Any]  # package, name, how to build it, example input
 
@@ -332,7 +334,8 @@ def measure(network: Network, limit_s: int) -> Row:
         row.kernels = sum(conv.out_channels for conv in convs.values())
 
         start = time.process_time()
-        connected = connections(model, example)
+        unused = [n for n in UNUSED.get(name, ()) if n in convs]
+        connected = connections(model, example, unused=unused)
         row.trace_s = round(time.process_time() - start, 2)
 
         start = time.process_time()
@@ -345,7 +348,7 @@ def measure(network: Network, limit_s: int) -> Row:
         row.targeted = sum(int(mask.sum()) for mask in masks.values())
 
         start = time.process_time()
-        before = {n: t.detach().clone() for n, t in model.state_dict().items()}
+        before = {n: t.clone() for n, t in values(model).items()}
         train(model, masks, example)
         row.train_s = round(time.process_time() - start, 2)
 
@@ -358,6 +361,12 @@ def measure(network: Network, limit_s: int) -> Row:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
     return row
+
+
+def values(model: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers, once each: state_dict names shared modules several times."""
+    found = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {name: tensor.detach() for name, tensor in found.items()}
 
 
 def train(model: nn.Module, masks: dict[str, Tensor], example: Any) -> None:
@@ -404,8 +413,8 @@ def count(
     n_kept = 0
     n_changed = 0
 
-    for name, now in model.state_dict().items():
-        a = now.detach().contiguous().reshape(-1).view(torch.uint8).reshape(now.numel(), -1)
+    for name, now in values(model).items():
+        a = now.contiguous().reshape(-1).view(torch.uint8).reshape(now.numel(), -1)
         b = before[name].contiguous().reshape(-1).view(torch.uint8).reshape(now.numel(), -1)
         changed = (a != b).any(1).reshape(now.shape)
 

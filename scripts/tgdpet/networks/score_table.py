@@ -1,5 +1,5 @@
-"""The table of kernel scores on disk: module, channel, sparsity, entropy, kse, and alive where it
-was written.
+"""The table of kernel scores on disk (module, channel, sparsity, entropy, kse; in newer ones also
+alive).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ exactly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -56,7 +56,7 @@ class TGD:
     - `gather`: "auto", "always" or "never" leave frozen channels out of the convolutions' backward
       pass (`sparse_backward`).
     - `example_input`: used to find the norm layer that follows each convolution; without it the
-      first forward is, which torch.compile cannot trace.
+      first forward is, which torch.compile cannot trace. `unused`: as in `score_kernels`.
 
     A parameter with several owners moves only where all of them allow it; `requires_grad` of what
     the masks name is switched on until the end. Raises ValueError naming module, expected and given
@@ -74,6 +74,7 @@ class TGD:
         batchnorm: str = "eval",
         gather: str = "auto",
         example_input: Any = None,
+        unused: Collection[str] = (),
     ) -> None:
         _check_option("flow", flow, FLOWS)
         _check_option("batchnorm", batchnorm, BATCHNORM_MODES)
@@ -88,7 +89,7 @@ class TGD:
         self.alive: dict[str, Tensor] = {}
 
         if masks is None:
-            masks = self._choose(phi, fraction, example_input)
+            masks = self._choose(phi, fraction, example_input, unused)
         elif phi is not None or fraction is not None:
             raise ValueError("masks: expected masks, or phi or fraction to choose them, got both")
 
@@ -235,7 +236,11 @@ class TGD:
         )
 
     def _choose(
-        self, phi: float | None, fraction: float | None, example_input: Any
+        self,
+        phi: float | None,
+        fraction: float | None,
+        example_input: Any,
+        unused: Collection[str],
     ) -> dict[str, Tensor]:
         """Masks by phi or fraction of the scores, which are kept beside what is alive."""
         if (phi is None) == (fraction is None):
@@ -243,7 +248,7 @@ class TGD:
         if example_input is None:
             raise ValueError("example_input: is needed to score the kernels, got None")
 
-        connected = connections(self.model, example_input)
+        connected = connections(self.model, example_input, unused=unused)
         components = components_from(self.model, connected)
         self.scores = {name: parts.kse for name, parts in components.items()}
         self.alive = alive_from(self.model, example_input, connected)

@@ -124,6 +124,15 @@ def test_the_table_of_a_layer_that_chose_its_kernels_itself(model):
         ]
 
 
+def test_a_convolution_that_is_never_called_is_named(model):
+    model.spare = c2(2, 2)
+    example = image(1, 1, 8, 8)
+    with pytest.raises(tgd.TraceError, match="'spare': its forward was not called"):
+        tgd.TGD(model, phi=0.5, example_input=example)
+    with tgd.TGD(model, phi=0.5, example_input=example, unused=["spare"]) as layer:
+        assert set(layer.masks) == {"a", "b"}
+
+
 def test_the_table_of_a_layer_with_masks_from_elsewhere(model):
     masks = {"a": torch.arange(6) < 2}
     with tgd.TGD(model, masks) as layer:
