@@ -178,6 +178,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "mip": (LESION,),
     "profiles": (REALISED, BLADDER, _online(roles.BLADDER)),
     "nps": (LESION_BOTH,),
+    "noise_gain": (LESION_BOTH,),
     "fig6": (BLADDER, _online(roles.BLADDER)),
     "figS1": (CATHETER, _online(roles.CATHETER)),
 }

@@ -258,7 +258,7 @@ def test_held_out_patches_are_the_same_for_every_network_and_training_ones_are_n
 
 def test_a_checkpoint_with_other_old_data_is_left_aside(new, old, tmp_path):
     def identity():
-        return jobs._training_run(job(tmp_path, "n", new), [new], {}, World(), old).identity
+        return jobs._training_run(job(tmp_path, "n", new), [new], {}, World(), CPU, old).identity
 
     before = identity()
     assert before == identity()

@@ -71,7 +71,7 @@ def test_spellings_of_a_unit(image: Path, units: str, factor: float) -> None:
     assert nifti.read_converted(image).data.max() == factor
 
 
-@pytest.mark.parametrize("units", ["MBq/mL", "mBq/mL", "Bq", "Bq/mL-1", "Bq/L", "counts", "", 1])
+@pytest.mark.parametrize("units", ["MBq/mL", "mBq/mL", "Bq", "Bq/mL-1", "Bq/L", "counts", 1])
 def test_other_units_are_refused(image: Path, units: object) -> None:
     write(nifti.sidecar_path(image), Units=units)
     with pytest.raises(ValueError, match="Units: expected Bq/mL or kBq/mL"):
