@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..config.roles import HALVES, Sample
 from ..config.sections import Grid, ReconProtocol
-from ..io.files import write_json
+from ..io.files import write_checked_json
 from ..listmode import study_folder
 from ..petsird.read import import_study
 from ..petsird.side_files import side_files
@@ -34,7 +34,7 @@ def reconstruct_halves(args: argparse.Namespace, work: Path) -> list[Path]:
         meta = import_study(
             args.petsird, folder, STUDY, grid, on_progress=lambda share: bar.update(100 * share)
         )
-    write_json(folder / "listmode.json", meta)
+    write_checked_json(folder / "listmode.json", meta)
 
     study = study_folder.read_study(folder)
     sensitivity = work / "sensitivity.nii.gz"
