@@ -263,3 +263,16 @@ def test_a_digest_under_a_damaged_key_is_found(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"digest"', '"diges4"'))
     with pytest.raises(ValueError, match=r"a\.json: damaged: a digest under the key 'diges4'"):
         files.read_checked_json(path)
+
+
+def test_a_link_in_the_temporary_files_place_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    monkeypatch.setattr(files.secrets, "token_hex", lambda n: "0" * 2 * n)
+    link = tmp_path / f".tmp-{platform.node()}-{os.getpid()}-{'0' * 16}-a.txt"
+    link.symlink_to(victim)
+    with pytest.raises(OSError, match=r"a\.txt: cannot be written: File exists"):
+        files.write_text(tmp_path / "a.txt", "theirs")
+    assert victim.read_text() == "mine"
