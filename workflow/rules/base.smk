@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 # The rules call plain `python`: the one that runs Snakemake, activated or not.
 _PATH = os.environ.get("PATH", "").split(os.pathsep)
 if _PATH[0] != str(Path(sys.executable).parent):
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), *_PATH])
+    os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *_PATH]))
 
 
 def source(path):

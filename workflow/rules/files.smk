@@ -72,3 +72,26 @@ def background_of(wildcards):
 def times_of(figure):
     """Benchmarks and logs that a figure shows."""
     return evaluated.timed_files(FILES, ONLY_FIGURES) if figure == "timing" else []
+
+
+def n_denoised(wildcards):
+    """Images that networks make of a test study."""
+    return len(inputs_of(wildcards.study)) * len(networks_of(wildcards.study))
+
+
+def denoised_images(role):
+    """What a job makes of a study of this role: the noisy images by every network."""
+    return [
+        denoised(network, "{study}", p, sample)
+        for network in networks_of_role(role)
+        for p in roles.protocols(role, CONFIG)
+        for sample in FILES.noisy_names(role)
+    ]
+
+
+def denoised_folders(wildcards):
+    """The folder of each network's images of a study."""
+    return [
+        os.path.dirname(denoised(network, wildcards.study, "v2", WHOLE))
+        for network in networks_of(wildcards.study)
+    ]

@@ -35,3 +35,25 @@ def whole_studies(*wanted):
     together = CONFIG.resources.recon_jobs == "study"
     made = [s for s in FILES.studies_of(*wanted) if s in MADE]
     return names(made if together else [])
+
+
+def organ_source(wildcards):
+    """The label image of a study, if it has one."""
+    given = STUDY[wildcards.study].organs
+    return [given] if given else []
+
+
+def body_image(wildcards):
+    """The whole scan that a study's body is found in: v2, or of the protocol that there is."""
+    study = wildcards.study
+    protocol = FILES.protocols_of_study(study)[-1]
+    return recon(study, protocol, WHOLE)
+
+
+def sphere_options(wildcards):
+    """The lesions of a study: x:y:z:diameter, mm."""
+    spheres = [
+        ":".join(f"{value:g}" for value in (*s.centre_mm, s.diameter_mm))
+        for s in STUDY[wildcards.study].spheres
+    ]
+    return f"--spheres={','.join(spheres)}" if spheres else ""

@@ -2,28 +2,6 @@
 # voxels, if asked.
 
 
-def organ_source(wildcards):
-    """The label image of a study, if it has one."""
-    given = STUDY[wildcards.study].organs
-    return [given] if given else []
-
-
-def body_image(wildcards):
-    """The whole scan that a study's body is found in: v2, or of the protocol that there is."""
-    study = wildcards.study
-    protocol = FILES.protocols_of_study(study)[-1]
-    return recon(study, protocol, WHOLE)
-
-
-def sphere_options(wildcards):
-    """The lesions of a study: x:y:z:diameter, mm."""
-    spheres = [
-        ":".join(f"{value:g}" for value in (*s.centre_mm, s.diameter_mm))
-        for s in STUDY[wildcards.study].spheres
-    ]
-    return f"--spheres={','.join(spheres)}" if spheres else ""
-
-
 rule organs_of_images:
     input:
         script=source("scripts/04_organs.py"),
