@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..config.sections import NetworkEntry
-from ..io.contents import NETWORK, CellKind, Number, Text
+from ..io.contents import NETWORK, CellKind, Number, Text, check_table
 from ..runtime.seeds import numpy_generator
 from .bootstrap import CONFIDENCE, Floats, Resampled, Seed, holm, resample
 from .claim import Claim, both_roles
@@ -33,6 +33,7 @@ FINDINGS: dict[str, CellKind] = {
     "claimed": Text(choices=tuple(SIDES.values())),
     "low": _MAY_LACK,
     "high": _MAY_LACK,
+    "confidence": Number(low=0.5, high=1),
     "seeds": _COUNT,
     "studies": _COUNT,
     "realisations": _COUNT,
@@ -157,13 +158,18 @@ def holds(side: int, low: float, high: float) -> str:
 
 
 def read_findings(path: Path) -> pd.DataFrame:
-    """Read a table of findings.
+    """Read a table of findings; one of before intervals had a `confidence` of their own, too.
 
     ValueError naming the file for a missing column, or a word or number that cannot be.
     """
-    table = read_table(path, FINDINGS)
+    older = {name: kind for name, kind in FINDINGS.items() if name != "confidence"}
+    table = read_table(path, older)
 
-    return table.fillna({"note": ""})
+    if "confidence" not in table:
+        table["confidence"] = CONFIDENCE
+    check_table(table, FINDINGS, path)
+
+    return table.fillna({"note": ""})[FINDINGS_COLUMNS]
 
 
 def _error_change(network: str, protocol: str) -> Claim:
@@ -251,6 +257,7 @@ def _row(judged: Judged, confidence: float) -> list[object]:
         "claimed": SIDES[claim.side],
         "low": low,
         "high": high,
+        "confidence": round(confidence, 6),
         "seeds": len(seeds),
         "studies": studies,
         "realisations": images,

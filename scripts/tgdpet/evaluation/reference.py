@@ -43,9 +43,9 @@ def read_reference(root: Path) -> pd.DataFrame:
     """What a results or reference folder found: columns quantity, value, se, n, seeds, judged.
 
     `n`: repetitions that `se` rests on, that is seeds, or in a single seed the images of a study.
-    `se` comes from the 95 % interval and Student's quantile for n repetitions; nan without an
-    interval. `judged`: whether another machine has to find the same. Raises FileNotFoundError or
-    ValueError that names the file.
+    `se` comes from the interval, its confidence and Student's quantile for n repetitions; nan
+    without an interval. `judged`: whether another machine has to find the same. Raises
+    FileNotFoundError or ValueError that names the file.
     """
     for file in FILES.values():
         if not (root / file).exists():
@@ -78,14 +78,14 @@ def read_reference(root: Path) -> pd.DataFrame:
     return pd.concat([findings_rows, estimates_rows], ignore_index=True)
 
 
-def standard_error(half_width: Floats, n: Floats) -> Floats:
-    """Of estimates whose 95 % interval has this half width and rests on `n` values, as arrays.
+def standard_error(half_width: Floats, n: Floats, confidence: Floats | float) -> Floats:
+    """Of estimates whose interval has this half width and rests on `n` values, as arrays.
 
     nan for n < 2.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = np.maximum(n - 1, 1)
-        quantile = stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
+        quantile = stats.t.ppf((1 + np.asarray(confidence)) / 2, freedom)
         se = half_width / quantile
 
     return np.asarray(np.where(n > 1, se, np.nan))
@@ -188,13 +188,14 @@ def _rows(
     seeds = table["seeds"]
     n = np.where(seeds > 1, seeds, images_per_study).astype(float)
     half_width = (table["high"] - table["low"]).to_numpy(float) / 2
+    confidence = table["confidence"].to_numpy(float) if "confidence" in table else CONFIDENCE
     return pd.DataFrame(
         {
             "quantity": quantity.to_numpy(),
             "value": value.to_numpy(float),
             "n": n,
             "seeds": seeds.to_numpy(),
-            "se": standard_error(half_width, n),
+            "se": standard_error(half_width, n, confidence),
         }
     )
 

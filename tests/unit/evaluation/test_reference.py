@@ -105,7 +105,8 @@ def test_holm_steps_down() -> None:
 
 
 def test_standard_errors_come_from_students_interval() -> None:
-    got = standard_error(np.array([2.776, 1.96, 1.0]), np.array([5.0, 1e9, 1.0]))
+    half_widths = np.array([2.776, 1.96, 1.0])
+    got = standard_error(half_widths, np.array([5.0, 1e9, 1.0]), 0.95)
     assert got[:2] == pytest.approx([1, 1], rel=1e-3) and np.isnan(got[2])
 
 
@@ -278,3 +279,10 @@ def test_git_keeps_the_reference_and_no_other_results() -> None:
 
     assert ignored("results/report.html") and ignored("results/metrics/findings.csv")
     assert not ignored("results/reference/metrics/findings.csv")
+
+
+def test_a_wider_intervals_confidence_gives_the_same_standard_error() -> None:
+    n = np.array([5.0])
+    of_95 = standard_error(np.array([2.776]), n, 0.95)
+    of_99 = standard_error(np.array([4.604]), n, np.array([0.99]))
+    np.testing.assert_allclose(of_95, of_99, rtol=1e-3)
