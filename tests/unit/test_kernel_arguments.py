@@ -16,8 +16,9 @@ RECORDS = {"state"}  # entries of arrays
 def cached_kernels(path: Path) -> Iterator[ast.FunctionDef]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):
-            decorators = " ".join(ast.unparse(each) for each in node.decorator_list)
-            if "njit" in decorators and "cache=True" in decorators:
+            # `runtime.compiled.njit` caches; numba's own, which is called `nb.njit`, does not.
+            decorators = [ast.unparse(each) for each in node.decorator_list]
+            if any(decorator.startswith("njit(") for decorator in decorators):
                 yield node
 
 
