@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LIBRARY = Path(__file__).parents[2] / "scripts" / "tgdpet"
-OF_ARRAYS = {"shape", "size", "ravel", "reshape"}
+OF_ARRAYS = {"shape", "size", "dtype", "ravel", "reshape", "copy"}
 RECORDS = {"state"}  # entries of arrays
 
 

@@ -86,8 +86,8 @@ def test_costs_grow_with_what_is_asked_for(bill):
         bill(change={"network.width": 0.5})["train"].gpu_h == base["train"].gpu_h
     )  # both only start kernels
     assert (
-        bill(change={"network.width": 8})["train"].gpu_h
-        > 3.5 * bill(change={"network.width": 4})["train"].gpu_h
+        bill(change={"network.width": 4, "train.batch": 32})["train"].gpu_h
+        > 3.5 * bill(change={"network.width": 2, "train.batch": 32})["train"].gpu_h
     )
     assert bill(change={"scanner.efficiency": 0.16})["simulate"].temporary_gb == pytest.approx(
         4 * base["simulate"].temporary_gb
