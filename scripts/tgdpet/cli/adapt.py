@@ -42,7 +42,7 @@ Ctrl-C leaves a checkpoint; the same command goes on. MODEL may be the result of
 Example: tgdpet adapt --model v2-net --halves half1.nii.gz half2.nii.gz --out denoised.nii.gz"""
 
 # As in the workflow's default configuration (config/config.yaml).
-PETSIRD_PROTOCOL = ReconProtocol(psf_fwhm_mm=[8.5, 8.5, 8.5], iterations=2, subsets=4)
+PETSIRD_PROTOCOL = ReconProtocol(psf_fwhm_mm=[8.5, 8.5, 8.5], iterations=2, subsets=5)
 CHECKPOINT = "checkpoint.safetensors"
 METHOD_OPTIONS = (
     *("method", "phi", "fraction", "accumulate", "blocks"),

@@ -11,7 +11,6 @@ from typing import Any
 from ..config.loading import read_config
 from ..config.paths import image_path, training_folder
 from ..config.sections import Config
-from ..dataset.index import read_index
 from ..io.files import read_json, sha256, write_json
 from ..io.nifti import read_image
 from . import model_card, weights
@@ -103,6 +102,8 @@ def _task_domain(results: Path, data: str) -> Domain:
 
 def _noisy_images(results: Path, data: str) -> Iterable[Path]:
     """The noisy images of a task that are trained on."""
+    from ..dataset.index import read_index  # loads pandas, which only shipping needs
+
     table = read_index(_index(results, data))
     trained = table[table["split"] == "train"]
 
@@ -118,6 +119,8 @@ def _protocol(data: str) -> str:
 def _trained_on(results: Path, config: Config, name: str) -> str:
     """One line in words."""
     entry = config.networks[name]
+    from ..dataset.index import read_index  # loads pandas, which only shipping needs
+
     table = read_index(_index(results, entry.data))
     n_studies = table.loc[table["split"] == "train", "study"].nunique()
 

@@ -20,10 +20,10 @@ from .job import Job
 from .jobs import adapt, score_table
 
 # As in the workflow's default configuration (config/config.yaml).
-ONLINE = Training(epochs=100, learning_rate=1e-3)
+ONLINE = Training(epochs=50, batch=8, learning_rate=1e-3)
 ONLINE_ENTRY = NetworkEntry(method="tgd", data="n2n", phi=0.4)
-PROTOCOL = Training(epochs=15, batch=16, learning_rate=1e-4)
-PROTOCOL_ENTRY = NetworkEntry(method="tgd", data="adapt", phi=0.3)
+PROTOCOL = Training(epochs=8, batch=8, learning_rate=1e-3)
+PROTOCOL_ENTRY = NetworkEntry(method="tgd", data="adapt", phi=0.3, batchnorm="per_channel")
 
 PAIR_COLUMNS = ("noisy", "target")
 ADAPTED = re.compile(r"(.+)-adapted(?:-(\d+))?")
