@@ -14,7 +14,7 @@ ONLY_FIGURES = snakemake_internals.only_figures()
 SOURCE = snakemake_internals.config_files(workflow)
 snakemake_internals.read_config_words(workflow)
 try:
-    check_files(workflow.configfiles)
+    check_files(snakemake_internals.config_paths(workflow))
     SEEDS = checks.check_seeds(config["seeds"], SOURCE)
 except ValueError as error:
     raise WorkflowError(str(error)) from None

@@ -98,7 +98,7 @@ def test_requests_follow_the_configuration(snakemake, tmp_path):
     assert disk > 5 and memory > 1.1 and time > 5
     updates = "protocols: {v2: {iterations: 100}}"
     slower, longer = grown(
-        f"{updates}\ntrain: {{epochs: 300}}",
+        f"{updates}\ntrain: {{epochs: 120}}",
         ("reconstruct_training", "runtime"),
         ("train", "runtime"),
     )

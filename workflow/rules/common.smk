@@ -25,7 +25,7 @@ if "networks" not in config:
         " or a module's `config:` that holds it"
     )
 try:
-    check_files(workflow.configfiles)
+    check_files(snakemake_internals.config_paths(workflow))
     CONFIG = load_config(config, SOURCE)
     CONFIG = dataclasses.replace(CONFIG, studies=here_or_shipped(CONFIG.studies))
     STUDIES = studies.read_studies(CONFIG.studies)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LARGEST_WHOLE = 2**53  # the largest of JSON's numbers that every reader keeps
 # What a file may be called in part; `config.schema.NAME` is for names that a user chooses.
 WORD = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
+LETTERS = r"[A-Za-z0-9]+"
 NETWORK = r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,199}"  # NAME@PHI is one of a sweep
 
 
@@ -79,6 +80,9 @@ class Text:
     def __str__(self) -> str:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
+
+        if self.pattern == LETTERS:
+            return "letters and digits"
 
         if self.pattern in (WORD, NETWORK):
             return "a name of letters, digits and . _ + -"

@@ -19,7 +19,7 @@ from scipy.ndimage import map_coordinates
 from .. import nuclides
 from ..config.sections import Grid
 from ..io import nifti
-from ..io.contents import Number, Object, Text, check
+from ..io.contents import LETTERS, Number, Object, Text, check
 from ..io.files import read_json
 from ..listmode.background import BACKGROUND, Background
 
@@ -49,7 +49,7 @@ EXAM_FIELDS = {
 }
 DOSE_AND_TIMES = tuple(EXAM_FIELDS)
 TRACER_KEYS = ("tracer", "nuclide")
-TRACER_NAME = Text(r"[A-Za-z0-9]+")
+TRACER_NAME = Text(LETTERS)
 # What `X.json` says; what it lacks may stand in the exam information.
 SIDE_FILE = Object(
     more={

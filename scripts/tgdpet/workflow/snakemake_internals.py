@@ -138,13 +138,18 @@ def only_figures() -> bool:
     return "figures" in sys.argv[1:]
 
 
-def config_files(workflow: Workflow) -> str:
-    """The names of the configuration files, each laid over those before it."""
+def config_paths(workflow: Workflow) -> list[str]:
+    """The configuration files, each laid over those before it."""
     given = [str(file) for file in workflow.config_settings.configfiles]
     own = [str(file) for file in workflow.configfiles if str(file) not in given]
 
     # the workflow's own is named by each of its Snakefiles
-    return " + ".join(dict.fromkeys([*own, *given])) or "configuration"
+    return list(dict.fromkeys([*own, *given]))
+
+
+def config_files(workflow: Workflow) -> str:
+    """The names of the configuration files, for messages."""
+    return " + ".join(config_paths(workflow)) or "configuration"
 
 
 def cores(workflow: Workflow) -> int | None:

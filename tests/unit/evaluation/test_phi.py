@@ -81,7 +81,7 @@ def test_each_phi_has_a_network_made_like_the_named_one(raw_config):
         entry.base,
         entry.data,
     )
-    assert (plain.penalty, plain.replay, plain.batchnorm) == ("none", 0, entry.batchnorm)
+    assert (plain.penalty, plain.replay, plain.batchnorm) == ("none", 0, "eval")
     assert not any(
         NAME.fullmatch(name) for name in made if name not in config.networks
     )  # none can be configured so
