@@ -99,7 +99,8 @@ def test_it_is_the_workflows_method(root: Path, monkeypatch: pytest.MonkeyPatch)
     script = root / "scripts"
     pairs = ["s:half1:half1.nii.gz:half2.nii.gz", "s:half2:half2.nii.gz:half1.nii.gz"]
     job = ["--threads", "1", "--device", "cpu", "--seed", "2021", "--name", "N2N"]
-    settings = ["--epochs", "2", "--patch", "16", "--learning-rate", "1e-3", "--fraction", "0.4"]
+    settings = ["--epochs", "2", "--batch", "8", "--patch", "16"]
+    settings += ["--learning-rate", "1e-3", "--fraction", "0.4"]
     for words in (
         ["04_dataset.py", "--pairs", *pairs, "--out", "w/index.tsv"],
         ["06_score.py", "--network", MODEL, "--out", "w/scores.csv"],
