@@ -133,7 +133,7 @@ def test_a_second_round_starts_from_the_first(capsys: pytest.CaptureFixture[str]
 def test_ctrl_c_leaves_a_checkpoint_and_the_same_command_goes_on(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    long = ("--epochs", "60", "--out", "out.nii.gz", "--save-network", "net.safetensors")
+    long = ("--epochs", "240", "--out", "out.nii.gz", "--save-network", "net.safetensors")
     words = ["adapt", "--model", MODEL, *QUICK, *HALVES, *long]
     environment = {**os.environ, "PYTHONPATH": str(root / "scripts")}
     program = [sys.executable, "-m", "tgdpet", *words]
