@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # only wait for one another. Set before torch or numba is imported; processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A shell that starts the tests in its background has them ignore Ctrl-C, which some of them send.
+# A shell that starts the tests in its background, or nohup, has them ignore what some of them send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
