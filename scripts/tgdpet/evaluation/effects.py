@@ -34,14 +34,9 @@ def difference_of_size(means: Floats) -> Floats:
     return np.asarray(size - other_size)
 
 
-def size_beyond(margin: float) -> Statistic:
-    """Size of the first less that of the second, less what still counts as on par."""
-    return lambda means: np.asarray(difference_of_size(means) - margin)
-
-
-def beyond(margin: float) -> Statistic:
-    """First minus second, less what still counts as on par."""
-    return lambda means: np.asarray(difference(means) - margin)
+def less(statistic: Statistic, margin: float) -> Statistic:
+    """A statistic less a margin, such as what still counts as on par."""
+    return lambda means: np.asarray(statistic(means) - margin)
 
 
 def change(means: Floats) -> Floats:

@@ -52,14 +52,7 @@ def plane_power(
     The NPS is in the noise's unit^2 mm^2. noise (R, X, Y, Z) in any one unit, voi (X, Y, Z). Raises
     MeasureError when grids differ or the VOI is empty.
     """
-    if noise.shape[1:] != voi.shape:
-        raise MeasureError(
-            f"noise power: grids differ: the noise has {noise.shape[1:]}, the volume {voi.shape}"
-        )
-
-    box = bounding_box(voi)
-    noise_box = noise[(slice(None), *box)]
-    inside = np.where(voi[box], noise_box, 0.0)
+    inside = _inside(noise, voi)
 
     # The sum over slices of the squared transforms.
     shape = [max(MIN_SIZE, n) for n in inside.shape[1:3]]
@@ -111,15 +104,7 @@ def power_by_axial_half(
     the second of those above. Only ratios of two such powers have a meaning; frequency is the
     in-plane one, 1/mm. Arguments and errors as for `plane_power`.
     """
-    if noise.shape[1:] != voi.shape:
-        raise MeasureError(
-            f"noise power: grids differ: the noise has {noise.shape[1:]}, the volume {voi.shape}"
-        )
-
-    box = bounding_box(voi)
-    noise_box = noise[(slice(None), *box)]
-    inside = np.where(voi[box], noise_box, 0.0)
-
+    inside = _inside(noise, voi)
     in_plane = [max(MIN_SIZE, n) for n in inside.shape[1:3]]
     shape = [*in_plane, max(MIN_SLICES, inside.shape[3])]
     u, v, w = (np.fft.fftfreq(n, float(mm)) for n, mm in zip(shape, voxel_mm, strict=True))
@@ -155,3 +140,17 @@ def mean_frequency(frequency: Spectrum, power: Spectrum) -> float:
 
     weighted = frequency * power
     return float(weighted.sum() / total)
+
+
+def _inside(noise: Array, voi: Mask) -> Array:
+    """The noise in the box around the VOI, (R, x, y, z), zero outside of the VOI itself."""
+    if noise.shape[1:] != voi.shape:
+        raise MeasureError(
+            f"noise power: grids differ: the noise has {noise.shape[1:]}, the volume {voi.shape}"
+        )
+
+    box = bounding_box(voi)
+    noise_box = noise[(slice(None), *box)]
+    inside = np.where(voi[box], noise_box, 0.0)
+
+    return inside
