@@ -80,7 +80,7 @@ def forest(table: pd.DataFrame) -> Figure:
     _draw_legend(figure)
     heads_y = 1 - LEGEND_IN / height_in
 
-    for x_in, head in ((NUMBERS_IN, "effect (95 % interval)"), (VERDICT_IN, "holds")):
+    for x_in, head in ((NUMBERS_IN, "effect (interval)"), (VERDICT_IN, "holds")):
         figure.text(
             x_in / WIDTH_IN,
             heads_y,

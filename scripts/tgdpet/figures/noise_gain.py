@@ -49,7 +49,7 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
         _draw_gain(ax, gains[gains.axial == half], networks, half)
         ax.set_ylim(0, top)
 
-    axes[1].legend()
+    axes[2].legend(ncols=2, loc="upper center")
     letters(axes, "abc")
     return figure, table
 
@@ -81,7 +81,7 @@ def _draw_ratio(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_xlim(left=0)
     ax.set_ylim(0, 1.05 * max(1, table.value.max()))
     ax.set_ylabel("noise power, v1 over v2")
-    ax.legend()
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
 
 
 def _draw_gain(ax: Axes, gains: pd.DataFrame, networks: list[str], half: str) -> None:
