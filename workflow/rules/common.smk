@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tgdpet.cli import arguments, study_options
-from tgdpet.config import checks, roles, sections, studies, sweep
+from tgdpet.config import chains, checks, roles, sections, studies, sweep
 from tgdpet.config.loading import check_files, load_config
 from tgdpet.config.paths import RunFiles
 from tgdpet.evaluation import inputs as evaluated

@@ -88,10 +88,10 @@ def adapt_options(network):
 
 
 def old_data(network):
-    """What the start of a network's chain was trained on, if the network needs it."""
-    if not sections.needs_old_data(NETWORKS[network]):
+    """What the start of a network's chain was trained on, if the network or its log needs it."""
+    if not chains.needs_old_data(NETWORKS[network], CONFIG.adapt):
         return []
-    return task_paths(sections.old_task(network, NETWORKS))
+    return task_paths(chains.old_task(network, NETWORKS))
 
 
 def scores_of(network):

@@ -1,6 +1,6 @@
 # Stage 7: a network made again at each phi of the sweep (adapt.smk), compared on studies held out of training.
 SWEPT = NETWORKS[CONFIG.sweep.network]
-SWEEP_OLD = sections.old_task(CONFIG.sweep.network, NETWORKS)
+SWEEP_OLD = chains.old_task(CONFIG.sweep.network, NETWORKS)
 SWEEP_PROTOCOL = FILES.protocol_of(SWEPT.base)
 SWEEP_IMAGES = [str(path) for path in FILES.drop_images(SWEEP_PROTOCOL) or ()]
 if not SWEEP_IMAGES:

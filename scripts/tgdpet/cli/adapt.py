@@ -45,7 +45,7 @@ Example: tgdpet adapt --model v2-net --halves half1.nii.gz half2.nii.gz --out de
 PETSIRD_PROTOCOL = ReconProtocol(psf_fwhm_mm=[8.5, 8.5, 8.5], iterations=2, subsets=5)
 CHECKPOINT = "checkpoint.safetensors"
 METHOD_OPTIONS = (
-    *("method", "phi", "fraction", "accumulate", "blocks"),
+    *("method", "phi", "fraction", "fraction_of", "accumulate", "blocks"),
     *("epochs", "learning_rate", "patch"),
 )
 
@@ -86,6 +86,7 @@ def _method_arguments(parser: argparse.ArgumentParser) -> None:
     option("--method", choices=("tgd", "finetune"), help="tgd: redundant kernels (default)")
     option("--phi", type=float, help="KSE below which a kernel is retrained (0.4; pairs: 0.3)")
     option("--fraction", type=float, help="share of kernels to retrain, instead of phi")
+    option("--fraction-of", choices=("all", "alive"), help="of all, or of living ones")
     option("--accumulate", action="store_const", const=True, help="what earlier rounds opened, too")
     option("--blocks", type=int, help="blocks to retrain, from the end (finetune)")
     option("--epochs", type=int, help="passes over the slices (100; pairs: 15)")

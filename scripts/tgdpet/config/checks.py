@@ -24,6 +24,7 @@ BELONGS = {
     "weights": ("train",),
     "phi": ("tgd",),
     "fraction": ("tgd",),
+    "fraction_of": ("tgd",),
     "flow": ("tgd",),
     "mask": ("tgd",),
     "accumulate": ("tgd",),
@@ -41,6 +42,7 @@ def check_whole(config: Config, source: str) -> None:
     _check_paths(config, source)
     _check_protocols(config, source)
     _check_patches(config, source)
+    _check_logs(config, source)
 
     for name, entry in config.networks.items():
         _check_name(name, config.networks, source)
@@ -48,6 +50,13 @@ def check_whole(config: Config, source: str) -> None:
 
     _check_score(config, source)
     _check_sweep(config, source)
+
+
+def _check_logs(config: Config, source: str) -> None:
+    """Only an adaptation has an old task."""
+    for stage in ("train", "online"):
+        if getattr(config, stage).log_old:
+            raise ConfigError(f"{source}: {stage}.log_old: belongs to adapt alone")
 
 
 def check_seeds(seeds: object, source: str) -> list[int]:

@@ -8,7 +8,6 @@ mapping into checked dataclasses. No torch in here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +16,7 @@ from .schema import ConfigError, limits, object_schema
 METHODS = ("train", "finetune", "tgd")
 DATASETS = ("v1", "v2", "adapt", "n2n")
 MASKS = ("kse", "l1", "random")
+FRACTIONS_OF = ("all", "alive")
 # The penalties and the strengths that are tried where none is given; 0 is plain fine-tuning.
 PENALTIES = {
     "none": (),
@@ -28,6 +28,7 @@ PENALTIES = {
 __all__ = [
     "DATASETS",
     "MASKS",
+    "FRACTIONS_OF",
     "METHODS",
     "PENALTIES",
     "Config",
@@ -175,6 +176,9 @@ class Training:
     validation_fraction: float = limits(
         0.15, low=0, high=0.9, help="share of studies held out; none of a single study"
     )
+    log_old: bool = limits(
+        False, help="log the loss on the old task too: forgetting on the way; decides nothing"
+    )
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,11 @@ class NetworkEntry:
     phi: float = limits(0.3, low=0, high=1, help="KSE below which a kernel is retrained (tgd)")
     fraction: float | None = limits(
         None, low=0, high=1, help="share of kernels to retrain instead of phi (tgd)"
+    )
+    fraction_of: str = limits(
+        "all",
+        choices=FRACTIONS_OF,
+        help="what fraction counts: all kernels, or those alive beside all dead ones (tgd)",
     )
     flow: str = limits("parameter", choices=("parameter", "layer"), help="how the mask acts (tgd)")
     batchnorm: str = limits(
@@ -321,28 +330,6 @@ class Config:
 def as_dict(config: Any) -> Any:
     """Plain dictionaries and lists of a configuration dataclass."""
     return dataclasses.asdict(config)
-
-
-def old_task(name: str, networks: Mapping[str, NetworkEntry]) -> str:
-    """The data that the network at the start of `name`'s chain was trained on from scratch: its old
-    task.
-    """
-    while (base := networks[name].base) is not None:
-        name = base
-
-    return networks[name].data
-
-
-def needs_old_data(entry: NetworkEntry) -> bool:
-    """Whether old data are read: for replay, for EWC's Fisher information, or to choose a penalty's
-    strength.
-    """
-    return entry.replay > 0 or entry.penalty == "ewc" or chooses_strength(entry)
-
-
-def chooses_strength(entry: NetworkEntry) -> bool:
-    """Whether the penalty's strength is to be chosen."""
-    return entry.penalty != "none" and entry.strength is None
 
 
 def schema() -> dict[str, Any]:

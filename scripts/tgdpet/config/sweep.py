@@ -6,7 +6,8 @@ import math
 from dataclasses import replace
 
 from ..io.contents import CellKind, Number, Text, Truth
-from .sections import Config, NetworkEntry, needs_old_data, old_task
+from .chains import needs_old_data, old_task
+from .sections import Config, NetworkEntry
 
 # Stands for plain fine-tuning of all blocks: there is no kernel that it leaves as it was.
 PLAIN = math.inf
@@ -94,7 +95,7 @@ def datasets(config: Config) -> set[str]:
         if entry.weights is None:
             names.add(entry.data)
 
-        if needs_old_data(entry):
+        if needs_old_data(entry, config.adapt):
             names.add(old_task(name, made))
 
     if config.sweep.phi:

@@ -79,6 +79,24 @@ def timed_files(run: RunFiles, finished: bool = False) -> list[Path]:
     return files
 
 
+def adapted_networks(config: Config) -> list[str]:
+    """The networks whose way can be followed: adapted to a protocol, with both losses logged."""
+    if not config.adapt.log_old:
+        return []
+
+    entries = config.networks.items()
+    return [name for name, e in entries if e.method != "train" and e.data == "adapt"]
+
+
+def path_files(run: RunFiles) -> list[Path]:
+    """What the ways of all networks are read from."""
+    files = []
+    for network in adapted_networks(run.config):
+        files += [run.training_sidecar(network), run.training_log(network)]
+
+    return files
+
+
 def findings_files(run: RunFiles) -> list[Path]:
     """The tables and values that findings and estimates are computed from, but for times."""
     tests = run.studies_of(*roles.TESTS)
@@ -87,6 +105,7 @@ def findings_files(run: RunFiles) -> list[Path]:
         run.metrics_path(),
         *(run.voi_path(study) for study in tests),
         *([run.drop_table] if run.has_drop_images() else []),
+        *path_files(run),
     ]
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from ..config import roles
+from ..config.paths import RunFiles
 from ..config.sections import Config, ConfigError, NetworkEntry
 from ..config.studies import read_studies
 from ..networks.score_table import read_dropped
+from .adaptation_paths import forgetting_at_equal_gain, read_path
 from .bootstrap import Floats, Seed
 from .claim import POINTS, Claim, both_roles, no_note, pair, ratio
 from .effects import (
@@ -29,6 +31,7 @@ from .effects import (
     growth_beyond_kept,
     less,
 )
+from .inputs import adapted_networks
 from .results import INPUT, PAPER_ONLINE, PAPER_TABLE1, Results
 from .seed_runs import Missing, SeedRun
 from .timing import PAPER_HOURS, PAPER_TRAINING_HOURS, saved, times
@@ -64,6 +67,7 @@ def claims(config: Config) -> list[Claim]:
         *_dropped(config),
         *_unseen(base_of_online),
         *_forgetting(config.networks),
+        *_equal_gain(config),
         *_time(),
     ]
 
@@ -268,6 +272,33 @@ def _forgetting(networks: Mapping[str, NetworkEntry]) -> Iterator[Claim]:
         values=both_roles("v2", TGD_NET, FT_NET, V1_NET),
         statistic=difference_of_forgetting,
     )
+
+
+def _equal_gain(config: Config) -> Iterator[Claim]:
+    """Finding 6, where a method that gains less cannot win by that alone."""
+    if not {TGD_NET, FT_NET} <= set(adapted_networks(config)):
+        return
+
+    yield Claim(
+        finding=6,
+        claim=f"TGD-net forgets less than {FT_NET} at equal gain",
+        measure=f"loss on v1 patches at equal gain on v2 patches, {TGD_NET} minus {FT_NET}",
+        unit=OF_BASE,
+        side=-1,
+        values=_on_the_way,
+        note=lambda means: f"at a gain of {means[2]:.1f} %",
+    )
+
+
+def _on_the_way(run: SeedRun) -> Seed:
+    """Forgetting of TGD-net and FT-net at equal gain, and that gain, % as one row."""
+    files = RunFiles(run.root, run.config, ())
+    try:
+        ways = [read_path(files, network) for network in (TGD_NET, FT_NET)]
+    except (OSError, ValueError) as error:
+        raise Missing(f"the way of an adaptation is not known: {error}") from error
+
+    return [[np.array([forgetting_at_equal_gain(*ways)])]]
 
 
 def _replay_note(means: Floats) -> str:

@@ -44,6 +44,7 @@ SHOWN = {
     "fig4": Shown("Kernels", "Fig. 4: kernels dropped", (DROPPED,)),
     "phi": Shown("Adaptation", "Choice of phi", ("metrics/phi.csv",), together=True),
     "gain": Shown("Adaptation", "Gain against forgetting", ("metrics/gain.csv",), together=True),
+    "paths": Shown("Adaptation", "Gain and forgetting on the way"),
     "timing": Shown("Adaptation", "Time saved"),
     "fig5": Shown("Denoising", "Fig. 5: the networks side by side"),
     "difference": Shown("Denoising", "Differences: what is removed, what is wrong"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..config import roles
 from ..config.paths import INPUT, ONLINE_BASES, RunFiles, with_sidecars
-from ..evaluation.inputs import timed_files
+from ..evaluation.inputs import path_files, timed_files
 from . import SHOWN, TABLES, reported
 from .absent import absent, shown_roles
 
@@ -162,6 +162,7 @@ def _realisations(run: RunFiles, networks: Iterable[str], protocol: str = "v2") 
 READ: dict[str, Callable[[RunFiles], Iterable[Path]]] = {
     "fig3": _fig3,
     "training": _training,
+    "paths": path_files,
     "kse": _kse,
     "fig4": _fig4,
     "fig5": _fig5,

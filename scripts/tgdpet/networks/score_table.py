@@ -25,6 +25,7 @@ SCORES: dict[str, CellKind] = {
     "kse": Number(low=0, high=1),
 }
 SCORE_COLUMNS = list(SCORES)
+ALIVE = {"alive": Number(low=0, high=1, whole=True)}
 # The columns of a table of what dropping the kernels below phi changes.
 DROPPED: dict[str, CellKind] = {
     "phi": Number(low=0),
@@ -89,6 +90,16 @@ def read_scores(
         _check_network(path, scores, kernels)
 
     return scores
+
+
+def read_alive(path: str | Path, kernels: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
+    """Which output kernels are alive: module -> bool, in channel order; ValueError as
+    `read_scores`, and of an older table without that column.
+    """
+    table = read_csv(path, SCORES | ALIVE)
+    check_table(table, SCORES | ALIVE, path)
+
+    return {name: v == 1 for name, v in read_scores(path, kernels, "alive").items()}
 
 
 def _check_network(

@@ -211,6 +211,8 @@ def _settings(adaptation: Adaptation) -> list[tuple[str, str]]:
     if settings.get("method") == "tgd":
         if settings.get("fraction") is not None:
             chosen = f"the {settings['fraction']:.0%} of kernels with the lowest KSE"
+            if settings.get("fraction_of") == "alive":
+                chosen = f"dead kernels, and of the others {chosen}"
         else:
             chosen = f"kernels with a KSE below {settings['phi']:g}"
         rows.append(("retrained", chosen))

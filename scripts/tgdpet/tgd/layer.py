@@ -35,6 +35,7 @@ from .scoring import components_from, select
 from .sparse_backward import GATHERS
 from .targets import check_state
 
+FRACTIONS_OF = ("all", "alive")
 FLOWS = ("parameter", "layer")
 BATCHNORM_MODES = ("eval", "per_channel", "train")
 
@@ -45,8 +46,9 @@ class TGD:
     Whoever steps an optimizer with parameters of the model: every useful bit is put back at once.
 
     - `masks`: module name -> bool (out channels,), True = targeted, may be updated; modules not
-      named are frozen. Or `phi` (a KSE) or `fraction` (of all kernels), as in `select`, with an
-      `example_input`: kernels are scored and chosen here; `masks`, `scores` and `alive` say how.
+      named are frozen. Or `phi` (a KSE) or `fraction` (of all kernels, or of those "alive" beside
+      all dead ones: `fraction_of`), as in `select`, with an `example_input`: kernels are scored and
+      chosen here; `masks`, `scores` and `alive` say how.
     - `flow`: "parameter" (the paper's eq. 4: the true gradient flows, only the targets are
       updated) or "layer" (its Fig. 1: dL/dY of useful channels is zeroed after each convolution
       and its BN).
@@ -70,12 +72,14 @@ class TGD:
         *,
         phi: float | None = None,
         fraction: float | None = None,
+        fraction_of: str = "all",
         flow: str = "parameter",
         batchnorm: str = "eval",
         gather: str = "auto",
         example_input: Any = None,
         unused: Collection[str] = (),
     ) -> None:
+        _check_option("fraction_of", fraction_of, FRACTIONS_OF)
         _check_option("flow", flow, FLOWS)
         _check_option("batchnorm", batchnorm, BATCHNORM_MODES)
         _check_option("gather", gather, GATHERS)
@@ -89,7 +93,7 @@ class TGD:
         self.alive: dict[str, Tensor] = {}
 
         if masks is None:
-            masks = self._choose(phi, fraction, example_input, unused)
+            masks = self._choose(phi, fraction, fraction_of, example_input, unused)
         elif phi is not None or fraction is not None:
             raise ValueError("masks: expected masks, or phi or fraction to choose them, got both")
 
@@ -239,6 +243,7 @@ class TGD:
         self,
         phi: float | None,
         fraction: float | None,
+        fraction_of: str,
         example_input: Any,
         unused: Collection[str],
     ) -> dict[str, Tensor]:
@@ -253,7 +258,11 @@ class TGD:
         self.scores = {name: parts.kse for name, parts in components.items()}
         self.alive = alive_from(self.model, example_input, connected)
 
-        return select(self.scores, 0.0 if phi is None else phi, fraction)
+        if fraction is None:
+            return select(self.scores, 0.0 if phi is None else phi)
+
+        alive = self.alive if fraction_of == "alive" else None
+        return select(self.scores, fraction=fraction, alive=alive)
 
     @property
     def _may_have_moved(self) -> bool:

@@ -92,20 +92,28 @@ def components_from(
 
 
 def select(
-    scores: Mapping[str, Any], phi: float = 0.3, fraction: float | None = None
+    scores: Mapping[str, Any],
+    phi: float = 0.3,
+    fraction: float | None = None,
+    alive: Mapping[str, Any] | None = None,
 ) -> dict[str, Tensor]:
     """True = redundant, to be retrained: KSE < phi (strictly), or the `fraction` of all kernels
     with the smallest KSE.
 
-    The mask M of the paper's section 2.1. phi = 0 selects nothing. Raises ValueError for a fraction
-    outside [0, 1] or a phi that is not a number >= 0.
+    The mask M of the paper's section 2.1. phi = 0 selects nothing. With `alive` (`alive_kernels`)
+    the fraction counts the living ones, and all dead ones are selected beside them: a dead kernel
+    can neither be missed nor, alone, learn anything. Raises ValueError for a fraction outside
+    [0, 1], a phi that is not a number >= 0, or `alive` without a fraction or of other kernels.
     """
     values = {}
     for name, score in scores.items():
         values[name] = torch.as_tensor(score, dtype=torch.float64)
 
     if fraction is not None:
-        return _smallest(values, fraction)
+        return _smallest(values, fraction, alive)
+
+    if alive is not None:
+        raise ValueError("alive: is for a fraction, got phi")
 
     if not phi >= 0:
         raise ValueError(f"phi: expected a number >= 0, got {phi}")
@@ -191,16 +199,27 @@ def _larger(a: kse.Components, b: kse.Components) -> kse.Components:
     )
 
 
-def _smallest(values: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor]:
-    """The `fraction` of all kernels of the network with the smallest KSE; of equals the first."""
+def _smallest(
+    values: Mapping[str, Tensor], fraction: float, alive: Mapping[str, Any] | None
+) -> dict[str, Tensor]:
+    """The `fraction` of all kernels of the network with the smallest KSE; of equals the first.
+
+    With `alive`: all dead kernels, and that fraction of the others.
+    """
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction: expected a share in [0, 1], got {fraction}")
     if not values:
         return {}
 
     all_kernels = torch.cat(list(values.values()))
-    n_selected = round(fraction * len(all_kernels))
-    ascending = all_kernels.argsort(stable=True)
+    dead = torch.zeros(len(all_kernels), dtype=torch.bool)
+    if alive is not None:
+        dead = ~torch.cat([_alive_in(alive, name, len(v)) for name, v in values.items()])
+
+    # Dead ones come first, then the others by KSE.
+    n_dead = int(dead.sum())
+    n_selected = n_dead + round(fraction * (len(all_kernels) - n_dead))
+    ascending = torch.where(dead, -torch.inf, all_kernels).argsort(stable=True)
 
     selected = torch.zeros(len(all_kernels), dtype=torch.bool)
     selected[ascending[:n_selected]] = True
@@ -208,3 +227,17 @@ def _smallest(values: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor
     kernels_per_module = [len(value) for value in values.values()]
     by_module = selected.split(kernels_per_module)
     return dict(zip(values, by_module, strict=True))
+
+
+def _alive_in(alive: Mapping[str, Any], module: str, n_kernels: int) -> Tensor:
+    if module not in alive:
+        raise ValueError(f"alive: {module} is missing, which has scores")
+
+    kernels = torch.as_tensor(alive[module]).cpu()
+    if kernels.dtype != torch.bool or tuple(kernels.shape) != (n_kernels,):
+        raise ValueError(
+            f"alive: {module}: expected {n_kernels} booleans, "
+            f"got {kernels.dtype} {tuple(kernels.shape)}"
+        )
+
+    return kernels

@@ -34,12 +34,14 @@ class KernelScores:
     """What is known of the base's kernels: module -> a value for each output kernel.
 
     `kse` chooses the redundant ones. `sparsity`, KSE's first term, is for masks by L1 norm;
-    `previous`, the mask that the base itself was retrained with, for masks that accumulate.
+    `previous`, the mask that the base itself was retrained with, for masks that accumulate;
+    `alive` (bool), for a fraction of those.
     """
 
     kse: Mapping[str, np.ndarray]
     sparsity: Mapping[str, np.ndarray] | None = None
     previous: Mapping[str, Tensor] = field(default_factory=dict)
+    alive: Mapping[str, np.ndarray] | None = None
 
 
 def adapt_network(
@@ -84,7 +86,7 @@ def retrain_redundant(
     if scores is None:
         raise ValueError(f"{run.name}: method tgd needs the kernels' scores (--scores)")
 
-    masks = choose_kernels(scores.kse, scores.sparsity, entry, seed)
+    masks = choose_kernels(scores.kse, scores.sparsity, entry, seed, scores.alive)
     if entry.accumulate:
         masks = accumulate(scores.previous, masks)
 
@@ -105,6 +107,7 @@ def retrain_redundant(
             "mask": entry.mask,
             "phi": entry.phi,
             "fraction": entry.fraction,
+            "fraction_of": entry.fraction_of,
             "flow": entry.flow,
             "batchnorm": entry.batchnorm,
             "accumulate": entry.accumulate,

@@ -204,14 +204,22 @@ def choose_kernels(
     sparsity: Mapping[str, np.ndarray] | None,
     entry: NetworkEntry,
     seed: int,
+    alive: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Tensor]:
     """True = to be retrained: by KSE, or as many by smallest L1 norm or by chance.
 
     In each module as many as KSE would. `sparsity` is KSE's first term, the L1 norm of what reads a
-    kernel. Raises ValueError where `mask: l1` lacks it.
+    kernel. Raises ValueError where `mask: l1` lacks it, or `fraction_of: alive` lacks `alive`.
     """
     scores = {n: torch.from_numpy(v) for n, v in kse.items()}
-    by_kse = select(scores, entry.phi, entry.fraction)
+    of_alive = entry.fraction is not None and entry.fraction_of == "alive"
+    if of_alive and alive is None:
+        raise ValueError(
+            "fraction_of: alive needs to know which kernels are, a column of the score table "
+            "(--scores)"
+        )
+
+    by_kse = select(scores, entry.phi, entry.fraction, alive if of_alive else None)
     if entry.mask == "kse":
         return by_kse
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..networks import model_card, weights
 from ..networks.architecture import SLICES
 from ..networks.dncnn import DnCNN
 from ..networks.domain import from_card, united
-from ..networks.score_table import SCORE_COLUMNS, read_scores
+from ..networks.score_table import SCORE_COLUMNS, read_alive, read_scores
 from ..runtime import device as devices
 from ..runtime import distributed
 from ..runtime.distributed import World
@@ -39,7 +39,11 @@ from .job import Job
 from .loop import fit
 from .run import TrainingResult, TrainingRun
 from .tasks import Task, held_out_seed, read_patches
+from .validation import fixed_batches, validate
 
+# Of the sidecar, where the old task is watched: losses of the base network.
+START_NEW = "start_validation_loss"
+START_OLD = "start_old_loss"
 FINAL = ("loss", "validation_loss", "validation_psnr")  # of the log's last row, for the sidecar
 
 
@@ -89,6 +93,9 @@ def adapt(
         inputs = [path for path in (base, scores, old) if path is not None]
         decisive = {**asdict(entry), **asdict(settings)}
         run = _training_run(job, [job.dataset, *inputs], decisive, world, device, old)
+        start: dict[str, float] = {}
+        if settings.log_old:
+            run, start = _watching(run, model, new_task, old_task, settings)
 
         result = adapt_network(
             model,
@@ -100,6 +107,7 @@ def adapt(
             old=old_task,
             seed=derive(job.seed, job.name, "adapt"),
         )
+        result.numbers.update(start)
         if not world.first:
             return
 
@@ -157,7 +165,9 @@ def _kernel_scores(
 
     kse = read_scores(table, model.scored)
     sparsity = read_scores(table, model.scored, "sparsity") if entry.mask == "l1" else None
-    return KernelScores(kse, sparsity, weights.masks(model, parent))
+    of_alive = entry.fraction is not None and entry.fraction_of == "alive"
+    alive = read_alive(table, model.scored) if of_alive else None
+    return KernelScores(kse, sparsity, weights.masks(model, parent), alive)
 
 
 def _training_run(
@@ -194,6 +204,26 @@ def _training_run(
         world=world,
         tensorboard=job.tensorboard,
     )
+
+
+def _watching(
+    run: TrainingRun, model: nn.Module, new: Task, old: Task | None, settings: Training
+) -> tuple[TrainingRun, dict[str, float]]:
+    """The run that logs the loss on the old task too, and where both losses start, for the sidecar;
+    ValueError where one of the tasks has nothing held out.
+    """
+    if old is None:
+        raise ValueError(f"{run.name}: log_old: needs the old task's data (--old)")
+
+    losses = {}
+    for key, task in ((START_NEW, new), (START_OLD, old)):
+        if not task.has_held_out:
+            raise ValueError(f"{run.name}: log_old: no study is held out (validation_fraction)")
+
+        batches = fixed_batches(task.held_out, settings)
+        losses[key], _ = validate(model, batches, settings.loss)
+
+    return replace(run, watched=old.held_out), losses
 
 
 def _counts(model: DnCNN) -> dict[str, int]:

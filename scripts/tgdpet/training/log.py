@@ -28,7 +28,8 @@ LOG_COLUMNS = (
     "pixels_per_s",
     "seconds_left",
 )
-SCALARS = LOG_COLUMNS[2:]  # what TensorBoard shows over the steps
+OLD_LOSS = "old_loss"  # a column more, where the old task is watched
+SCALARS = (*LOG_COLUMNS[2:], OLD_LOSS)  # what TensorBoard shows over the steps
 LOG_ROWS = 60  # about
 LEAST_STEPS = 20  # from one row to the next: validating costs about one step
 
@@ -36,7 +37,9 @@ LEAST_STEPS = 20  # from one row to the next: validating costs about one step
 def write_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the log's rows as CSV."""
     buffer = io.StringIO()
-    table = csv.DictWriter(buffer, LOG_COLUMNS, lineterminator="\n")
+    watched = any(OLD_LOSS in row for row in rows)
+    columns = (*LOG_COLUMNS, OLD_LOSS) if watched else LOG_COLUMNS
+    table = csv.DictWriter(buffer, columns, lineterminator="\n")
     table.writeheader()
 
     for row in rows:
@@ -86,7 +89,14 @@ class TrainingLog:
         mean_loss = self._state.total / self._state.count
         self._bar.update(steps_read, loss=mean_loss)
 
-    def add_row(self, epoch: int, rate: float, validation_loss: float, psnr_db: float) -> None:
+    def add_row(
+        self,
+        epoch: int,
+        rate: float,
+        validation_loss: float,
+        psnr_db: float,
+        old_loss: float = math.nan,
+    ) -> None:
         """Add a row for the steps since the last one, and write the log."""
         state = self._state
         pixels = state.step * self._settings.batch * self._settings.patch**2
@@ -102,6 +112,8 @@ class TrainingLog:
             "pixels_per_s": round(pixels / max(state.seconds, 1e-9)),
             "seconds_left": round(seconds_left, 1),
         }
+        if not math.isnan(old_loss):
+            row[OLD_LOSS] = old_loss
 
         state.rows.append(row)
         state.total = 0.0
@@ -151,8 +163,8 @@ class TensorBoard:
 
         step = row["step"]
         for key in SCALARS:
-            value = row[key]
-            if not math.isnan(value):  # where nothing is held out
+            value = row.get(key, math.nan)
+            if not math.isnan(value):  # where nothing is held out or watched
                 self._writer.add_scalar(key, value, step, walltime=time.time())
 
         self._writer.flush()

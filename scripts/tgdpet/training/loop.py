@@ -79,6 +79,7 @@ def fit(
         run.announce(f"resumes at step {state.step} of {steps}")
 
     held_out = fixed_batches(validation, settings)
+    watched = fixed_batches(run.watched, settings)
     precision = devices.precision(run.compute.precision, data.device)
     task = LOSSES[settings.loss]
 
@@ -139,7 +140,9 @@ def fit(
             if steps_read:
                 log.progress(steps_read)
                 if row_due:
-                    log.add_row(epoch, rate, *validate(model, held_out, settings.loss))
+                    losses_seen = validate(model, held_out, settings.loss)
+                    old_loss, _ = validate(model, watched, settings.loss)
+                    log.add_row(epoch, rate, *losses_seen, old_loss)
 
                 checkpoints.save_when_due(state, now=losses.stopping or state.step == steps)
                 if losses.stopping:

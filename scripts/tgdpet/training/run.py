@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.sections import Compute
+from ..dataset.patches import PatchData
 from ..runtime.distributed import World
 
 
@@ -20,7 +21,8 @@ class TrainingRun:
     """The name of a training run, where it keeps its state, and how it computes.
 
     `identity` stands for all that decides the result: a checkpoint of another identity is left
-    aside. `tensorboard` is a folder, `world` the processes that train together.
+    aside. `tensorboard` is a folder, `world` the processes that train together. `watched` are
+    patches of the old task, whose loss the log shows beside and nothing else uses.
     """
 
     name: str
@@ -30,6 +32,7 @@ class TrainingRun:
     compute: Compute = field(default_factory=Compute)
     world: World = field(default_factory=World)
     tensorboard: Path | None = None
+    watched: PatchData | None = None
 
     def announce(self, message: str) -> None:
         """Print a message to the error stream, once for all processes."""

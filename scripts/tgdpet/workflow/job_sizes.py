@@ -9,8 +9,9 @@ import math
 from collections.abc import Sequence
 
 from ..config import roles, sweep
+from ..config.chains import chooses_strength, old_task
 from ..config.image_files import find_images, read_header
-from ..config.sections import PENALTIES, Config, Training, chooses_strength, old_task
+from ..config.sections import PENALTIES, Config, Training
 from ..config.studies import Study, with_role
 from ..networks.architecture import CHANNELS, layer_channels
 from ..scanner.cylinder import from_choice

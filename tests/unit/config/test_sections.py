@@ -14,12 +14,6 @@ from tgdpet.config import loading, sections
 from tgdpet.config.loading import load_config
 from tgdpet.config.sections import ConfigError
 
-NETWORKS = {
-    "v1-net": {"method": "train", "data": "v1"},
-    "TGD-net": {"method": "tgd", "base": "v1-net", "data": "adapt"},
-    "TGD-N2N": {"method": "tgd", "base": "TGD-net", "data": "n2n"},
-}
-
 
 @pytest.mark.parametrize("name", ["config", "paper", "smoke"])
 def test_shipped_configurations_are_valid(raw_config, name):
@@ -53,37 +47,6 @@ def test_the_baselines_are_added_to_the_default_networks(raw_config):
     ]:
         assert any(all(getattr(e, k) == v for k, v in keys.items()) for e in added.values()), keys
     jsonschema.validate(raw_config("baselines"), sections.schema())
-
-
-def test_the_old_task_is_what_the_chain_starts_from():
-    networks = load_config(
-        {
-            "networks": {
-                **NETWORKS,
-                "v2-net": {"data": "v2"},
-                "n": {"method": "finetune", "data": "n2n", "base": "v2-net"},
-            }
-        }
-    ).networks
-    assert [sections.old_task(n, networks) for n in ("TGD-N2N", "n", "v1-net")] == [
-        "v1",
-        "v2",
-        "v1",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("keys", "needs"),
-    [
-        ({}, False),
-        ({"penalty": "lwf", "strength": 1.0}, False),
-        ({"penalty": "lwf"}, True),
-        ({"penalty": "ewc", "strength": 1.0}, True),
-        ({"replay": 0.1}, True),
-    ],
-)
-def test_old_data_are_read_only_where_they_are_needed(keys, needs):
-    assert sections.needs_old_data(sections.NetworkEntry(method="finetune", **keys)) is needs
 
 
 def test_whole_numbers_stand_for_real_ones():

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -20,7 +21,8 @@ from tgdpet.training.adapt import KernelScores, adapt_network
 from tgdpet.training.baselines import choose_kernels
 from tgdpet.training.job import Job
 from tgdpet.training.run import TrainingRun
-from tgdpet.training.tasks import Task
+from tgdpet.training.tasks import Task, held_out_seed
+from tgdpet.training.validation import fixed_batches, validate
 from training_cases import CPU, SETTINGS, network, parts, same, state, stop_at, write_index
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -199,6 +201,57 @@ def test_jobs_read_old_data_and_sparsity_and_say_so(new, old, tmp_path, scored):
         n: m.nonzero()[:, 0].tolist() for n, m in kernels.items()
     }
     assert json.loads((tmp_path / "L1.json").read_text())["mask"] == "l1"
+
+
+def test_the_log_of_the_old_task_changes_nothing_else(new, old, tmp_path):
+    start, table = base(tmp_path), tmp_path / "kse.csv"
+    jobs.score_table(network(), 5, 1.0).to_csv(table, index=False)
+    watching = replace(SETTINGS, epochs=8, log_old=True)
+    blind = replace(watching, log_old=False)
+    jobs.adapt(job(tmp_path, "n", new), blind, TGD, start, table)
+    bits = (tmp_path / "n.safetensors").read_bytes()
+    network_bits = weights.load(tmp_path / "n.safetensors")[0].state_dict()
+    jobs.adapt(job(tmp_path, "n", new), watching, TGD, start, table, old)
+    again = weights.load(tmp_path / "n.safetensors")[0].state_dict()
+    assert all(torch.equal(network_bits[key], again[key]) for key in again)
+    assert bits != (tmp_path / "n.safetensors").read_bytes()  # the card tells the settings
+
+    log = pd.read_csv(tmp_path / "n_log.csv")
+    numbers = json.loads((tmp_path / "n.json").read_text())
+    held_out = parts(old, seed=held_out_seed(1))[1]
+    model = weights.load(tmp_path / "n.safetensors")[0]
+    batches = fixed_batches(held_out, watching)
+    assert log["old_loss"].iloc[-1] == pytest.approx(validate(model, batches, "mse")[0], rel=1e-4)
+    untrained, _ = weights.load(start)
+    assert numbers["start_old_loss"] == pytest.approx(validate(untrained, batches, "mse")[0])
+
+    with pytest.raises(ValueError, match="log_old: needs the old task's data"):
+        jobs.adapt(job(tmp_path, "n", new), watching, TGD, start, table)
+
+
+def test_a_fraction_of_the_living_opens_all_dead_kernels(new, tmp_path):
+    model = network()
+    first = next(m for m in model.modules() if isinstance(m, torch.nn.Conv2d))
+    with torch.no_grad():
+        first.weight[0] = 0
+    start = tmp_path / "base.safetensors"
+    weights.save(start, model, weights.Card("base", 0.0625, 1000.0))
+    table = tmp_path / "kse.csv"
+    scores = jobs.score_table(model, 5, 1.0)
+    scores.to_csv(table, index=False)
+    entry = replace(TGD, fraction=0.25, fraction_of="alive")
+    settings = replace(SETTINGS, epochs=1)
+    jobs.adapt(job(tmp_path, "n", new), settings, entry, start, table)
+
+    numbers = json.loads((tmp_path / "n.json").read_text())
+    living = int(scores["alive"].sum())
+    assert living < len(scores)
+    assert numbers["kernels_retrained_alive"] == round(0.25 * living)
+    assert numbers["kernels_retrained"] == len(scores) - living + round(0.25 * living)
+
+    scores.drop(columns="alive").to_csv(table, index=False)
+    with pytest.raises(ValueError, match="alive"):
+        jobs.adapt(job(tmp_path, "n", new), settings, entry, start, table)
 
 
 def test_accumulated_masks_keep_open_what_the_base_retrained(new, tmp_path):
