@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,20 @@ def test_a_mirrored_half_is_refused(first: Image, second: Image, axis: int) -> N
     mirrored = changed(second, np.flip(second.data, axis))
     with pytest.raises(ValueError, match="is coarser than 30 mm; expected at most 10%"):
         halves.check_halves(first, mirrored, NAMES)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("shift", [1, -1])
+def test_a_half_shifted_by_one_voxel_is_refused(
+    first: Image, second: Image, axis: int, shift: int
+) -> None:
+    shifted = changed(second, np.roll(second.data, shift, axis))
+    moved_back = f"moved by {-shift:+d} along axis {'xyz'[axis]}"
+
+    with pytest.raises(ValueError, match=re.escape(moved_back)):
+        halves.check_same_position(first, shifted, NAMES)
+    with pytest.raises(ValueError, match="expected"):
+        halves.check_halves(first, shifted, NAMES)
 
 
 def test_another_patient_is_refused_by_the_images_alone(first: Image) -> None:
