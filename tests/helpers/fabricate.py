@@ -237,6 +237,7 @@ def _write_config(root: Path, shape: tuple[int, int, int], voxel_mm: tuple[float
         "networks": NETWORKS,
         "studies": str(root / "studies.tsv"),
         "sweep": SWEEP,
+        "adapt": {"log_old": True},
         "grid": {"shape": list(shape), "voxel_mm": [float(v) for v in voxel_mm]},
     }
     results.mkdir(parents=True, exist_ok=True)

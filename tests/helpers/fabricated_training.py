@@ -21,6 +21,7 @@ def training_log(generator: np.random.Generator, validated: bool) -> pd.DataFram
             "learning_rate": 1e-3,
             "pixels_per_s": 1e6,
             "seconds_left": 0.0,
+            "old_loss": 0.03 + 1e-5 * step,
         }
     )
 
@@ -33,6 +34,8 @@ def training_sidecar(adapted: bool) -> dict[str, object]:
         "useful_unchanged": True,
         "parameters_total": 82000,
         "parameters_retrained": 12000,
+        "start_validation_loss": 0.14,
+        "start_old_loss": 0.03,
     }
     made = {
         "software": {"tgdpet": "0.1.0", "commit": "abc"},

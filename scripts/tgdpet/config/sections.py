@@ -282,6 +282,15 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """How figures show images."""
+
+    voxels: bool = limits(
+        False, help="voxels as squares; else interpolated between them, as viewers do"
+    )
+
+
+@dataclass(frozen=True)
 class Resources:
     """Threads of the heavy rules; memory and time are derived from the sizes in the rules."""
 
@@ -324,6 +333,7 @@ class Config:
     score: Score = field(default_factory=Score)
     sweep: Sweep = field(default_factory=Sweep)
     compute: Compute = field(default_factory=Compute)
+    figures: Figures = field(default_factory=Figures)
     resources: Resources = field(default_factory=Resources)
 
 

@@ -22,8 +22,8 @@ START = Object(
 )
 LOSSES: dict[str, CellKind] = {
     "step": Number(low=0, whole=True),
-    "validation_loss": Number(low=0),
-    "old_loss": Number(low=0),
+    "validation_loss": Number(low=0, optional=True),
+    "old_loss": Number(low=0, optional=True),
 }
 
 
@@ -38,7 +38,7 @@ def read_path(results: RunFiles, network: str) -> pd.DataFrame:
     start = read_json(sidecar)
     check(start, START, sidecar)
 
-    log = read_log(results.training_log(network), LOSSES)
+    log = read_log(results.training_log(network), LOSSES).dropna(subset=list(LOSSES))
     gain = changes.gain(log["validation_loss"], start["start_validation_loss"])
     forgetting = changes.forgetting(log["old_loss"], start["start_old_loss"])
     table = pd.DataFrame({"step": log["step"], "gain": gain, "forgetting": forgetting})

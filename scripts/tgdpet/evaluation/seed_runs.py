@@ -18,7 +18,7 @@ from .results import METRICS
 from .voi_values import ProtocolValues, StudyValues, file_name, read_voi_values
 
 # Settings in which repetitions may differ.
-FREE = ("seed", "results", "studies", "device", "resources", "compute")
+FREE = ("seed", "results", "studies", "device", "resources", "compute", "figures")
 MIN_REALISATIONS = 3
 
 Cell = tuple[str, str, str]  # network, protocol, measure

@@ -107,13 +107,19 @@ def on_plane(voxel: Numbers, window: Window, voxel_mm: Numbers) -> tuple[float, 
 
 
 def display_limit(volume: Volume, labels: m.Labels, times: float = 2.2) -> float:
-    """Upper end of the SUV scale: a multiple of the liver's mean, rounded to 0.5.
+    """Upper end of the SUV scale: a multiple of the liver's mean, and no less than the lesion's
+    maximum, rounded up to 0.5.
 
     The bladder may saturate. Without a labelled liver it is the body's 99th percentile.
     """
     liver = volume[labels == ORGANS["liver"]]
     highest = times * float(liver.mean()) if liver.size else np.percentile(volume[labels > 0], 99)
-    return max(0.5, round(float(highest) * 2) / 2)
+
+    lesion = volume[labels == ORGANS["lesion"]]
+    if lesion.size:
+        highest = max(highest, float(lesion.max()))
+
+    return max(0.5, math.ceil(float(highest) * 2) / 2)
 
 
 def plane_rows(plane: Plane, panel: str, **keys: str) -> pd.DataFrame:

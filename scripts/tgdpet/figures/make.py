@@ -20,7 +20,7 @@ def make(name: str, results: Results, stem: Path) -> None:
 
     module = import_module(f".{name}", __package__)
 
-    with styled():
+    with styled(results.config.figures.voxels):
         figure, table = module.draw(results)
         write_csv(stem.with_name(stem.name + ".csv"), table)
         save_figure(figure, stem)

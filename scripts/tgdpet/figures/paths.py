@@ -24,6 +24,9 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 
     (a) the ways as they went, (b) the least forgetting at which each gain was reached.
     """
+    if not adapted_networks(results.config):
+        raise FileNotFoundError(f"{results.root}: adapt: log_old is off: no way was logged")
+
     ways = {n: read_path(results, n) for n in adapted_networks(results.config)}
     for way in ways.values():
         way["least_forgetting"] = [forgetting_at(way, gain) for gain in way["gain"]]

@@ -57,9 +57,12 @@ Numbers = Sequence[float] | npt.NDArray[Any]
 
 
 @contextmanager
-def styled() -> Iterator[None]:
-    """The figures' matplotlib settings, without touching the caller's."""
-    with plt.rc_context(RC):
+def styled(voxels: bool = False) -> Iterator[None]:
+    """The figures' matplotlib settings, without touching the caller's.
+
+    Images are interpolated (bicubic, as viewers do it smoothly) unless `voxels` are to be seen.
+    """
+    with plt.rc_context({**RC, "image.interpolation": "nearest" if voxels else "bicubic"}):
         yield
 
 
@@ -87,7 +90,6 @@ def show(ax: Axes, plane: Plane, pixel_mm: Numbers, vmax: float, **options: Any)
         "cmap": "gray_r",
         "vmin": 0,
         "vmax": vmax,
-        "interpolation": "nearest",
         "origin": "lower",
         **options,
     }

@@ -24,7 +24,7 @@ def copy(made: Path, tmp_path: Path) -> Callable[[int], Path]:
 
     def make(seed: int = 2021) -> Path:
         root = tmp_path / f"seed{seed}"
-        for part in ("metrics", "kse", "benchmarks"):
+        for part in ("metrics", "kse", "benchmarks", "adapted"):
             shutil.copytree(made / part, root / part)
         raw = yaml.safe_load((made / "config.yaml").read_text())
         (root / "config.yaml").write_text(yaml.safe_dump({**raw, "seed": seed}, sort_keys=False))
