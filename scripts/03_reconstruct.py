@@ -6,9 +6,9 @@ from pathlib import Path
 from tgdpet.cli import arguments
 from tgdpet.config.sections import ReconProtocol
 from tgdpet.listmode import study_folder
-from tgdpet.recon import study_images
+from tgdpet.recon import projectors, study_images
 
-DEVICE = "where to project; cuda: tgdpet[cuda]"
+DEVICE = "where to project; auto: a GPU if numba-cuda finds one (tgdpet[cuda])"
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     option("--only", nargs="+", metavar="SAMPLE", help="samples to reconstruct (default: all)")
     option("--protocol", required=True, help="the protocol's name, for file names")
     option("--threads", type=int, default=1, help="threads to use")
-    option("--device", default="cpu", choices=("cpu", "cuda"), help=DEVICE)
+    option("--device", default="auto", choices=("auto", "cpu", "cuda"), help=DEVICE)
     option("--out-dir", type=Path, required=True, help="folder for the images")
     arguments.add_options(parser, ReconProtocol)
     args = parser.parse_args()
@@ -40,7 +40,7 @@ def main() -> None:
         args.protocol,
         args.out_dir,
         threads=args.threads,
-        device=args.device,
+        device=projectors.pick(args.device),
         inputs=[args.samples, args.sensitivity, *study_folder.reconstructed_from(args.listmode)],
         settings=arguments.as_settings(args),
     )

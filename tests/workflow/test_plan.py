@@ -215,3 +215,23 @@ def test_figures_without_results_retrain_nothing(snakemake, tmp_path):
     assert done.returncode != 0
     assert "metrics.csv" in done.stdout
     assert "simulate" not in done.stdout.split("Building DAG")[1]
+
+
+@pytest.mark.parametrize(
+    ("config", "device", "gpu"),
+    [
+        (["device=cuda"], "auto", "gpu=1"),
+        (["device=cuda", "compute={reconstruct: cpu}"], "cpu", "gpu=0"),
+        (["device=cpu", "compute={reconstruct: cuda}"], "cuda", "gpu=1"),
+        (["device=cpu"], "cpu", "gpu=0"),
+    ],
+)
+def test_images_are_reconstructed_where_networks_run_unless_said(
+    snakemake, tmp_path, config, device, gpu
+):
+    words = ["--until", "reconstruct_lesion", "--config", f"results={tmp_path}", *config]
+    done = snakemake("-n", "-p", *words)
+    assert done.returncode == 0, done.stdout
+    job = done.stdout.split("rule reconstruct_lesion:")[1]
+    assert f"--device {device} --out-dir" in job
+    assert gpu in job.split("Shell command" if "Shell command" in job else "python")[0]

@@ -15,4 +15,12 @@ def in_report(path, name, of):
 
 
 # The modules that decide what is found; an edit of one judges anew.
-JUDGED_BY = ["findings", "paper_claims", "adaptation_paths", "effects", "changes", "estimates", "inputs"]
+JUDGED_BY = [
+    "findings",
+    "paper_claims",
+    "adaptation_paths",
+    "effects",
+    "changes",
+    "estimates",
+    "inputs",
+]

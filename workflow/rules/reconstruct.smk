@@ -59,7 +59,9 @@ rule reconstruct:
         mem_mb=mem(500, per_voxel_bytes=60, per_event_bytes=40),
         runtime=minutes(recon_s),
         disk_mb=disk(images=lambda w: len(recon_samples(w))),
+        gpu=RECON_GPU,
     params:
+        device=RECON_DEVICE,
         listmode=lambda w, input: os.path.dirname(input.events),
         dir=lambda w, output: os.path.dirname(output.images[0]),
         only=lambda w: " ".join(["--only", *recon_samples(w)]),
@@ -67,4 +69,4 @@ rule reconstruct:
     shell:
         "python {input.script} --listmode {params.listmode} --samples {input.samples}"
         " --sensitivity {input.sensitivity} --protocol {wildcards.protocol} {params.only} --threads {threads}"
-        " --out-dir {params.dir} {params.options} 2>&1 | tee {log}"
+        " --device {params.device} --out-dir {params.dir} {params.options} 2>&1 | tee {log}"

@@ -10,6 +10,8 @@ from ..io.contents import NETWORK, Text, check
 from ..training.job import Job
 from . import arguments
 
+NOT_OF_TRAINING = ("reconstruct",)
+
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
     """The command-line options of a job."""
@@ -25,7 +27,7 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="weights to write (.safetensors)")
 
-    arguments.add_options(parser, Compute)
+    arguments.add_options(parser, Compute, skip=NOT_OF_TRAINING)
 
 
 def job_from_options(args: argparse.Namespace) -> Job:
@@ -40,6 +42,6 @@ def job_from_options(args: argparse.Namespace) -> Job:
         device=args.device,
         threads=args.threads,
         checkpoint=args.checkpoint,
-        compute=arguments.from_options(args, Compute),
+        compute=arguments.from_options(args, Compute, skip=NOT_OF_TRAINING),
         options=arguments.as_settings(args),
     )

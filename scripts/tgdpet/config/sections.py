@@ -183,7 +183,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Compute:
-    """How training uses the hardware; the method is the same."""
+    """How training and reconstruction use the hardware; the method is the same."""
 
     precision: str = limits(
         "auto",
@@ -202,6 +202,11 @@ class Compute:
         "auto",
         choices=("auto", "memory", "mapped"),
         help="training volumes: on the device, memory-mapped, what fits",
+    )
+    reconstruct: str = limits(
+        "auto",
+        choices=("auto", "cpu", "cuda"),
+        help="where images are reconstructed; auto: as device, where numba-cuda is installed",
     )
     checkpoint_minutes: float = limits(1.0, low=0, help="time from one checkpoint to the next")
     tensorboard: bool = limits(
