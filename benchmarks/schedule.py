@@ -23,8 +23,9 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from tgdpet.config import roles, studies
+from tgdpet.config.chains import needs_old_data, old_task
 from tgdpet.config.loading import load_config
-from tgdpet.config.sections import Config, needs_old_data, old_task
+from tgdpet.config.sections import Config
 from tgdpet.figures import drawn
 from tgdpet.workflow import job_sizes, rates
 
@@ -105,7 +106,7 @@ def _networks(
                 after.append(
                     f"score {entry.base}" if entry.method == "tgd" else f"network {entry.base}"
                 )
-            if needs_old_data(entry):
+            if needs_old_data(entry, config.adapt):
                 after.append(f"dataset {old_task(name, config.networks)}")
             seconds = job_sizes.training_s(config, table, name, 1, 1)
             jobs.append(Job(f"network {name} {study}".strip(), seconds, 0, tuple(after)))

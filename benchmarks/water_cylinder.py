@@ -11,7 +11,7 @@ from phantom_scan import Body, Data, axes_mm, simulated
 from tgdpet.config import sections as configuration
 from tgdpet.config.roles import Sample
 from tgdpet.config.sections import Grid
-from tgdpet.listmode.subsample import sampled
+from tgdpet.listmode.subsample import keep, taken
 from tgdpet.recon import osem
 
 RADIUS_MM = 100.0
@@ -59,7 +59,8 @@ def cylinder_of_water(grid: Grid) -> Body:
 def reconstructed(data: Data, share: float, protocol: configuration.ReconProtocol) -> np.ndarray:
     """The image of a share of the events, drawn as the workflow draws its noise levels."""
     sample = Sample("sample", share)
-    events, additive = sampled(sample, [data.events, data.additive], 3, "cylinder")
+    kept = keep(sample, 0, len(data.events), 3, "cylinder")
+    events, additive = taken(kept, [data.events, data.additive])
 
     return osem.reconstruct(
         data.projector,
