@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ..config.yaml_files import parse_yaml
+
 VERSION = "9.27"
 STAGES = ("reconstruct", "denoise", "dataset", "import")  # of several rules each, by role
 
@@ -59,7 +61,8 @@ def _unpack(clone: Path, commit: str, folder: Path) -> None:
 def read_config_words(workflow: Workflow) -> None:
     """Read what stands inside `--config networks='{TGD-net: {phi: 0.4}}'` as YAML.
 
-    Snakemake hands over all values in there as texts.
+    Snakemake hands over all values in there as texts. ConfigError where one is a number that YAML
+    reads as another one.
     """
     given = workflow.config_settings.config or {}
     for key, words in given.items():
@@ -69,8 +72,6 @@ def read_config_words(workflow: Workflow) -> None:
 
 def _typed(value: Any, words: Any) -> Any:
     """A value of the configuration in which texts of the command line are read as YAML."""
-    import yaml
-
     if isinstance(words, Mapping) and isinstance(value, Mapping):
         return {k: _typed(v, words[k]) if k in words else v for k, v in value.items()}
 
@@ -80,7 +81,7 @@ def _typed(value: Any, words: Any) -> Any:
     if not isinstance(value, str) or value != words:
         return value
 
-    read = yaml.safe_load(value)
+    read = parse_yaml(value, "--config")
     return value if isinstance(read, (Mapping, list)) else read
 
 

@@ -212,3 +212,16 @@ def test_a_fine_ct_is_averaged_and_a_coarse_one_left_alone():
     averaged = resample(noise, fine, grid_mm, (16, 16, 16), 1)
     assert averaged.mean() == pytest.approx(100, abs=1) and averaged.std() < 10
     assert np.array_equal(resample(noise, grid_mm, grid_mm, noise.shape, 1), noise)
+
+
+@pytest.mark.parametrize("name", ["labels", "ct"])
+def test_a_volume_in_both_forms_is_refused(folder: Path, name: str):
+    volume, affine = load(folder / f"{name}.nii.gz")
+    save(folder / f"{name}.nii", volume, affine)
+    refused(folder, rf"patient: expected one of {name}\.nii, {name}\.nii\.gz, got 2")
+
+
+@pytest.mark.parametrize("name", ["labels.nii.gz", "ct.nii.gz"])
+def test_a_volume_whose_name_is_in_capitals_is_not_left_out(folder: Path, name: str):
+    (folder / name).rename(folder / name.upper())
+    refused(folder, rf"{name.upper()}: expected the name {name}")
