@@ -16,8 +16,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ..config.yaml_files import parse_yaml
-
 VERSION = "9.27"
 STAGES = ("reconstruct", "denoise", "dataset", "import")  # of several rules each, by role
 
@@ -72,6 +70,8 @@ def read_config_words(workflow: Workflow) -> None:
 
 def _typed(value: Any, words: Any) -> Any:
     """A value of the configuration in which texts of the command line are read as YAML."""
+    from ..config.yaml_files import parse_yaml  # here: the Snakefile runs this file by itself, too
+
     if isinstance(words, Mapping) and isinstance(value, Mapping):
         return {k: _typed(v, words[k]) if k in words else v for k, v in value.items()}
 
