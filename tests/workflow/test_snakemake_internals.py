@@ -125,6 +125,21 @@ def test_nested_values_of_the_command_line_are_read_as_strictly(word, message):
         internals.read_config_words(workflow)
 
 
+@pytest.mark.parametrize("before", ["", "--config="])
+@pytest.mark.parametrize("value", ["2_1", "010", "1_0.5"])
+def test_numbers_of_the_command_line_are_read_as_strictly(monkeypatch, before, value):
+    given = {"seed": float(value)}
+    settings = types.SimpleNamespace(config=given)
+    workflow = types.SimpleNamespace(config=dict(given), config_settings=settings)
+
+    monkeypatch.setattr(internals.sys, "argv", ["snakemake", "--config", f"{before}seed={value}"])
+    with pytest.raises(ValueError, match=rf"--config seed: line 1: '{value}' is .* in YAML"):
+        internals.read_config_words(workflow)
+
+    monkeypatch.setattr(internals.sys, "argv", ["snakemake", "--config", f"{before}seed=21"])
+    internals.read_config_words(workflow)
+
+
 def test_what_until_means_is_changed_before_the_plan(small, tmp_path):
     small("--until", "first")
     assert not (tmp_path / "made.txt").exists()

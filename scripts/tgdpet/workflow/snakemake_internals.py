@@ -63,9 +63,21 @@ def read_config_words(workflow: Workflow) -> None:
     reads as another one.
     """
     given = workflow.config_settings.config or {}
+    _check_numbers(given)
+
     for key, words in given.items():
         if isinstance(words, (Mapping, list)) and key in workflow.config:
             workflow.config[key] = _typed(workflow.config[key], words)
+
+
+def _check_numbers(given: Mapping[str, Any]) -> None:
+    """Refuse what `--config seed=2_1` says of a number: Snakemake makes 21 of it."""
+    from ..config.yaml_files import parse_yaml
+
+    for word in sys.argv[1:]:
+        key, _, value = word.removeprefix("--config=").partition("=")
+        if isinstance(given.get(key), (int, float)):
+            parse_yaml(value, f"--config {key}")
 
 
 def _typed(value: Any, words: Any) -> Any:
