@@ -290,3 +290,8 @@ def test_checked_json_that_is_no_object_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[1]")
     with pytest.raises(ValueError, match=r"a\.json: expected a JSON object, got a list"):
         files.read_checked_json(tmp_path / "a.json")
+
+
+def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"t\.csv: no such table$"):
+        files.read_csv(tmp_path / "t.csv", ["a"])

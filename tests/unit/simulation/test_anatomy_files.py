@@ -110,6 +110,7 @@ def with_nan(hu: np.ndarray) -> np.ndarray:
         (with_nan, r"ct.nii.gz: 1 of \d+ voxels are NaN"),
         (lambda hu: hu + 1000, "ct.nii.gz: values from 0 to 1300 are not CT numbers in HU"),
         (lambda hu: hu / 1000, "are not CT numbers in HU"),
+        (lambda hu: np.where(hu > 250, 2e5, hu), "from -1000 to 200000 are not CT numbers in HU"),
         (lambda hu: hu * 0 - 1000, "are not CT numbers in HU"),
         (
             lambda hu: np.where(hu < -500, hu, hu + 900),

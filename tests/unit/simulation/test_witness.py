@@ -213,7 +213,7 @@ def test_small_structures_are_no_witnesses(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("shift_mm", "words"),
-    [((12, 0, 0), "10 mm nearer to the left"), ((0, 12, 0), "10 mm nearer to the back")],
+    [((12, 0, 0), "10 mm nearer to the left"), ((0, 12, 0), "mirrored, back to front")],
 )
 def test_labels_beside_their_body_are_refused_though_each_of_them_fits(
     folder: Path, shift_mm, words: str
