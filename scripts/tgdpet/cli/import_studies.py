@@ -12,6 +12,7 @@ from pathlib import Path
 from .. import nuclides
 from ..config.image_files import find_images, subject_folder
 from ..config.studies import IMAGES, STUDY_NAME
+from ..io.contents import Number
 
 TABLE = "studies.tsv"
 COLUMNS = ("study", "role", "source", "bmi", "seed", "path")
@@ -99,14 +100,21 @@ def _import_one(item: Taken, args: argparse.Namespace) -> None:
 
     started = time.time()
     scan = read_scan(item.source, args.units, args.series, args.frame)
+    sidecar = scan.image.sidecar
+    nuclide = sidecar.get("TracerRadionuclide")
+    half_life_s = sidecar.get("TracerHalfLife")
+    if isinstance(nuclide, str) and Number(above=0).holds(half_life_s):
+        tracer = str(sidecar.get("TracerName") or nuclides.UNKNOWN)
+        nuclides.check(tracer, nuclide, half_life_s, str(item.source))
+
     record = origin([scan], [], args, "cpu", started)
 
-    tracer = re.sub("[^A-Za-z0-9]", "", str(scan.image.sidecar.get("TracerName") or ""))
+    tracer = re.sub("[^A-Za-z0-9]", "", str(sidecar.get("TracerName") or ""))
     path = _path_of(item, args, tracer or nuclides.UNKNOWN)
     _check_new(item, args, path)
 
     known = {"Study": item.study, "Sample": item.sample, "Protocol": args.protocol}
-    beside = {**scan.image.sidecar, **known, "provenance": record}
+    beside = {**sidecar, **known, "provenance": record}
     write_image(path, scan.image.data, scan.image.affine, beside)
 
 

@@ -128,3 +128,14 @@ def test_rows_that_would_be_lost_are_refused(run, row, cause):
     code, said = run("in.nii.gz images --study p2 --units Bq/mL")
     assert code == 1 and cause in said
     assert table.read_text() == before
+
+
+def test_a_nuclide_that_contradicts_the_half_life_is_refused(run):
+    text = '{"Units": "Bq/mL", "TracerRadionuclide": "F18", "TracerHalfLife": 4062.6}'
+    Path("in.json").write_text(text)
+    code, said = run("in.nii.gz images --study p1")
+    assert code == 1 and said.count("\n") == 1 and "in.nii.gz" in said and "4062.6" in said
+    assert not list(Path("images").rglob("*_pet.*"))
+
+    Path("in.json").write_text(text.replace("F18", "Ga68"))
+    assert run("in.nii.gz images --study p1")[0] == 0
