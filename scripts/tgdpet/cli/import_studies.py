@@ -12,7 +12,6 @@ from pathlib import Path
 from .. import nuclides
 from ..config.image_files import find_images, subject_folder
 from ..config.studies import IMAGES, STUDY_NAME
-from ..io.contents import Number
 
 TABLE = "studies.tsv"
 COLUMNS = ("study", "role", "source", "bmi", "seed", "path")
@@ -103,7 +102,7 @@ def _import_one(item: Taken, args: argparse.Namespace) -> None:
     sidecar = scan.image.sidecar
     nuclide = sidecar.get("TracerRadionuclide")
     half_life_s = sidecar.get("TracerHalfLife")
-    if isinstance(nuclide, str) and Number(above=0).holds(half_life_s):
+    if isinstance(nuclide, str) and isinstance(half_life_s, (int, float)):
         tracer = str(sidecar.get("TracerName") or nuclides.UNKNOWN)
         nuclides.check(tracer, nuclide, half_life_s, str(item.source))
 
