@@ -12,8 +12,8 @@ from tgdpet.workflow import snakemake_internals
 
 ONLY_FIGURES = snakemake_internals.only_figures()
 SOURCE = snakemake_internals.config_files(workflow)
-snakemake_internals.read_config_words(workflow)
 try:
+    snakemake_internals.read_config_words(workflow)
     check_files(snakemake_internals.config_paths(workflow))
     SEEDS = checks.check_seeds(config["seeds"], SOURCE)
 except ValueError as error:

@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,38 @@ def test_a_word_means_the_rules_of_a_stage_and_of_all_seeds():
     assert internals.rules_of("adapt", rules) == ["adapt", "seed1adapt"]
     assert internals.rules_of("t_reconstruct", rules) == ["t_reconstruct_lesion"]
     assert internals.rules_of("results/a.nii.gz", rules) == ["results/a.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("1:30", "--config: line 1: '1:30' is 90 in YAML"),
+        ("2_1", "--config: line 1: '2_1' is 21 in YAML"),
+        ("010", "--config: line 1: '010' is 8 in YAML"),
+        ("'open", "--config: not valid YAML"),
+    ],
+)
+def test_nested_values_of_the_command_line_are_read_as_strictly(word, message):
+    given = {"train": {"epochs": word}}
+    settings = types.SimpleNamespace(config=given)
+    workflow = types.SimpleNamespace(config=dict(given), config_settings=settings)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        internals.read_config_words(workflow)
+
+
+@pytest.mark.parametrize("before", ["", "--config="])
+@pytest.mark.parametrize("value", ["2_1", "010", "1_0.5"])
+def test_numbers_of_the_command_line_are_read_as_strictly(monkeypatch, before, value):
+    given = {"seed": float(value)}
+    settings = types.SimpleNamespace(config=given)
+    workflow = types.SimpleNamespace(config=dict(given), config_settings=settings)
+
+    monkeypatch.setattr(internals.sys, "argv", ["snakemake", "--config", f"{before}seed={value}"])
+    with pytest.raises(ValueError, match=rf"--config seed: line 1: '{value}' is .* in YAML"):
+        internals.read_config_words(workflow)
+
+    monkeypatch.setattr(internals.sys, "argv", ["snakemake", "--config", f"{before}seed=21"])
+    internals.read_config_words(workflow)
 
 
 def test_what_until_means_is_changed_before_the_plan(small, tmp_path):

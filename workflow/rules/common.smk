@@ -18,7 +18,10 @@ from tgdpet.workflow import job_sizes, rates, snakemake_internals
 
 ONLY_FIGURES = snakemake_internals.only_figures()
 SOURCE = snakemake_internals.config_files(workflow)
-snakemake_internals.read_config_words(workflow)
+try:
+    snakemake_internals.read_config_words(workflow)
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
 if "networks" not in config:
     raise WorkflowError(
         f"{SOURCE}: no networks: the workflow's configuration is missing; expected config/config.yaml in {Path.cwd()},"

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config.image_files import subject_folder
+from .. import nuclides
+from ..config.image_files import find_images, subject_folder
 from ..config.studies import IMAGES, STUDY_NAME
 
 TABLE = "studies.tsv"
@@ -33,7 +34,7 @@ def import_studies(args: argparse.Namespace) -> None:
     _check_options(args)
     taken = list(_taken(args))
     for item in taken:
-        _check_new(_path_of(item, args, "FDG"), args.overwrite)
+        _check_new(item, args)
 
     rows = _table_rows(args.out / TABLE)
     args.out.mkdir(exist_ok=True)
@@ -98,14 +99,21 @@ def _import_one(item: Taken, args: argparse.Namespace) -> None:
 
     started = time.time()
     scan = read_scan(item.source, args.units, args.series, args.frame)
+    sidecar = scan.image.sidecar
+    nuclide = sidecar.get("TracerRadionuclide")
+    half_life_s = sidecar.get("TracerHalfLife")
+    if isinstance(nuclide, str) and isinstance(half_life_s, (int, float)):
+        tracer = str(sidecar.get("TracerName") or nuclides.UNKNOWN)
+        nuclides.check(tracer, nuclide, half_life_s, str(item.source))
+
     record = origin([scan], [], args, "cpu", started)
 
-    tracer = re.sub("[^A-Za-z0-9]", "", str(scan.image.sidecar.get("TracerName") or "")) or "FDG"
-    path = _path_of(item, args, tracer)
-    _check_new(path, args.overwrite)
+    tracer = re.sub("[^A-Za-z0-9]", "", str(sidecar.get("TracerName") or ""))
+    path = _path_of(item, args, tracer or nuclides.UNKNOWN)
+    _check_new(item, args, path)
 
     known = {"Study": item.study, "Sample": item.sample, "Protocol": args.protocol}
-    beside = {**scan.image.sidecar, **known, "provenance": record}
+    beside = {**sidecar, **known, "provenance": record}
     write_image(path, scan.image.data, scan.image.affine, beside)
 
 
@@ -116,9 +124,17 @@ def _path_of(item: Taken, args: argparse.Namespace, tracer: str) -> Path:
     return folder / image_name(item.study, args.protocol, item.sample, tracer)
 
 
-def _check_new(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path}: exists; give --overwrite to replace it")
+def _check_new(item: Taken, args: argparse.Namespace, path: Path | None = None) -> None:
+    """Refuse what would replace an image without `--overwrite`, or lie beside that of another
+    tracer as `path`.
+    """
+    there = find_images(args.out, item.study).get((args.protocol, item.sample))
+
+    if there is not None and not args.overwrite:
+        raise FileExistsError(f"{there}: exists; give --overwrite to replace it")
+
+    if there is not None and path not in (None, there):
+        raise FileExistsError(f"{there}: exists, of another tracer than {path}; remove it first")
 
 
 def _table_rows(path: Path) -> dict[str, str]:
@@ -134,7 +150,16 @@ def _table_rows(path: Path) -> dict[str, str]:
         raise ValueError(f"{path}: row 1: expected columns {', '.join(COLUMNS)}, got {head!r}")
 
     named = {"": head}
-    named |= {row.split("\t")[0]: row for row in rows if row.strip()}
+    for number, row in enumerate(rows, start=2):
+        if not row.strip():
+            continue
+
+        study = row.split("\t")[0]
+        if study in named:
+            came = f"got {study!r}" if study else "got none"
+            raise ValueError(f"{path}: row {number}: expected a study, each once, {came}")
+        named[study] = row
+
     return named
 
 

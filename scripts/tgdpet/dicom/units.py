@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .series import DicomError, Slice
@@ -63,10 +64,12 @@ def _number(item: Slice, tag: str) -> float:
 
 
 def _as_number(value: Any) -> float | None:
-    """A number, also where a private element came as bytes; None for anything else."""
+    """A finite number, also where a private element came as bytes; None for anything else."""
     if isinstance(value, bytes):
         value = value.decode("ascii", "replace").strip(" \0")
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
         return None
+
+    return number if math.isfinite(number) else None

@@ -243,6 +243,13 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
         # Rows of more cells than names: pandas takes the first for an index, or drops the last.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         table = pd.read_csv(path, sep=_separator(path), low_memory=False, index_col=False)
+        heads = pd.read_csv(path, sep=_separator(path), header=None, nrows=1, dtype=str)
+
+    # pandas gives the second of two equal names another one.
+    names = heads.iloc[0].dropna()
+    twice = names[names.duplicated()]
+    if len(twice):
+        raise ValueError(f"{path}: column {damage.shown(twice.iloc[0])} is there twice")
 
     columns = list(columns)
     for column in columns:

@@ -159,8 +159,15 @@ def read_samples(path: Path) -> tuple[str, int, list[Sample]]:
     content = read_checked_json(path)
     check(content, SAMPLES, path)
 
-    samples = []
-    for row in content["samples"]:
+    samples: list[Sample] = []
+    for number, row in enumerate(content["samples"]):
+        where = f"{path}: samples[{number}]"
+        if row["part"] >= row["parts"]:
+            expected = f"part: expected less than parts = {row['parts']}"
+            raise ValueError(f"{where}.{expected}, got {row['part']}")
+        if row["name"] in [sample.name for sample in samples]:
+            raise ValueError(f"{where}.name: expected each once, got {row['name']!r} again")
+
         samples.append(Sample(row["name"], row["share"], row["part"], row["parts"]))
 
     return content["study"], content["seed"], samples

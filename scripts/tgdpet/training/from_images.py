@@ -66,9 +66,10 @@ def read_pairs(table: Path) -> list[PairPaths]:
     if rows.empty:
         raise ValueError(f"{table}: expected at least one pair, got none")
 
+    named = ("study",) if "study" in rows else ()
     pairs = []
     for number, row in enumerate(rows.to_dict("records"), start=1):
-        for column in PAIR_COLUMNS:
+        for column in (*PAIR_COLUMNS, *named):
             if pd.isna(row[column]):
                 raise ValueError(f"{table}: row {number}: column {column!r}: empty")
 

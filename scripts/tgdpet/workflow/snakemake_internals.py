@@ -59,17 +59,30 @@ def _unpack(clone: Path, commit: str, folder: Path) -> None:
 def read_config_words(workflow: Workflow) -> None:
     """Read what stands inside `--config networks='{TGD-net: {phi: 0.4}}'` as YAML.
 
-    Snakemake hands over all values in there as texts.
+    Snakemake hands over all values in there as texts. ConfigError where one is a number that YAML
+    reads as another one.
     """
     given = workflow.config_settings.config or {}
+    _check_numbers(given)
+
     for key, words in given.items():
         if isinstance(words, (Mapping, list)) and key in workflow.config:
             workflow.config[key] = _typed(workflow.config[key], words)
 
 
+def _check_numbers(given: Mapping[str, Any]) -> None:
+    """Refuse what `--config seed=2_1` says of a number: Snakemake makes 21 of it."""
+    from ..config.yaml_files import parse_yaml
+
+    for word in sys.argv[1:]:
+        key, _, value = word.removeprefix("--config=").partition("=")
+        if isinstance(given.get(key), (int, float)):
+            parse_yaml(value, f"--config {key}")
+
+
 def _typed(value: Any, words: Any) -> Any:
     """A value of the configuration in which texts of the command line are read as YAML."""
-    import yaml
+    from ..config.yaml_files import parse_yaml  # here: the Snakefile runs this file by itself, too
 
     if isinstance(words, Mapping) and isinstance(value, Mapping):
         return {k: _typed(v, words[k]) if k in words else v for k, v in value.items()}
@@ -80,7 +93,7 @@ def _typed(value: Any, words: Any) -> Any:
     if not isinstance(value, str) or value != words:
         return value
 
-    read = yaml.safe_load(value)
+    read = parse_yaml(value, "--config")
     return value if isinstance(read, (Mapping, list)) else read
 
 

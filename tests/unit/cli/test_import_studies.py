@@ -37,7 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_a_nifti_image_becomes_a_study(run):
     code, _ = run("in.nii.gz images --study p1 --protocol v1 --sample half1 --units kBq/mL")
     assert code == 0
-    image = read_image("images/sub-p1/pet/sub-p1_trc-FDG_rec-v1_desc-half1_pet.nii.gz")
+    image = read_image("images/sub-p1/pet/sub-p1_trc-unknown_rec-v1_desc-half1_pet.nii.gz")
     assert image.data.max() == 1000 and image.sidecar["Sample"] == "half1"
     (study,) = read_studies("images/studies.tsv")
     assert (study.study, study.source, study.path) == ("p1", "images", "images")
@@ -95,3 +95,47 @@ def test_a_table_of_other_columns_is_not_touched(run):
     code, said = run("in.nii.gz images --study p1 --units Bq/mL")
     assert code == 1 and "row 1: expected columns study, role, source" in said
     assert Path("images/studies.tsv").read_text() == "patient\tage\n"
+
+
+def test_a_tracer_that_nothing_names_is_unknown(run):
+    run("in.nii.gz images --study p1 --units Bq/mL")
+    (image,) = Path("images").rglob("*_pet.nii.gz")
+    assert "_trc-unknown_" in image.name
+
+
+def test_an_image_of_another_tracer_is_not_joined_by_a_second(run):
+    run("in.nii.gz images --study p1 --units Bq/mL")
+    Path("in.json").write_text('{"Units": "Bq/mL", "TracerName": "FES"}')
+    code, said = run("in.nii.gz images --study p1")
+    assert code == 1 and "trc-unknown" in said and "exists; give --overwrite" in said
+    code, said = run("in.nii.gz images --study p1 --overwrite")
+    assert code == 1 and "exists, of another tracer than" in said and "trc-FES" in said
+    assert len(list(Path("images").rglob("*_pet.nii.gz"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "cause"),
+    [
+        ("p1\ttest_bladder\timages\t\t\timages", "row 3: expected a study, each once, got 'p1'"),
+        ("\tadapt\timages\t\t\timages", "row 3: expected a study, each once, got none"),
+    ],
+)
+def test_rows_that_would_be_lost_are_refused(run, row, cause):
+    run("in.nii.gz images --study p1 --units Bq/mL")
+    table = Path("images/studies.tsv")
+    table.write_text(f"{table.read_text()}{row}\n")
+    before = table.read_text()
+    code, said = run("in.nii.gz images --study p2 --units Bq/mL")
+    assert code == 1 and cause in said
+    assert table.read_text() == before
+
+
+def test_a_nuclide_that_contradicts_the_half_life_is_refused(run):
+    text = '{"Units": "Bq/mL", "TracerRadionuclide": "F18", "TracerHalfLife": 4062.6}'
+    Path("in.json").write_text(text)
+    code, said = run("in.nii.gz images --study p1")
+    assert code == 1 and said.count("\n") == 1 and "in.nii.gz" in said and "4062.6" in said
+    assert not list(Path("images").rglob("*_pet.*"))
+
+    Path("in.json").write_text(text.replace("F18", "Ga68"))
+    assert run("in.nii.gz images --study p1")[0] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -23,6 +24,7 @@ from dicom_series import (
     volume,
     write,
 )
+from tgdpet.dicom import units
 from tgdpet.dicom.read import read_series
 from tgdpet.dicom.series import DicomError
 from tgdpet.io.nifti import suv_factor, write_image
@@ -253,3 +255,19 @@ def test_without_pydicom_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(DicomError, match=r"pip install 'tgdpet\[dicom\]'"):
         read_series(folder)
+
+
+@pytest.mark.parametrize("factor", ["-2.5", "0", b"nan", b"inf", None])
+def test_a_factor_that_gives_no_activity_is_refused(factor):
+    header = (
+        {} if factor is None else {units.PHILIPS_ACTIVITY_FACTOR: SimpleNamespace(value=factor)}
+    )
+    with pytest.raises(ValueError, match=r"a\.dcm: Units: CNTS needs the vendor's factor"):
+        units._counts_factor(SimpleNamespace(path="a.dcm", header=header))
+
+
+@pytest.mark.parametrize("slope", ["nan", "inf", None])
+def test_a_rescaling_that_is_no_number_is_refused(slope):
+    header = {"RescaleSlope": slope, "RescaleIntercept": 0}
+    with pytest.raises(ValueError, match=r"a\.dcm: RescaleSlope: expected a number"):
+        units.rescaling(SimpleNamespace(path="a.dcm", header=header))

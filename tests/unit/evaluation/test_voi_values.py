@@ -126,6 +126,7 @@ def test_pickled_objects_are_not_loaded(path: Path) -> None:
             "v1-net/lesion: a value is not a finite number",
         ),
         ("v2/samples", np.array(["real01", "real02", "real02"]), "expected names, each once"),
+        ("v2/samples", np.array([], "<U6"), "expected names, each once, got \\[\\]"),
         ("v1/network/input/error/bladder_error", None, "v1/network/NAME/error/MEASURE' is missing"),
     ],
 )

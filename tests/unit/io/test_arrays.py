@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -121,4 +123,51 @@ def test_arrays_that_claim_more_than_is_there_are_refused(tmp_path: Path) -> Non
     arrays.write_arrays(path, {"a": VALUES})
     path.write_bytes(path.read_bytes().replace(b"(3, 4, 5)", b"(3, 4, 9)"))
     with pytest.raises(ValueError, match=r"a\.npz: not a readable npz file"):
+        arrays.read_arrays(path, "npz file")
+
+
+@pytest.mark.parametrize("read", [arrays.map_array, arrays.read_arrays])
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, read) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gone: no such array$"):
+        read(tmp_path / "gone", "array")
+
+
+def test_an_archive_in_an_arrays_place_is_refused(tmp_path: Path) -> None:
+    arrays.write_arrays(tmp_path / "a.npz", {"a": VALUES})
+    with pytest.raises(ValueError, match=r"a\.npz: not a readable array .*no \.npy file"):
+        arrays.map_array(tmp_path / "a.npz", "array")
+
+
+def test_a_name_that_an_archive_has_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    arrays.write_arrays(path, {"a": VALUES, "b": VALUES})
+    path.write_bytes(path.read_bytes().replace(b"b.npy", b"a.npy"))
+    with pytest.raises(ValueError, match=r"a\.npz: .*a is there twice"):
+        arrays.read_arrays(path, "npz file")
+
+
+def test_bytes_behind_the_values_are_refused_of_other_programs_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, VALUES)
+    with open(path, "ab") as file:
+        file.write(bytes(4))
+    with pytest.raises(ValueError, match=r"a\.npy: damaged: .*takes 368 bytes, the file has 372"):
+        arrays.map_array(path, "array", foreign=True)
+
+
+def test_a_comment_that_holds_no_digest_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    arrays.write_array(path, VALUES)
+    path.write_bytes(path.read_bytes().replace(b"# digest", b"# digesd"))
+    with pytest.raises(ValueError, match=r"a\.npy: damaged: no digest in the header's comment"):
+        arrays.map_array(path, "array", foreign=True)
+
+
+def test_members_of_another_format_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    content = BytesIO()
+    np.lib.format.write_array(content, VALUES, version=(2, 0))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", content.getvalue())
+    with pytest.raises(ValueError, match=r"a\.npz: .*expected format 1\.0, got \(2, 0\)"):
         arrays.read_arrays(path, "npz file")

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tgdpet.io.contents import (
+    LETTERS,
     WORD,
     Anything,
     ListOf,
@@ -99,3 +100,16 @@ def test_a_column_that_is_missing_is_named():
         ValueError, match=r"t\.csv: column 'low' is missing; expected study, n, low"
     ):
         check_table(pd.DataFrame({"study": ["a"], "n": [1]}), COLUMNS, "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Text(choices=("v1", "v2")), "expected one of v1, v2, got 'a b'"),
+        (Text(LETTERS), "expected letters and digits, got 'a b'"),
+        (Text(longest=2), "expected a text of at most 2 printable characters, got 'a b'"),
+    ],
+)
+def test_what_a_text_may_be_is_said(kind, message):
+    with pytest.raises(ValueError, match=f"a.json: name: {message}"):
+        check("a b", kind, "a.json", "name")

@@ -276,3 +276,22 @@ def test_a_link_in_the_temporary_files_place_is_not_followed(
     with pytest.raises(OSError, match=r"a\.txt: cannot be written: File exists"):
         files.write_text(tmp_path / "a.txt", "theirs")
     assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize(("name", "heads"), [("t.csv", "a,b,a"), ("t.tsv", "b\ta\ta")])
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path, name: str, heads: str) -> None:
+    path = tmp_path / name
+    path.write_text(f"{heads}\n{heads.replace('a', '1').replace('b', '2')}\n")
+    with pytest.raises(ValueError, match=rf"{name}: column 'a' is there twice"):
+        files.read_csv(path, ["a"])
+
+
+def test_checked_json_that_is_no_object_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"a\.json: expected a JSON object, got a list"):
+        files.read_checked_json(tmp_path / "a.json")
+
+
+def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"t\.csv: no such table$"):
+        files.read_csv(tmp_path / "t.csv", ["a"])

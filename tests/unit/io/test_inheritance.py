@@ -76,3 +76,12 @@ def test_other_units_are_refused(image: Path, units: object) -> None:
     write(nifti.sidecar_path(image), Units=units)
     with pytest.raises(ValueError, match="Units: expected Bq/mL or kBq/mL"):
         nifti.read_converted(image)
+
+
+@pytest.mark.parametrize("place", ["pet.json", "sub-1/ses-a/pet/sub-1_ses-a_trc-FDG_pet.json"])
+def test_what_is_no_object_is_refused_wherever_it_lies(
+    image: Path, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / place).write_text('[["Units", "kBq/mL"]]')
+    with pytest.raises(ValueError, match=r"pet\.json: expected a JSON object, got \[\["):
+        nifti.read_converted(image)

@@ -211,3 +211,21 @@ def test_a_full_disk_keeps_image_and_sidecar_as_they_were(
         with pytest.raises(OSError, match=r"[ab]\.nii\.gz: cannot be written: No space left"):
             nifti.write_image(target, np.zeros((2, 2, 2)), np.eye(4), {"Network": "new"})
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("change", [np.diag([-1, 1, 1, 1]), np.diag([1, 1, 1.1, 1])])
+def test_voxels_of_another_grid_are_refused(
+    tmp_path: Path, written: Path, change: np.ndarray
+) -> None:
+    image = nifti.read_image(written)
+    assert np.array_equal(nifti.read_like(written, image, written), image.data)
+
+    other = tmp_path / "other.nii.gz"
+    nifti.write_image(other, asymmetric(), AFFINE @ change, {})
+    with pytest.raises(ValueError, match=rf"other\.nii\.gz: .*, as in {written}"):
+        nifti.read_like(other, image, written)
+
+
+def test_an_image_that_is_not_there_is_not_asked_for_its_units(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gone\.nii: no such image"):
+        nifti.read_converted(tmp_path / "gone.nii")

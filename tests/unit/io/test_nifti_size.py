@@ -144,3 +144,22 @@ def test_nibabel_keeps_its_remarks(tmp_path: Path, capfd: pytest.CaptureFixture[
         except ValueError as error:
             assert str(error).startswith(str(tmp_path)) and "\n" not in str(error)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_negative_size_is_refused_as_such(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    content = bytearray(written(path) if name == "a.nii" else gzip.decompress(written(path)))
+    content[42:46] = np.array([-2, -3], "<i2").tobytes()  # the product is that of 2 and 3
+    path.write_bytes(bytes(content) if name == "a.nii" else gzip.compress(bytes(content)))
+    with pytest.raises(ValueError, match=rf"{name}: .*a negative size in the shape \[-2, -3, 4\]"):
+        nifti.read_image(path)
+
+
+def test_a_header_whose_voxels_lie_elsewhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    content = bytearray(written(path))
+    content[344:348] = b"ni1\0"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.nii: .*expected header and voxels in one file"):
+        nifti.read_image(path)

@@ -255,3 +255,19 @@ def test_the_record_of_an_image_covers_events_and_additive_term(study: Path) -> 
     (study / "additive.npy").touch()
     names = {path.name for path in study_folder.reconstructed_from(study)}
     assert {"events.npy", "additive.npy", "listmode.json", "scanner.json", "mu.nii.gz"} <= names
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([Sample("a", 0.5, 2, 2)], r"samples\[0\]\.part: expected less than parts = 2, got 2"),
+        ([Sample("a", 0.5), Sample("a", 1.0)], r"samples\[1\]\.name: expected each once, got 'a'"),
+    ],
+)
+def test_samples_that_no_split_makes_are_refused(
+    tmp_path: Path, samples: list[Sample], message: str
+) -> None:
+    path = tmp_path / "samples.json"
+    study_folder.write_samples(path, "s", 1, samples, {"a": 0})
+    with pytest.raises(ValueError, match=rf"samples\.json: {message}"):
+        study_folder.read_samples(path)

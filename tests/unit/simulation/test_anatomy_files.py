@@ -110,6 +110,7 @@ def with_nan(hu: np.ndarray) -> np.ndarray:
         (with_nan, r"ct.nii.gz: 1 of \d+ voxels are NaN"),
         (lambda hu: hu + 1000, "ct.nii.gz: values from 0 to 1300 are not CT numbers in HU"),
         (lambda hu: hu / 1000, "are not CT numbers in HU"),
+        (lambda hu: np.where(hu > 250, 2e5, hu), "from -1000 to 200000 are not CT numbers in HU"),
         (lambda hu: hu * 0 - 1000, "are not CT numbers in HU"),
         (
             lambda hu: np.where(hu < -500, hu, hu + 900),
@@ -212,3 +213,16 @@ def test_a_fine_ct_is_averaged_and_a_coarse_one_left_alone():
     averaged = resample(noise, fine, grid_mm, (16, 16, 16), 1)
     assert averaged.mean() == pytest.approx(100, abs=1) and averaged.std() < 10
     assert np.array_equal(resample(noise, grid_mm, grid_mm, noise.shape, 1), noise)
+
+
+@pytest.mark.parametrize("name", ["labels", "ct"])
+def test_a_volume_in_both_forms_is_refused(folder: Path, name: str):
+    volume, affine = load(folder / f"{name}.nii.gz")
+    save(folder / f"{name}.nii", volume, affine)
+    refused(folder, rf"patient: expected one of {name}\.nii, {name}\.nii\.gz, got 2")
+
+
+@pytest.mark.parametrize("name", ["labels.nii.gz", "ct.nii.gz"])
+def test_a_volume_whose_name_is_in_capitals_is_not_left_out(folder: Path, name: str):
+    (folder / name).rename(folder / name.upper())
+    refused(folder, rf"{name.upper()}: expected the name {name}")

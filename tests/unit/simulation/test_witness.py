@@ -209,3 +209,24 @@ def test_small_structures_are_no_witnesses(tmp_path: Path):
     labels[tuple(at.T)] = NUMBER["lung_upper_lobe_right"]
     save(folder / "labels.nii.gz", labels.astype(np.uint8), affine)
     assert len(anatomy.read_anatomy(folder).names) == 8
+
+
+@pytest.mark.parametrize(
+    ("shift_mm", "words"),
+    [((12, 0, 0), "10 mm nearer to the left"), ((0, 12, 0), "mirrored, back to front")],
+)
+def test_labels_beside_their_body_are_refused_though_each_of_them_fits(
+    folder: Path, shift_mm, words: str
+):
+    """No median leaves its tissue's range and the order is right: the edges alone tell."""
+    rewrite(folder, lambda labels: labels, shift_mm)
+    line = message(folder)
+    assert f"does not lie on the body in {folder / 'ct.nii.gz'}: CT numbers within" in line
+    assert f"with the labels {words}" in line
+
+
+def test_organs_of_nearly_the_same_ct_number_tell_no_shift(folder: Path):
+    """The liver's 60 HU and its neighbours' 50 HU: less than noise, whatever fits better."""
+    soft = [NUMBER["liver"], NUMBER["kidney_right"]]
+    rewrite(folder, lambda labels: np.where(np.isin(labels, soft), labels, 0), (-12, 0, 0))
+    assert len(anatomy.read_anatomy(folder).names) == 2

@@ -55,6 +55,10 @@ def test_pairs_lie_beside_their_table(tmp_path: Path) -> None:
         ("noisy\ttargt\nx\ty\n", "pairs.tsv: column 'target' is missing"),
         ("noisy\ttarget\n", "pairs.tsv: expected at least one pair"),
         ("noisy\ttarget\nx\ty\nz\t\n", "pairs.tsv: row 2: column 'target': empty"),
+        (
+            "study\tnoisy\ttarget\na\tx\ty\n\tz\ty\n",
+            "pairs.tsv: row 2: column 'study': empty",
+        ),
     ],
 )
 def test_tables_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:

@@ -116,8 +116,20 @@ def read_anatomy(path: str | Path, class_table: str | None = None) -> Anatomy:
 
 
 def _volume(folder: Path, name: str) -> Path:
-    plain = folder / f"{name}.nii"
-    return plain if plain.exists() else folder / f"{name}.nii.gz"
+    """The file of a volume in a folder, in either form; ValueError where it is there in both, or
+    has its name in capitals, by which it would not be found.
+    """
+    endings = (f"{name}.nii", f"{name}.nii.gz")
+    there = sorted(path.name for path in folder.iterdir() if path.name.lower() in endings)
+    plain = folder / endings[0]
+
+    if len(there) > 1:
+        raise ValueError(f"{folder}: expected one of {', '.join(there)}, got {len(there)}")
+
+    if there and there[0] not in endings:
+        raise ValueError(f"{folder / there[0]}: expected the name {there[0].lower()}")
+
+    return plain if plain.exists() else folder / endings[1]
 
 
 def _names(
