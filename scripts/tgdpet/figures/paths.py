@@ -15,6 +15,7 @@ from .style import LIGHT_GREY, PALETTE, WIDTH_IN, letters
 
 PAPERS = (TGD_NET, FT_NET)
 MARKERS = "osv^DPX*"
+ROWS_AVERAGED = 9  # of a log of some 60
 COLUMNS = ["network", "step", "gain", "forgetting", "least_forgetting"]
 
 
@@ -22,7 +23,8 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Forgetting over gain, from the base at the origin to the end (mark); right and down is
     better.
 
-    (a) the ways as they went, (b) the least forgetting at which each gain was reached.
+    (a) the ways, each row of the log as a point and their running mean, (b) the least forgetting at
+    which each gain was reached.
     """
     if not adapted_networks(results.config):
         raise FileNotFoundError(f"{results.root}: adapt: log_old is off: no way was logged")
@@ -32,33 +34,52 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
         way["least_forgetting"] = [forgetting_at(way, gain) for gain in way["gain"]]
 
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.1), layout="constrained")
-    _draw(axes[0], ways, "forgetting")
+    for name, (colour, marker) in _styles(list(ways)).items():
+        _draw_way(axes[0], ways[name], colour)
+        _draw_least(axes[1], ways[name], colour)
+
+        end = ways[name].iloc[-1]
+        ends = {"color": colour, "marker": marker, "ms": 6, "mec": "white", "ls": "none"}
+        axes[0].plot([end["gain"]], [end["forgetting"]], label=name, **ends)
+        axes[1].plot([end["gain"]], [end["least_forgetting"]], **ends)
+
+    for ax in axes:
+        ax.axhline(0, color=LIGHT_GREY, lw=0.7, zorder=0)
+        ax.axvline(0, color=LIGHT_GREY, lw=0.7, zorder=0)
+
     axes[0].set_ylabel("forgetting: loss on the old task,\nchange against the base (%)")
-    _draw(axes[1], ways, "least_forgetting")
     axes[1].set_ylabel("least forgetting at that gain (%)")
     figure.supxlabel("gain: loss on the new task, how much lower than the base's (%)", fontsize=8)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=5, columnspacing=1.2)
+    figure.legend(loc="outside upper left", ncols=6, columnspacing=1.2)
     letters(axes, "ab")
 
     tables = [way.assign(network=name) for name, way in ways.items()]
     return figure, pd.concat(tables, ignore_index=True)[COLUMNS]
 
 
-def _draw(ax: Axes, ways: dict[str, pd.DataFrame], column: str) -> None:
-    others = [name for name in ways if name not in PAPERS]
-    order = [*others, *(name for name in PAPERS if name in ways)]
+def _styles(names: list[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each network; the paper's two come last, above the others."""
+    others = [name for name in names if name not in PAPERS]
+    papers = [name for name in PAPERS if name in names]
+    styles = {}
 
-    for i, name in enumerate(order):
-        way = ways[name] if column == "forgetting" else ways[name].sort_values("gain")
-        way = way[way["gain"] >= 0] if column != "forgetting" else way
+    for i, name in enumerate([*others, *papers]):
         colour = PALETTE[PAPERS.index(name)] if name in PAPERS else PALETTE[2 + i % 5]
-        width = 1.6 if name in PAPERS else 0.8
-        ax.plot(way["gain"], way[column], color=colour, lw=width)
+        styles[name] = colour, MARKERS[i % len(MARKERS)]
 
-        end = ways[name].iloc[-1]
-        marker = MARKERS[i % len(MARKERS)]
-        ax.plot([end["gain"]], [end[column]], marker, color=colour, ms=5, mec="white", label=name)
+    return styles
 
-    ax.axhline(0, color=LIGHT_GREY, lw=0.7, zorder=0)
-    ax.axvline(0, color=LIGHT_GREY, lw=0.7, zorder=0)
+
+def _draw_way(ax: Axes, way: pd.DataFrame, colour: str) -> None:
+    ax.plot(way["gain"], way["forgetting"], ".", ms=2.5, color=colour, alpha=0.35, mew=0)
+
+    # Long steps scatter the losses; without the start, which no step has scattered.
+    trained = way[["gain", "forgetting"]].iloc[1:]
+    smooth = trained.rolling(ROWS_AVERAGED, min_periods=1, center=True).mean()
+    line = pd.concat([way[["gain", "forgetting"]].iloc[:1], smooth])
+    ax.plot(line["gain"], line["forgetting"], color=colour, lw=1.1)
+
+
+def _draw_least(ax: Axes, way: pd.DataFrame, colour: str) -> None:
+    gained = way[way["gain"] >= 0].sort_values("gain")
+    ax.step(gained["gain"], gained["least_forgetting"], where="pre", color=colour, lw=1.1)
