@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -126,7 +127,8 @@ class ActivationGraph:
     def run(self, draw: Draw | None = None) -> ForwardPass:
         """One pass, with the convolutions' true outputs as leaves or, with `draw`, random ones.
 
-        Raises TraceError where a convolution with the network's own weight is no module's.
+        Raises TraceError where a convolution with the network's own weight is no module's, or the
+        forward pass itself asks for gradients.
         """
         self._pass = ForwardPass()
         self._draw = draw
@@ -150,6 +152,13 @@ class ActivationGraph:
             self._recording = True
             try:
                 output = self.network(*args, **kwargs)
+            except RuntimeError as error:
+                if not _differentiates(error):
+                    raise
+                raise TraceError(
+                    "the network differentiates in its own forward pass (torch.autograd), where "
+                    f"the convolutions' outputs are cut off to see what reads them: {error}"
+                ) from error
             finally:
                 # Activation checkpointing calls modules again in the backward pass.
                 self._recording = False
@@ -353,3 +362,14 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield leaf
         elif dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
             yield from _tensors(list(vars(leaf).values()))
+
+
+def _differentiates(error: RuntimeError) -> bool:
+    """Whether an error comes from a call of torch.autograd."""
+    frame = error.__traceback__
+    while frame is not None:
+        if Path(frame.tb_frame.f_code.co_filename) == Path(torch.autograd.__file__):
+            return True
+        frame = frame.tb_next
+
+    return False

@@ -154,3 +154,23 @@ def test_keyword_arguments_and_other_inputs():
 def test_a_compiled_model_is_traced_under_its_own_names():
     model = torch.compile(resnet(), backend="eager")
     assert "_orig_mod.stem" in tgd.score_kernels(model, image(1, 2, 8, 8))
+
+
+def test_a_forward_pass_that_differentiates_itself_is_refused_in_one_line():
+    def gradient_of_energy(m, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            energy = m.b(F.relu(m.a(x))).square().sum()
+            return torch.autograd.grad(energy, x)[0]
+
+    net = Net(gradient_of_energy, a=c2(1, 8), b=c2(8, 1))
+    net(torch.rand(1, 1, 8, 8))
+    with pytest.raises(tgd.TraceError, match="differentiates in its own forward pass") as caught:
+        tgd.score_kernels(net, torch.rand(1, 1, 8, 8))
+    assert "\n" not in str(caught.value)
+
+    def other_error(m, x):
+        raise RuntimeError("of the network")
+
+    with pytest.raises(RuntimeError, match="of the network"):
+        tgd.score_kernels(Net(other_error, a=c2(1, 8), b=c2(8, 1)), torch.rand(1, 1, 8, 8))
