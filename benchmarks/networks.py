@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import signal
 import sys
 import time
@@ -39,8 +40,6 @@ from tgdpet.tgd.scoring import components_from
 
 PHI = 0.3
 STEPS = 3
-# Convolutions that their network never calls.
-UNUSED = {"FlexibleUNet": ("encoder._conv_head",)}
 Build = Callable[[], nn.Module]
 Network = tuple[str, str, Build, Any]  # package, name, how to build it, example input
 
@@ -171,10 +170,10 @@ def denoisers() -> Iterator[Network]:
         "DnCNN": (lambda: models.DnCNN(1, 1, **none), small),
         "FFDNet": (lambda: models.FFDNet(**none), (small, sigma)),
         "GSDRUNet": (lambda: models.GSDRUNet(1, 1, **none), (small, sigma)),
-        "Restormer": (lambda: models.Restormer(1, 1, **none), small),
+        "Restormer": (lambda: models.Restormer(1, 1, **none), image(1, 8)),
         "SCUNet": (lambda: models.SCUNet(1, **none), image(1, 64)),
         "SRResNet": (lambda: models.SRResNet(1, 1, **none), small),
-        "SwinIR": (lambda: models.SwinIR(img_size=32, in_chans=1, **none), (small, sigma)),
+        "SwinIR": (lambda: models.SwinIR(img_size=8, in_chans=1, **none), (image(1, 8), sigma)),
         "UNet": (lambda: models.UNet(1, 1), small),
     }
     for name, (build, example) in made.items():
@@ -192,7 +191,7 @@ def monai_networks() -> Iterator[Network]:
         "AutoEncoder": (lambda: nets.AutoEncoder(2, 1, 1, wide, (2, 2, 2, 2)), small),
         "BasicUNet": (lambda: nets.BasicUNet(2, 1, 1), small),
         "BasicUNetPlusPlus": (lambda: nets.BasicUNetPlusPlus(2, 1, 1), small),
-        "DenseNet121": (lambda: nets.DenseNet121(2, 1, 2), small),
+        "DenseNet121": (lambda: nets.DenseNet121(2, 1, 2), image(1, 32)),
         "DynUNet": (
             lambda: nets.DynUNet(2, 1, 1, [3] * 4, [1, 2, 2, 2], [2] * 3, res_block=True),
             small,
@@ -200,7 +199,10 @@ def monai_networks() -> Iterator[Network]:
         "FlexibleUNet": (lambda: nets.FlexibleUNet(1, 1, "efficientnet-b0"), small),
         "HighResNet": (lambda: nets.HighResNet(2, 1, 1), image(1, 32)),
         "SegResNet": (lambda: nets.SegResNet(2, 16, 1, 1), small),
-        "SwinUNETR": (lambda: nets.SwinUNETR(1, 1, feature_size=12, spatial_dims=2), small),
+        "SwinUNETR": (
+            lambda: nets.SwinUNETR(1, 1, feature_size=12, spatial_dims=2),
+            image(1, 32),
+        ),
         "UNETR": (
             lambda: nets.UNETR(1, 1, 64, hidden_size=192, mlp_dim=384, num_heads=3, spatial_dims=2),
             small,
@@ -233,7 +235,8 @@ def segmentation_models() -> Iterator[Network]:
         def build(kind: Any = kind, encoder: str = encoder) -> nn.Module:
             return kind(encoder, encoder_weights=None)
 
-        yield "smp", f"{name}, {encoder}", build, torch.cat([image(3, 64)] * 2)
+        side = 128 if name == "PAN" else 64
+        yield "smp", f"{name}, {encoder}", build, torch.cat([image(3, side)] * 2)
 
 
 def timm_networks() -> Iterator[Network]:
@@ -333,8 +336,8 @@ def measure(network: Network, limit_s: int) -> Row:
         row.convolutions = len(convs)
         row.kernels = sum(conv.out_channels for conv in convs.values())
 
+        unused = never_called(model, convs, example)
         start = time.process_time()
-        unused = [n for n in UNUSED.get(name, ()) if n in convs]
         connected = connections(model, example, unused=unused)
         row.trace_s = round(time.process_time() - start, 2)
 
@@ -349,7 +352,7 @@ def measure(network: Network, limit_s: int) -> Row:
 
         start = time.process_time()
         before = {n: t.clone() for n, t in values(model).items()}
-        train(model, masks, example)
+        train(model, masks, example, unused)
         row.train_s = round(time.process_time() - start, 2)
 
         allowed = allowed_rows(model, masks, example)
@@ -369,11 +372,27 @@ def values(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in found.items()}
 
 
-def train(model: nn.Module, masks: dict[str, Tensor], example: Any) -> None:
+def never_called(model: nn.Module, convs: dict[str, nn.Module], example: Any) -> list[str]:
+    """Convolutions that the network has and does not call, such as the end of an encoder."""
+    called = set()
+    handles = []
+    for name, conv in convs.items():
+        note = functools.partial(lambda name, *_: called.add(name), name)
+        handles.append(conv.register_forward_pre_hook(note))
+
+    with torch.no_grad():
+        model(*(example if isinstance(example, tuple) else (example,)))
+    for handle in handles:
+        handle.remove()
+
+    return [name for name in convs if name not in called]
+
+
+def train(model: nn.Module, masks: dict[str, Tensor], example: Any, unused: list[str]) -> None:
     """Three steps of an optimizer that moves whatever it is given."""
     arguments = example if isinstance(example, tuple) else (example,)
 
-    with TGD(model, masks, example_input=example):
+    with TGD(model, masks, example_input=example, unused=unused):
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
 
         for _ in range(STEPS):
