@@ -59,7 +59,7 @@ rule reconstruct:
         mem_mb=mem(500, per_voxel_bytes=60, per_event_bytes=40),
         runtime=minutes(recon_s),
         disk_mb=disk(images=lambda w: len(recon_samples(w))),
-        gpu=RECON_GPU,
+        gpu=int(RECON_DEVICE != "cpu"),
     params:
         device=RECON_DEVICE,
         listmode=lambda w, input: os.path.dirname(input.events),

@@ -8,16 +8,12 @@ GPU = int(
     or (CONFIG.device == "auto" and shutil.which("nvidia-smi") is not None)
 )
 # Images are reconstructed where networks run, unless the configuration says otherwise.
-RECON_DEVICE = CONFIG.compute.reconstruct
-if RECON_DEVICE == "auto":
-    RECON_DEVICE = "auto" if GPU else "cpu"
-RECON_GPU = int(RECON_DEVICE != "cpu")
+RECON_DEVICE = job_sizes.recon_device(CONFIG, GPU)
 # What decides a training's result is a parameter as usual, so that a change retrains; how it runs and is watched is not.
 WATCHED = ["compile", "volumes", "checkpoint_minutes", "tensorboard", "reconstruct"]
 COMPUTE = arguments.to_options(CONFIG.compute, skip=WATCHED)
-WATCH = arguments.to_options(
-    CONFIG.compute, skip=["precision", "deterministic", "reconstruct"]
-)
+DECISIVE = ["precision", "deterministic", "reconstruct"]
+WATCH = arguments.to_options(CONFIG.compute, skip=DECISIVE)
 # Several GPUs are several processes, each with a part of every batch.
 LAUNCH = (
     f"python -m torch.distributed.run --standalone --nproc-per-node {CONFIG.resources.gpus}"

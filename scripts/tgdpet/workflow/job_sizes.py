@@ -36,6 +36,14 @@ def events_per_study(config: Config) -> float:
     return rates.EVENTS_PER_S * area * efficiency * dose * config.simulation.scan_s
 
 
+def recon_device(config: Config, gpus: int) -> str:
+    """Where images are reconstructed, `auto` meaning a GPU if numba-cuda finds it; `cpu` for `auto`
+    where networks have no GPU either.
+    """
+    wanted = config.compute.reconstruct
+    return "cpu" if wanted == "auto" and gpus == 0 else wanted
+
+
 def sensitivity_core_s(config: Config) -> float:
     """Core seconds of one study's sensitivity image."""
     scanner = from_choice(config.scanner)
