@@ -53,16 +53,27 @@ SYMBOLS = {
 
 
 def of_meaning(meaning: str) -> str | None:
-    """Element and mass number as in BIDS-PET, `F18`, of DICOM's `^18^Fluorine` or `F-18`."""
+    """Element and mass number as in BIDS-PET, `F18`, of `^18^Fluorine`, `F-18`, `18F` and alike."""
     meaning = meaning.strip()
 
     if caret := re.fullmatch(r"\^(\d+m?)\^(\w+)", meaning):
         symbol = SYMBOLS.get(caret[2].lower(), caret[2][:2])
         return f"{symbol}{caret[1]}"
-    if dashed := re.fullmatch(r"([A-Z][a-z]?)-?(\d+m?)", meaning):
-        return f"{dashed[1]}{dashed[2]}"
+    if behind := re.fullmatch(r"([A-Za-z]+)[- ]?(\d+m?)", meaning):
+        return _named(behind[1], behind[2]) or meaning
+    if before := re.fullmatch(r"(\d+m?)[- ]?([A-Za-z]+)", meaning):
+        return _named(before[2], before[1]) or meaning
 
     return meaning or None
+
+
+def _named(element: str, mass: str) -> str | None:
+    """Symbol and mass number; None where the word is neither a symbol nor a known element."""
+    symbol = SYMBOLS.get(element.lower())
+    if symbol is None and len(element) <= 2:
+        symbol = element.capitalize()
+
+    return None if symbol is None else f"{symbol}{mass}"
 
 
 def of_half_life(half_life_s: float) -> str:
@@ -79,6 +90,8 @@ def check(tracer: str, nuclide: str, half_life_s: float, where: str) -> None:
 
     Raises ValueError that starts with `where`.
     """
+    nuclide = of_meaning(nuclide) or UNKNOWN
+
     known = NUCLIDES.get(nuclide)
     if known is not None and not _same(half_life_s, known.half_life_s):
         raise ValueError(

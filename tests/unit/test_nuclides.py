@@ -26,9 +26,19 @@ def test_a_half_life_that_the_nuclide_has_not_is_refused():
         nuclides.check("FDG", "Ga68", 4062.6, "x.json")
 
 
+@pytest.mark.parametrize("spelling", ["18F", "F-18", "^18^Fluorine", "Fluorine-18"])
+def test_a_nuclide_is_compared_however_it_is_spelt(spelling: str):
+    nuclides.check("FDG", spelling, 6588.0, "x.json")
+    with pytest.raises(ValueError, match="x.json: nuclide F18 has a half-life of 6586.2 s"):
+        nuclides.check("unknown", spelling, 4062.6, "x.json")
+
+
 @pytest.mark.parametrize(
     ("meaning", "name"),
-    [("^18^Fluorine", "F18"), ("F-18", "F18"), ("^68^Gallium", "Ga68"), ("", None)],
+    [
+        *[("^18^Fluorine", "F18"), ("F-18", "F18"), ("^68^Gallium", "Ga68"), ("", None)],
+        *[("18F", "F18"), ("68-Ga", "Ga68"), ("fluorine 18", "F18"), ("18FDG", "18FDG")],
+    ],
 )
 def test_names_of_dicom(meaning: str, name: str | None):
     assert nuclides.of_meaning(meaning) == name

@@ -152,6 +152,14 @@ REFUSED = {
     "tilt": (shifted, r"a shift of 0.500 mm in the plane: gantry tilt"),
     "spacing": (moved, r"expected 5.000 mm from .*, got 3.500 mm: slices are missing or mixed"),
     "orientation": (edit("ImageOrientationPatient", list(CORONAL), 2), "ImageOrientationPatient"),
+    "long directions": (
+        edit("ImageOrientationPatient", [1.1, 0, 0, 0, 1.1, 0]),
+        "ImageOrientationPatient: expected two perpendicular unit vectors, got",
+    ),
+    "skewed directions": (
+        edit("ImageOrientationPatient", [1, 0, 0, 0.6, 0.8, 0]),
+        "ImageOrientationPatient: expected two perpendicular unit vectors, got",
+    ),
     "pixel size": (edit("PixelSpacing", [2.0, 2.0], 1), r"PixelSpacing: expected \[.*got \["),
     "mixed units": (edit("Units", "CNTS", 3), "mixed series"),
     "frames in a file": (edit("NumberOfFrames", 3), r"enhanced \(multi-frame\)"),

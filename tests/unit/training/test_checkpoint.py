@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tgdpet import tgd
-from tgdpet.training.checkpoint import load_checkpoint, save_checkpoint
+from tgdpet.networks.weights import read_tensors, write_tensors
+from tgdpet.training.checkpoint import KEY, load_checkpoint, save_checkpoint
 from tgdpet.training.loop import fit
 from tgdpet.training.run import TrainingRun
 from training_cases import SETTINGS, network, parts, same, state, stop_at, write_index
@@ -112,3 +113,26 @@ def test_a_damaged_checkpoint_is_left_aside_whatever_the_damage(index, tmp_path,
         assert not fresh_optimizer.state
     assert same(before, state(fresh))
     assert capsys.readouterr().out.count("not a readable checkpoint, starting afresh") == 300
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({}, f"x.ckpt: no '{KEY}' in the metadata: not a readable"),
+        ({KEY: "{"}, "x.ckpt: not a readable checkpoint (truncated?): Expecting"),
+        ({KEY: "[]"}, "x.ckpt: expected an object, got"),
+        ({KEY: "{}"}, "x.ckpt: "),
+    ],
+)
+def test_a_checkpoint_whose_state_is_damaged_is_named(tmp_path, capsys, metadata, words):
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    path = tmp_path / "x.ckpt"
+    save_checkpoint(path, "same", model, optimizer, {"step": 1})
+    tensors, _ = read_tensors(path)
+
+    write_tensors(path, tensors, metadata)
+    assert load_checkpoint(path, "same", model, optimizer) is None
+
+    said = capsys.readouterr().out
+    assert words in said and said.endswith("starting afresh\n") and said.count("\n") == 1
