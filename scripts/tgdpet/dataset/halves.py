@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .. import nuclides
 from ..io.nifti import Image
 from .body import body_mask
 
@@ -68,7 +69,7 @@ def check_same_injection(
     """
     a, b = names
     for key in SAME_WORDS:
-        if key in first and key in second and first[key] != second[key]:
+        if key in first and key in second and _meant(key, first) != _meant(key, second):
             raise ValueError(f"{b}: {key}: expected {first[key]!r} as in {a}, got {second[key]!r}")
 
     for key in ("InjectedRadioactivity", "BodyWeight"):
@@ -76,6 +77,15 @@ def check_same_injection(
         if values and abs(values[0] - values[1]) > SAME_DOSE * abs(values[0]):
             expected = f"expected {values[0]:g} as in {a}, got {values[1]:g}"
             raise ValueError(f"{b}: {key}: {expected}: another injection or patient")
+
+
+def _meant(key: str, sidecar: Mapping[str, Any]) -> Any:
+    """What a sidecar says under a key, a nuclide as BIDS spells it."""
+    value = sidecar[key]
+    if key != "TracerRadionuclide":
+        return value
+
+    return nuclides.of_meaning(str(value)) or value
 
 
 def check_same_time(

@@ -41,6 +41,13 @@ def test_halves_that_decay_sets_apart_are_taken(first: Image, second: Image) -> 
     halves.check_halves(first, changed(second, 0.97 * second.data), NAMES)
 
 
+def test_one_nuclide_spelt_in_two_ways_is_one(first: Image, second: Image) -> None:
+    a = changed(first, TracerRadionuclide="F18")
+    halves.check_halves(a, changed(second, TracerRadionuclide="18F"), NAMES)
+    with pytest.raises(ValueError, match="TracerRadionuclide: expected 'F18'"):
+        halves.check_halves(a, changed(second, TracerRadionuclide="C-11"), NAMES)
+
+
 def test_the_same_data_is_refused(first: Image) -> None:
     with pytest.raises(ValueError, match=r"b\.nii\.gz: the same data as a\.nii\.gz"):
         halves.check_halves(first, first, NAMES)
