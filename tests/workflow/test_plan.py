@@ -220,8 +220,8 @@ def test_figures_without_results_retrain_nothing(snakemake, tmp_path):
 @pytest.mark.parametrize(
     ("config", "device", "gpu"),
     [
-        (["device=cuda"], "auto", "gpu=1"),
-        (["device=cuda", "compute={reconstruct: cpu}"], "cpu", "gpu=0"),
+        (["device=cuda"], "cpu", "gpu=0"),
+        (["device=cuda", "compute={reconstruct: cuda}"], "cuda", "gpu=1"),
         (["device=cpu", "compute={reconstruct: cuda}"], "cuda", "gpu=1"),
         (["device=cpu"], "cpu", "gpu=0"),
     ],

@@ -204,7 +204,7 @@ class Compute:
         help="training volumes: on the device, memory-mapped, what fits",
     )
     reconstruct: str = limits(
-        "auto", choices=("auto", "cpu", "cuda"), help="where to reconstruct; auto: as device"
+        "auto", choices=("auto", "cpu", "cuda"), help="where to reconstruct; auto: if found"
     )
     checkpoint_minutes: float = limits(1.0, low=0, help="time from one checkpoint to the next")
     tensorboard: bool = limits(

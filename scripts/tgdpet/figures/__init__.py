@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config.sections import Config
+from ..evaluation.inputs import adapted_networks
 
 
 @dataclass(frozen=True)
@@ -84,5 +85,8 @@ def reported(config: Config, alone: bool) -> list[str]:
 
 
 def drawn(config: Config) -> list[str]:
-    """The figures of a configuration: phi is drawn where there is a sweep."""
-    return [name for name in FIGURES if name != "phi" or config.sweep.phi]
+    """The figures of a configuration: phi is drawn where there is a sweep, paths where logs of
+    adaptations tell what is forgotten.
+    """
+    wanted = {"phi": bool(config.sweep.phi), "paths": bool(adapted_networks(config))}
+    return [name for name in FIGURES if wanted.get(name, True)]

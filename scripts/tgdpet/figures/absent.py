@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from ..config import roles
 from ..config.paths import RunFiles
-from ..evaluation.inputs import adapted_networks
 from ..io.files import read_json
 from ..io.nifti import sidecar_path, suv_factor
 from . import drawn
@@ -140,14 +139,6 @@ def _timed(run: RunFiles) -> str | None:
     return None
 
 
-def _followed(run: RunFiles) -> str | None:
-    """Adaptations whose logs tell gain and forgetting."""
-    if adapted_networks(run.config):
-        return None
-
-    return "adapt: log_old is off: the logs do not tell what an adaptation forgets on its way"
-
-
 def _judged(run: RunFiles) -> str | None:
     """Anything that the paper's findings are about."""
     realised = MEASURED(run)
@@ -181,7 +172,6 @@ NEEDS: dict[str, tuple[Need, ...]] = {
         _study(roles.LESION, "v1", "v2", labelled=False, suv=False),
         _study(roles.HIGH_BMI, "v1", "v2", labelled=False, suv=False),
     ),
-    "paths": (_followed,),
     "timing": (_timed,),
     "fig5": (_shown,),
     "difference": (REALISED, HIGH_BMI),

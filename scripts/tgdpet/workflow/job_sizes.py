@@ -37,11 +37,14 @@ def events_per_study(config: Config) -> float:
 
 
 def recon_device(config: Config, gpus: int) -> str:
-    """Where images are reconstructed, `auto` meaning a GPU if numba-cuda finds it; `cpu` for `auto`
-    where networks have no GPU either.
+    """Where images are reconstructed; `auto`: the script takes a GPU if numba-cuda finds it.
+
+    `compute.reconstruct: auto` asks for one where `device: auto` found it; a cluster's (`device:
+    cuda`) are for training unless reconstruction is to have them too.
     """
     wanted = config.compute.reconstruct
-    return "cpu" if wanted == "auto" and gpus == 0 else wanted
+    found = gpus > 0 and config.device == "auto"
+    return "cpu" if wanted == "auto" and not found else wanted
 
 
 def sensitivity_core_s(config: Config) -> float:
