@@ -319,9 +319,20 @@ class ActivationGraph:
 
     @contextmanager
     def _parameters_and_buffers(self, draw: Draw | None) -> Iterator[None]:
-        """Zero parameters filled for a random pass; buffers afterwards as before."""
-        buffers = list(self.network.buffers())
-        values_before = [buffer.clone() for buffer in buffers]
+        """Zero parameters filled for a random pass; buffers afterwards as before.
+
+        The pass has buffers of its own, as its gradients need what they held when it was done.
+        """
+        owned = []
+        copies: dict[Tensor, Tensor] = {}
+        for module in self.module_names:
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    owned.append((module, name, buffer))
+                    copies[buffer] = buffer.detach().clone()
+
+        for module, name, buffer in owned:
+            module._buffers[name] = copies[buffer]
 
         with torch.no_grad():
             for parameter, is_zero, stand_in in self._zeros:
@@ -332,9 +343,8 @@ class ActivationGraph:
         try:
             yield
         finally:
-            with torch.no_grad():
-                for buffer, value in zip(buffers, values_before, strict=True):
-                    buffer.copy_(value)
+            for module, name, buffer in owned:
+                module._buffers[name] = buffer
 
 
 def _first_tensor(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
