@@ -86,13 +86,13 @@ class ObservedLinks:
             merge_reach(self.outputs, producer, kernels)
 
     def _add_consumer(self, read: Activation, forward_pass: ForwardPass) -> None:
-        fully_linked = {
-            producer
+        known = {
+            producer: reach
             for (producer, consumer), reach in self.links.items()
-            if consumer == read.module and bool(reach.all())
+            if consumer == read.module
         }
 
-        by_producer = reach_of_input(read, forward_pass, fully_linked)
+        by_producer = reach_of_input(read, forward_pass, known)
         for producer, reach in by_producer.items():
             if producer == NETWORK_INPUT:
                 reach = torch.ones_like(reach)

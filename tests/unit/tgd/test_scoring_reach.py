@@ -87,10 +87,10 @@ def test_no_sample_stands_for_a_map_that_is_not_wide():
 @pytest.mark.parametrize(
     ("n", "mix", "known", "passes"),
     [
-        (3, False, (), 3),  # one a channel
-        (128, False, (), 10),  # C(10, 5) = 252 words
-        (128, True, (), 10 + 16),  # and a sample
-        (128, True, ("a",), 10),  # all are linked already
+        (3, False, {}, 3),  # one a channel
+        (128, False, {}, 10),  # C(10, 5) = 252 words
+        (128, True, {}, 10 + 16),  # and a sample
+        (128, True, {"a": torch.ones(128, 128, dtype=torch.bool)}, 10),  # all are linked already
     ],
 )
 def test_wide_maps_take_few_backward_passes(monkeypatch, n, mix, known, passes):
@@ -108,6 +108,72 @@ def test_wide_maps_take_few_backward_passes(monkeypatch, n, mix, known, passes):
     found = reach.reach_of_input(read, forward_pass, known)
     assert read.module == "b" and len(calls) == passes
     assert ("a" in found) == ("a" not in known)
+
+
+@pytest.mark.parametrize("silent", [0, 7])
+@pytest.mark.parametrize(("before", "after"), [(0, 70), (70, 0), (33, 41), (90, 3)])
+def test_a_mixed_block_beside_others_takes_few_backward_passes(monkeypatch, before, after, silent):
+    def forward(m, x):
+        y = mixed(m, m.a(x) * m.gate)
+        z = m.other(x)
+        return m.b(torch.cat([z[:, :before], y, z[:, before:]], 1))
+
+    n = 50
+    n_all = before + n + after
+    gate = (torch.arange(n) >= silent).float()[:, None, None]
+    parts = {"a": c1(1, n), "other": c1(1, before + after), "mix": nn.Linear(n, n)}
+    model = Net(forward, **parts, b=c1(n_all, 1))
+    model.register_buffer("gate", gate)
+    forward_pass = ActivationGraph(model, image(1, 1, 2, 2)).run()
+    read = forward_pass.conv_inputs[-1]
+
+    calls = []
+    touched = reach.touched_kernels
+    monkeypatch.setattr(reach, "touched_kernels", lambda *given: calls.append(1) or touched(*given))
+    found = reach.reach_of_input(read, forward_pass)
+    in_block = (torch.arange(n_all) >= before) & (torch.arange(n_all) < before + n)
+    assert torch.equal(found["a"], (torch.arange(n) >= silent)[:, None] & in_block)
+    others = torch.eye(before + after, dtype=torch.bool)
+    assert torch.equal(found["other"][:, ~in_block], others)
+    assert not bool(found["other"][:, in_block].any())
+    assert len(calls) < 64 < n_all
+
+    # Nothing new: asked for once by each group of kernels that the same channels read.
+    calls.clear()
+    again = reach.reach_of_input(read, forward_pass, found)
+    assert "a" not in again and len(calls) <= 10 + 2
+
+
+def test_what_is_new_beside_what_is_known_is_seen():
+    model = Net(
+        lambda m, x: m.b(torch.cat([mixed(m, m.a(x)), m.other(x)], 1)),
+        a=c1(1, 40),
+        other=c1(1, 40),
+        mix=nn.Linear(40, 40),
+        b=c1(80, 1),
+    )
+    forward_pass = ActivationGraph(model, image(1, 1, 2, 2)).run()
+    read = forward_pass.conv_inputs[-1]
+    whole = reach.reach_of_input(read, forward_pass)["a"]
+    for kernel, channel in [(0, 0), (39, 39), (17, 5)]:
+        known = whole.clone()
+        known[kernel, channel] = False
+        found = reach.reach_of_input(read, forward_pass, {"a": known})
+        assert torch.equal(found["a"], whole)
+
+
+def test_two_blocks_and_a_block_with_a_gap_are_told_channel_by_channel():
+    def forward(m, x):
+        y = mixed(m, m.a(x))
+        z = m.other(x)
+        return m.b(torch.cat([y, z, y], 1)) + m.c(torch.cat([y[:, :20], z, y[:, 20:]], 1))
+
+    parts = {"a": c1(1, 40), "other": c1(1, 30), "mix": nn.Linear(40, 40)}
+    found = reaches(Net(forward, **parts, b=c1(110, 1), c=c1(70, 1)), image(1, 1, 2, 2))
+    twice = (torch.arange(110) < 40) | (torch.arange(110) >= 70)
+    gap = (torch.arange(70) < 20) | (torch.arange(70) >= 50)
+    assert torch.equal(found["a b"], twice.expand(40, -1))
+    assert torch.equal(found["a c"], gap.expand(40, -1))
 
 
 @pytest.mark.parametrize("n", [2, 12])  # one by one, by groups
@@ -256,3 +322,33 @@ def test_a_dependency_that_some_draws_hide_is_not_cleared_by_a_lucky_one(kernel,
 
     with pytest.raises(tgd.TraceError, match="autograd does not see"):
         connectivity.links(Net(forward, a=c1(1, 6), b=c1(6, 1)), image(1, 1, 4, 4))
+
+
+def kept(m, x):
+    return m.b(m.a(x) * m.scale)
+
+
+def changed_before(m, x):
+    m.scale.add_(1.0)
+    return m.b(m.a(x) * m.scale)
+
+
+def rebound(m, x):
+    m.scale = m.scale + 1.0
+    return m.b(m.a(x) * m.scale)
+
+
+@pytest.mark.parametrize(
+    ("forward", "value"),
+    [(kept, 2.0), (changed_before, 0.0), (changed_before, 2.0), (rebound, 0.0), (rebound, 2.0)],
+)
+def test_a_buffer_that_scales_what_is_read_is_as_in_the_pass(forward, value):
+    model = Net(forward, a=c1(1, 6), b=c1(6, 1))
+    model.register_buffer("scale", torch.full((6, 1, 1), value))
+    found = reaches(model, image(1, 1, 4, 4))
+    assert torch.equal(found["a b"], torch.eye(6, dtype=torch.bool))
+    assert bool((model.scale == value).all())
+
+    graph = ActivationGraph(model, image(1, 1, 4, 4))
+    graph.run()
+    assert bool((graph.network.scale == value).all())
