@@ -14,7 +14,7 @@ from tgdpet.figures import TABLES
 from tgdpet.io import provenance
 from tgdpet.io.nifti import read_image
 
-FIGURES = [name for name in ALL_FIGURES if name != "paths"]  # adapt.log_old is off
+FIGURES = [name for name in ALL_FIGURES if name != "gain_paths"]  # adapt.log_old is off
 
 pytestmark = pytest.mark.xdist_group(
     "smoke"

@@ -46,7 +46,7 @@ def test_the_report_opens_offline_with_the_findings_first(smoke, snakemake, tmp_
     assert sorted(categories) == [f"{n} {name}" for n, name in enumerate(CATEGORIES, 1)]
     assert all(list(inner) == ["seed 2021"] for inner in categories.values())
     shown = {Path(path).stem: result for path, result in results.items()}
-    assert set(shown) == set(SHOWN) - {"paths"}  # adapt.log_old is off
+    assert set(shown) == set(SHOWN) - {"gain_paths"}  # adapt.log_old is off
     for name, result in shown.items():
         category, title = numbered(name)
         assert result["labels"] == {"shown": title} and result["data_uri"].startswith("data:")

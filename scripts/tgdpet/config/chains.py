@@ -21,9 +21,20 @@ def needs_old_data(entry: NetworkEntry, adapt: Training) -> bool:
     """Whether old data are read: for replay, for EWC's Fisher information, to choose a penalty's
     strength, or where the trainings of a protocol log the loss on them.
     """
-    watched = adapt.log_old and entry.data == "adapt" and entry.method != "train"
+    needed = entry.replay > 0 or entry.penalty == "ewc" or chooses_strength(entry)
+    return needed or logs_old_task(entry, adapt)
 
-    return watched or entry.replay > 0 or entry.penalty == "ewc" or chooses_strength(entry)
+
+def logs_old_task(entry: NetworkEntry, adapt: Training) -> bool:
+    """Whether the log of a network's training tells the old task's loss: that of an adaptation to a
+    protocol, where asked for.
+    """
+    return adapt.log_old and entry.data == "adapt" and entry.method != "train"
+
+
+def counts_alive(entry: NetworkEntry) -> bool:
+    """Whether the kernels to retrain are a fraction of the living ones, beside all dead."""
+    return entry.fraction is not None and entry.fraction_of == "alive"
 
 
 def chooses_strength(entry: NetworkEntry) -> bool:

@@ -95,6 +95,9 @@ def check_entry(start: str, entry: NetworkEntry) -> None:
             belongs = f"it belongs to {' and '.join(methods)}: remove it"
             raise ConfigError(f"{start}{field.name}: {refused}; {belongs}")
 
+    if entry.fraction_of != "all" and entry.fraction is None:
+        raise ConfigError(f"{start}fraction_of: {entry.fraction_of!r} needs a fraction, got none")
+
     if entry.method == "finetune" and entry.batchnorm == "per_channel":
         allowed = "allowed here is eval or train"
         raise ConfigError(f"{start}batchnorm: 'per_channel' belongs to tgd; {allowed}")

@@ -27,8 +27,8 @@ PENALTIES = {
 
 __all__ = [
     "DATASETS",
-    "MASKS",
     "FRACTIONS_OF",
+    "MASKS",
     "METHODS",
     "PENALTIES",
     "Config",
@@ -204,7 +204,7 @@ class Compute:
         help="training volumes: on the device, memory-mapped, what fits",
     )
     reconstruct: str = limits(
-        "auto", choices=("auto", "cpu", "cuda"), help="where to reconstruct; auto: if found"
+        "auto", choices=("auto", "cpu", "cuda"), help="to reconstruct; auto: a GPU if found"
     )
     checkpoint_minutes: float = limits(1.0, low=0, help="time from one checkpoint to the next")
     tensorboard: bool = limits(

@@ -118,7 +118,7 @@ def _wanted(config: Config) -> dict[float, NetworkEntry]:
     entry = config.networks[config.sweep.network]
     made = {}
     for phi in sorted(config.sweep.phi):
-        made[phi] = replace(entry, phi=phi, fraction=None)
+        made[phi] = replace(entry, phi=phi, fraction=None, fraction_of="all")
 
     # Fine-tuning has no batch normalisation per channel.
     batchnorm = "eval" if entry.batchnorm == "per_channel" else entry.batchnorm

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import roles, sweep
+from ..config.chains import logs_old_task
 from ..config.paths import RunFiles
 from ..config.sections import Config, ConfigError
 from ..config.studies import read_studies
@@ -81,11 +82,8 @@ def timed_files(run: RunFiles, finished: bool = False) -> list[Path]:
 
 def adapted_networks(config: Config) -> list[str]:
     """The networks whose way can be followed: adapted to a protocol, with both losses logged."""
-    if not config.adapt.log_old:
-        return []
-
     entries = config.networks.items()
-    return [name for name, e in entries if e.method != "train" and e.data == "adapt"]
+    return [name for name, entry in entries if logs_old_task(entry, config.adapt)]
 
 
 def path_files(run: RunFiles) -> list[Path]:

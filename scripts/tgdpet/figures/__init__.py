@@ -45,7 +45,7 @@ SHOWN = {
     "fig4": Shown("Kernels", "Fig. 4: kernels dropped", (DROPPED,)),
     "phi": Shown("Adaptation", "Choice of phi", ("metrics/phi.csv",), together=True),
     "gain": Shown("Adaptation", "Gain against forgetting", ("metrics/gain.csv",), together=True),
-    "paths": Shown("Adaptation", "Gain and forgetting on the way"),
+    "gain_paths": Shown("Adaptation", "Gain and forgetting on the way"),
     "timing": Shown("Adaptation", "Time saved"),
     "fig5": Shown("Denoising", "Fig. 5: the networks side by side"),
     "difference": Shown("Denoising", "Differences: what is removed, what is wrong"),
@@ -85,8 +85,8 @@ def reported(config: Config, alone: bool) -> list[str]:
 
 
 def drawn(config: Config) -> list[str]:
-    """The figures of a configuration: phi is drawn where there is a sweep, paths where logs of
+    """The figures of a configuration: phi is drawn where there is a sweep, gain_paths where logs of
     adaptations tell what is forgotten.
     """
-    wanted = {"phi": bool(config.sweep.phi), "paths": bool(adapted_networks(config))}
+    wanted = {"phi": bool(config.sweep.phi), "gain_paths": bool(adapted_networks(config))}
     return [name for name in FIGURES if wanted.get(name, True)]

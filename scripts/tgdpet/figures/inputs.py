@@ -162,7 +162,7 @@ def _realisations(run: RunFiles, networks: Iterable[str], protocol: str = "v2") 
 READ: dict[str, Callable[[RunFiles], Iterable[Path]]] = {
     "fig3": _fig3,
     "training": _training,
-    "paths": path_files,
+    "gain_paths": path_files,
     "kse": _kse,
     "fig4": _fig4,
     "fig5": _fig5,

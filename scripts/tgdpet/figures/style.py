@@ -60,7 +60,7 @@ Numbers = Sequence[float] | npt.NDArray[Any]
 def styled(voxels: bool = False) -> Iterator[None]:
     """The figures' matplotlib settings, without touching the caller's.
 
-    Images are interpolated (bicubic, as viewers do it smoothly) unless `voxels` are to be seen.
+    Images are interpolated (bicubic), as viewers do, unless `voxels` are to be seen.
     """
     with plt.rc_context({**RC, "image.interpolation": "nearest" if voxels else "bicubic"}):
         yield

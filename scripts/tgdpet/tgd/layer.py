@@ -250,6 +250,8 @@ class TGD:
         """Masks by phi or fraction of the scores, which are kept beside what is alive."""
         if (phi is None) == (fraction is None):
             raise ValueError("masks: expected masks, or either phi or fraction to choose them")
+        if fraction is None and fraction_of != "all":
+            raise ValueError(f"fraction_of: {fraction_of!r} needs a fraction, got phi")
         if example_input is None:
             raise ValueError("example_input: is needed to score the kernels, got None")
 

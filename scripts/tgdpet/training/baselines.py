@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..config.chains import counts_alive
 from ..config.sections import PENALTIES, NetworkEntry, Training
 from ..dataset.patches import Batch, Patches
 from ..runtime.seeds import torch_generator
@@ -212,7 +213,7 @@ def choose_kernels(
     kernel. Raises ValueError where `mask: l1` lacks it, or `fraction_of: alive` lacks `alive`.
     """
     scores = {n: torch.from_numpy(v) for n, v in kse.items()}
-    of_alive = entry.fraction is not None and entry.fraction_of == "alive"
+    of_alive = counts_alive(entry)
     if of_alive and alive is None:
         raise ValueError(
             "fraction_of: alive needs to know which kernels are, a column of the score table "

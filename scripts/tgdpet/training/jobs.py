@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ..config.chains import counts_alive
 from ..config.sections import NetworkEntry, Training
 from ..dataset.index import volumes_of
 from ..dataset.patches import intensity_scale
@@ -165,8 +166,7 @@ def _kernel_scores(
 
     kse = read_scores(table, model.scored)
     sparsity = read_scores(table, model.scored, "sparsity") if entry.mask == "l1" else None
-    of_alive = entry.fraction is not None and entry.fraction_of == "alive"
-    alive = read_alive(table, model.scored) if of_alive else None
+    alive = read_alive(table, model.scored) if counts_alive(entry) else None
     return KernelScores(kse, sparsity, weights.masks(model, parent), alive)
 
 

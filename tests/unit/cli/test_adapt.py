@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from halves_of_a_study import activity, measured, write_halves
 from tgdpet.cli import command
@@ -114,6 +115,23 @@ def test_it_is_the_workflows_method(root: Path, monkeypatch: pytest.MonkeyPatch)
     theirs, _ = weights.load("w/net.safetensors")
     for name, tensor in theirs.state_dict().items():
         np.testing.assert_array_equal(ours.state_dict()[name].numpy(), tensor.numpy(), name)
+
+
+def test_a_fraction_of_the_living_opens_the_dead_beside_them() -> None:
+    net, card = weights.load(MODEL)
+    first = next(m for m in net.modules() if isinstance(m, torch.nn.Conv2d))
+    with torch.no_grad():
+        first.weight[0] = 0
+    weights.save(Path("dead.safetensors"), net, card)
+
+    words = ["adapt", "--model", "dead.safetensors", *QUICK, *HALVES, "--fraction-of", "alive"]
+    command.main([*words, "--out", "out.nii.gz", "--save-network", "net.safetensors"])
+
+    numbers = json.loads(Path("net.json").read_text())
+    assert 0 in weights.load("net.safetensors")[1].mask[next(iter(net.scored))]
+    dead = numbers["kernels_retrained"] - numbers["kernels_retrained_alive"]
+    living = sum(net.scored.values()) - dead
+    assert dead >= 1 and numbers["kernels_retrained_alive"] == round(0.4 * living)
 
 
 def test_a_second_round_starts_from_the_first(capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,6 +136,12 @@ WRONG = [
         ["networks.n.accumulate", "true", "'FT'", "made by tgd"],
     ),
     (finetune(accumulate=True), ["networks.n.accumulate", "belongs to tgd"]),
+    (
+        finetune(method="tgd", fraction_of="alive"),
+        ["networks.n.fraction_of", "'alive'", "needs a fraction"],
+    ),
+    ({"train": {"log_old": True}}, ["train.log_old", "belongs to adapt"]),
+    ({"online": {"log_old": True}}, ["online.log_old", "belongs to adapt"]),
     (tgd(data="v1", base="v1-net"), ["networks.n.data", "adapt or n2n"]),
     (tgd(data="adapt", base="v1net"), ["networks.n.base", "'v1net'", "did you mean 'v1-net'"]),
     (tgd(data="n2n", base="TGD-N2N"), ["networks.n.base", "'TGD-N2N'", "one study"]),

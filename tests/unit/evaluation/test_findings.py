@@ -118,6 +118,25 @@ def test_comparisons_of_forgetting_are_corrected_for_their_number(
     assert widths.max() > 1.5 * widths.min()
 
 
+def test_forgetting_at_equal_gain_is_a_row_where_it_was_logged(
+    copy: Callable[[int], Path],
+) -> None:
+    measure = "loss on v1 patches at equal gain on v2 patches, TGD-net minus FT-net"
+    roots = [copy(1), copy(2)]
+    for root in roots:
+        log = root / "adapted" / "FT-net_log.csv"
+        table = pd.read_csv(log)
+        table.assign(old_loss=table.old_loss * 1.5).to_csv(log, index=False)
+
+    found = row(findings(load_runs(roots))[0], measure)
+    assert found.effect < 0 and found.seeds == 2 and "at a gain of" in found.note
+
+    (roots[1] / "adapted" / "FT-net_log.csv").write_text("step,loss\n1,0.1\n")
+    table, gaps = findings(load_runs(roots[1:]))
+    assert measure not in set(table.measure)
+    assert any("FT-net_log.csv" in gap and measure in gap for gap in gaps)
+
+
 def test_one_seed_says_what_its_intervals_do_not_cover(made: Path) -> None:
     table, _ = findings(load_runs([made]))
     assert "noise realisations only" in row(table, "liver CoV, v1-net minus v2-net").note

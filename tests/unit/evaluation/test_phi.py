@@ -62,11 +62,11 @@ def best(choice):
 def test_without_phi_there_is_no_sweep(raw_config):
     config = load_config(raw_config())
     assert sweep.networks(config) == {} and sweep.entries(config) == config.networks
-    assert not {"phi", "paths"} & set(drawn(config))
-    assert set(drawn(swept(raw_config(), 0.3))) == set(FIGURES) - {"paths"}
+    assert not {"phi", "gain_paths"} & set(drawn(config))
+    assert set(drawn(swept(raw_config(), 0.3))) == set(FIGURES) - {"gain_paths"}
 
     watching = load_config({**raw_config(), "adapt": {"log_old": True}})
-    assert "paths" in drawn(watching)
+    assert "gain_paths" in drawn(watching)
 
 
 def test_each_phi_has_a_network_made_like_the_named_one(raw_config):

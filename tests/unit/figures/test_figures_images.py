@@ -13,11 +13,12 @@ import fabricate
 from tgdpet.config.loading import read_config
 from tgdpet.config.sections import NetworkEntry
 from tgdpet.config.studies import read_studies
+from tgdpet.constants import ORGANS
 from tgdpet.evaluation.measures import middle
 from tgdpet.evaluation.results import INPUT, KEPT, Results
 from tgdpet.figures import common, difference, fig4, fig6, mip, noise_gain, nps, profiles
 from tgdpet.figures.montage import Panel, Row, differences, montage
-from tgdpet.figures.style import projection, styled
+from tgdpet.figures.style import projection, show, styled
 
 EVERYWHERE = (slice(None), slice(None), slice(None))
 
@@ -36,6 +37,25 @@ def test_projections_show_the_head_up_and_right_or_front_on_the_left() -> None:
     coronal, sagittal = projection(volume, 1, EVERYWHERE), projection(volume, 0, EVERYWHERE)
     assert coronal.shape == (3, 5) and sagittal.shape == (3, 4)
     assert coronal[2, 0] == sagittal[2, 0] == 7 and coronal.sum() == sagittal.sum() == 7
+
+
+def test_the_scale_shows_the_lesion_unsaturated() -> None:
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[:2] = ORGANS["liver"]
+    volume = np.where(labels == ORGANS["liver"], 2.0, 0.5)
+    assert common.display_limit(volume, labels) == 4.5  # 2.2 times the liver, up to 0.5
+
+    labels[3, 3, 3] = ORGANS["lesion"]
+    volume[3, 3, 3] = 6.1
+    assert common.display_limit(volume, labels) == 6.5
+
+
+@pytest.mark.parametrize(("voxels", "interpolation"), [(False, "bicubic"), (True, "nearest")])
+def test_voxels_are_interpolated_unless_they_are_to_be_seen(voxels, interpolation) -> None:
+    with styled(voxels):
+        image = show(plt.figure().subplots(), np.eye(3), (1.0, 1.0), 1.0)
+        assert image.get_interpolation() == interpolation
+        plt.close()
 
 
 def test_rows_of_one_scale_share_a_bar_and_differences_have_their_own() -> None:

@@ -63,3 +63,5 @@ def test_a_layer_takes_the_fraction_of_the_living():
 
     with pytest.raises(ValueError, match="fraction_of"):
         tgd.TGD(net, fraction=0.5, fraction_of="dead", example_input=example)
+    with pytest.raises(ValueError, match="'alive' needs a fraction, got phi"):
+        tgd.TGD(net, phi=0.5, fraction_of="alive", example_input=example)

@@ -80,7 +80,7 @@ def test_each_image_is_a_job_of_its_own_by_the_configuration(run):
 def test_every_figure_and_the_report_name_files_of_this_run_once(run, tmp_path):
     for name in FIGURES:
         files = figure_files(name, run)
-        assert len(files) == len(set(files)) and (files or name in ("timing", "paths")), name
+        assert len(files) == len(set(files)) and (files or name in ("timing", "gain_paths")), name
         assert all(path.is_relative_to(tmp_path) for path in files), name
 
     assert tmp_path / "denoised/TGD-net" in figure_files("fig5", run)[-1].parents
