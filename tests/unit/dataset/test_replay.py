@@ -228,6 +228,11 @@ def test_the_log_of_the_old_task_changes_nothing_else(new, old, tmp_path):
     with pytest.raises(ValueError, match="log_old: needs the old task's data"):
         jobs.adapt(job(tmp_path, "n", new), watching, TGD, start, table)
 
+    rows = pd.read_csv(old, sep="\t")
+    rows[rows["split"] == "train"].to_csv(old, sep="\t", index=False)
+    with pytest.raises(ValueError, match="n: log_old: no study is held out"):
+        jobs.adapt(job(tmp_path, "n", new), watching, TGD, start, table, old)
+
 
 def test_a_fraction_of_the_living_opens_all_dead_kernels(new, tmp_path):
     model = network()

@@ -15,6 +15,7 @@ import torch
 
 import fabricate
 from tgdpet.config import sweep
+from tgdpet.config.checks import check_entry
 from tgdpet.config.loading import load_config
 from tgdpet.config.schema import NAME
 from tgdpet.config.sections import Sweep
@@ -67,6 +68,16 @@ def test_without_phi_there_is_no_sweep(raw_config):
 
     watching = load_config({**raw_config(), "adapt": {"log_old": True}})
     assert "gain_paths" in drawn(watching)
+
+
+def test_a_sweep_takes_phi_in_place_of_a_fraction_of_the_living(raw_config):
+    raw = raw_config()
+    raw["networks"]["TGD-net"] |= {"fraction": 0.35, "fraction_of": "alive"}
+    made = sweep.entries(swept(raw, 0.3))
+    entry = made[sweep.networks(swept(raw, 0.3))[0.3]]
+    assert (entry.phi, entry.fraction) == (0.3, None)
+    for name, each in made.items():
+        check_entry(f"{name}: ", each)
 
 
 def test_each_phi_has_a_network_made_like_the_named_one(raw_config):

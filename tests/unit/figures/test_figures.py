@@ -16,6 +16,7 @@ from matplotlib.text import Annotation, Text
 
 import fabricate
 from tgdpet.config.loading import read_config
+from tgdpet.config.sections import Figures
 from tgdpet.config.studies import read_studies
 from tgdpet.evaluation.results import Results
 from tgdpet.evaluation.timing import saved, times
@@ -41,6 +42,18 @@ def test_figure_is_written_with_its_table(results: Results, name: str) -> None:
     assert pdf.startswith(b"%PDF") and b"/Type3" not in pdf and b"CreationDate" not in pdf
     assert len(pd.read_csv(stem.with_name(f"{name}.csv"))) > 0
     assert not list(stem.parent.glob(".tmp*"))
+
+
+def test_a_configuration_that_asks_for_voxels_gets_other_pictures(results: Results) -> None:
+    config = replace(results.config, figures=Figures(voxels=True))
+    interpolated = results.root / "figures" / "interpolated"
+    voxels = results.root / "figures" / "voxels"
+    make("mip", results, interpolated)
+    make("mip", replace(results, config=config), voxels)
+    shown = [path.with_suffix(".png").read_bytes() for path in (interpolated, voxels)]
+    assert shown[0] != shown[1]
+    tables = [path.with_suffix(".csv").read_bytes() for path in (interpolated, voxels)]
+    assert tables[0] == tables[1]
 
 
 def test_patients_right_is_on_the_left_and_the_head_is_up() -> None:

@@ -11,11 +11,13 @@ from tgdpet.config.loading import load_config
 from tgdpet.config.paths import RunFiles, image_path
 from tgdpet.config.sections import Config, NetworkEntry
 from tgdpet.config.studies import Study, read_studies
-from tgdpet.evaluation.inputs import all_timed_jobs, timed_files
+from tgdpet.evaluation.inputs import all_timed_jobs, findings_files, timed_files
 from tgdpet.evaluation.results import reconstructed_samples
 from tgdpet.figures import FIGURES
 from tgdpet.figures.inputs import figure_files, report_files
 from tgdpet.workflow.snakemake_internals import of_every_seed
+
+ENDS = (".json", "_log.csv")
 
 
 @pytest.fixture
@@ -64,6 +66,16 @@ def test_times_of_what_a_configuration_does_not_make_are_not_asked_for(run):
 
     assert "adapt.tsv" in names and "TGD-net.tsv" in names and "adapt01_v2.tsv" in names
     assert not {"v2.tsv", "v2-net.tsv", "train01_v2.tsv"} & names
+
+
+def test_findings_are_made_from_the_ways_of_adaptations_where_they_are_logged(run, tmp_path):
+    ways = {tmp_path / f"adapted/{n}{end}" for n in ("FT-net", "TGD-net") for end in ENDS}
+    assert not ways & set(findings_files(run))
+
+    adapt = replace(run.config.adapt, log_old=True)
+    logged = replace(run, config=replace(run.config, adapt=adapt))
+    assert ways < set(findings_files(logged))
+    assert ways == set(figure_files("gain_paths", logged))
 
 
 def test_each_image_is_a_job_of_its_own_by_the_configuration(run):
