@@ -12,7 +12,7 @@ def main() -> None:
     parser = arguments.parser(__doc__ or "")
     option = parser.add_argument
     option("--results", type=Path, required=True, help="results folder of a finished run")
-    option("--networks", nargs="+", default=list(shipping.SHIPPED), metavar="NAME", help="which")
+    option("--networks", nargs="+", default=list(shipped.SHIPPED), metavar="NAME", help="which")
     option("--folder", type=Path, default=shipped.FOLDER, help="where the package keeps them")
     args = parser.parse_args()
 

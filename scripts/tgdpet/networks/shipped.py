@@ -15,6 +15,7 @@ from ..io.files import read_json, sha256
 
 FOLDER = Path(__file__).parent / "shipped"
 INDEX = "index.json"
+SHIPPED = ("v1-net", "v2-net", "TGD-net")  # of a reference study
 
 
 @dataclass(frozen=True)

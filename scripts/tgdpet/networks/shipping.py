@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.loading import read_config
-from ..config.paths import image_path, training_folder
+from ..config.paths import image_path, trained_path
 from ..config.sections import Config
 from ..io.files import read_json, sha256, write_json
 from ..io.nifti import read_image
@@ -17,7 +17,6 @@ from . import model_card, weights
 from .domain import Domain, of_images, united
 from .shipped import INDEX, ShippedNetwork, index_content, shipped
 
-SHIPPED = ("v1-net", "v2-net", "TGD-net")
 MOST_BYTES = 10**6  # of a network's file
 
 
@@ -48,20 +47,15 @@ def ship(results: Path, names: Sequence[str], folder: Path) -> list[ShippedNetwo
 
 def _origin(results: Path, config: Config, name: str) -> dict[str, Any]:
     """Seed and versions of the run, without its machine and paths."""
-    path = _weights_path(results, config, name).with_suffix(".json")
+    path = trained_path(results, config, name).with_suffix(".json")
     provenance = read_json(path)["provenance"]
 
     return {key: provenance[key] for key in ("seed", "software", "device", "finished")}
 
 
-def _weights_path(results: Path, config: Config, name: str) -> Path:
-    folder = training_folder(config.networks[name])
-    return results / folder / f"{name}.safetensors"
-
-
 def _ship_network(results: Path, config: Config, name: str, folder: Path) -> ShippedNetwork:
     entry = config.networks[name]
-    source = _weights_path(results, config, name)
+    source = trained_path(results, config, name)
     model, card = weights.load(source)
 
     domain = _domain(results, config, name)

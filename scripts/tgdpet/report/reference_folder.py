@@ -1,4 +1,4 @@
-"""The reference's folder: a finished study's tables, small figures and configuration.
+"""The reference's folder: a finished study's tables, small figures, configuration and weights.
 
 And how it was made.
 """
@@ -14,11 +14,13 @@ from typing import Any
 import yaml
 
 from ..config import loading, sections
+from ..config.paths import trained_path
 from ..config.studies import read_studies
 from ..evaluation.reference import FILES
 from ..evaluation.seed_runs import differing
 from ..figures import FIGURES, TOGETHER
 from ..io.files import atomic, read_json, sha256, write_json, write_text
+from ..networks.shipped import SHIPPED
 
 MAX_MB = 5.0
 KEPT_IF_THERE = ("metrics/gain.csv", "metrics/phi.csv")  # kept where they are, and not compared
@@ -28,9 +30,9 @@ MAX_NAMED = 5  # settings that differ, in one message
 README = """# Reference
 
 What a finished study found: tables with intervals (`metrics/`), figures, its settings
-(`config.yaml`, `studies.tsv`) and how it was made (`provenance.json`). `make check-reference
-RESULTS=folder` compares a new run with it; `make reference RESULTS=folder COMMAND='...'` makes it
-anew. Do not edit by hand.
+(`config.yaml`, `studies.tsv`), networks of its first seed with their cards (`models/`) and how it
+was made (`provenance.json`). `make check-reference RESULTS=folder` compares a new run with it;
+`make reference RESULTS=folder COMMAND='...'` makes it anew. Do not edit by hand.
 
 | | |
 |---|---|
@@ -89,6 +91,7 @@ def write_reference(results: Path, reference: Path, command: str) -> list[Path]:
     roots = seeds_of(results)
     config = loading.read_config(roots[0] / "config.yaml")
     sources = dict(_sources(results, roots[0]))
+    sources |= _networks(roots[0], config)
     sources[STUDIES] = Path(config.studies)
     _check_sources(sources, results)
     made = provenance(roots, command)
@@ -235,6 +238,16 @@ def _sources(results: Path, first: Path) -> Iterator[tuple[str, Path]]:
 
         if path.exists():
             yield str(path.relative_to(results)), path
+
+
+def _networks(root: Path, config: sections.Config) -> dict[str, Path]:
+    """Name in the reference -> weights or card, of the networks that are kept.
+
+    A tutorial, or a run elsewhere, can start from them without hours of training.
+    """
+    weights = [trained_path(root, config, name) for name in SHIPPED if name in config.networks]
+    files = [file for path in weights for file in (path, path.with_suffix(".md"))]
+    return {f"models/{file.name}": file for file in files if file.exists()}
 
 
 def _sidecars(root: Path) -> Iterator[Mapping[str, Any]]:

@@ -160,6 +160,27 @@ def test_a_reference_says_how_it_was_made(made: Path, kept: Path) -> None:
     )
 
 
+def test_networks_of_the_first_seed_and_their_cards_are_kept(copy: Path, tmp_path: Path) -> None:
+    names = ["models/v1-net", "models/v2-net", "adapted/TGD-net", "adapted/FT-net"]
+    files = [f"{name}{ending}" for name in names for ending in (".safetensors", ".md")]
+    for file in files:
+        (copy / file).write_bytes(file.encode())
+
+    written = reference_folder.write_reference(copy, tmp_path / "kept", "x")
+
+    kept = sorted(name.name for name in written if name.parent == Path("models"))
+    assert kept == [
+        "TGD-net.md",
+        "TGD-net.safetensors",
+        "v1-net.md",
+        "v1-net.safetensors",
+        "v2-net.md",
+        "v2-net.safetensors",
+    ]
+    for file in files[:6]:
+        assert (tmp_path / "kept/models" / Path(file).name).read_bytes() == file.encode()
+
+
 def test_what_is_too_large_or_unfinished_leaves_the_reference_as_it_was(
     made: Path, kept: Path, copy: Path
 ) -> None:

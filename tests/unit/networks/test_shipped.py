@@ -10,13 +10,13 @@ import pytest
 
 from tgdpet.io.files import sha256
 from tgdpet.networks import shipped, weights
-from tgdpet.networks.shipping import MOST_BYTES, SHIPPED
+from tgdpet.networks.shipping import MOST_BYTES
 
 NETWORKS = shipped.shipped()
 
 
 def test_the_package_has_them() -> None:
-    assert set(SHIPPED) <= set(NETWORKS)
+    assert set(shipped.SHIPPED) <= set(NETWORKS)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
