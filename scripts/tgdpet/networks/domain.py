@@ -75,7 +75,7 @@ def of_image(image: Image) -> Domain:
         frame_s=[frame_s, frame_s] if frame_s else [],
         dose_mbq=[round(dose_mbq, 1)] * 2 if dose_mbq else [],
         tracers=_name(beside.get("TracerName")),
-        sources=_name(beside.get("Manufacturer")),
+        sources=_source(beside),
     )
 
 
@@ -166,6 +166,12 @@ def _size(voxel_mm: Iterable[float]) -> str:
 def _first_number(value: Any) -> float | None:
     value = value[0] if isinstance(value, list) and value else value
     return float(value) if isinstance(value, (int, float)) else None
+
+
+def _source(beside: Mapping[str, Any]) -> list[str]:
+    """Maker and model in one name, of which what is not known is left out."""
+    words = [str(beside.get(key) or "") for key in ("Manufacturer", "ManufacturersModelName")]
+    return _name(" ".join(word for word in words if word not in ("", "n/a", "unknown")))
 
 
 def _name(value: Any) -> list[str]:

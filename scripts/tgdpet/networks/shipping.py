@@ -121,6 +121,6 @@ def _trained_on(results: Path, config: Config, name: str) -> str:
     known = _task_domain(results, entry.data)
     frames = " to ".join(f"{seconds:g}" for seconds in dict.fromkeys(known.frame_s))
     sources = ", ".join(known.sources)
-    own = f"{n_studies} studies of {sources}, protocol {_protocol(entry.data)}, {frames} s"
+    own = f"{n_studies} studies ({sources}), protocol {_protocol(entry.data)}, {frames} s"
 
     return own if entry.base is None else f"{entry.base}, then {own}"

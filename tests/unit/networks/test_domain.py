@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,23 @@ def test_a_domain_spans_its_images(image: Image, known: Domain) -> None:
     assert known.tracers == ["FDG"]
     assert domain.from_card(known.as_dict()) == known
     assert domain.united(Domain(), known) == known
+
+
+@pytest.mark.parametrize(
+    ("maker", "model", "sources"),
+    [
+        ("Maker", "Model", ["Maker Model"]),
+        ("Maker", "n/a", ["Maker"]),
+        ("unknown", "Model", ["Model"]),
+        ("unknown", None, []),
+    ],
+)
+def test_a_source_is_maker_and_model_as_far_as_they_are_known(
+    image: Image, maker: str, model: str | None, sources: list[str]
+) -> None:
+    names = {"Manufacturer": maker, "ManufacturersModelName": model}
+    told = dataclasses.replace(image, sidecar={**image.sidecar, **names})
+    assert domain.of_image(told).sources == sources
 
 
 def test_an_image_of_the_kind_is_near(image: Image, known: Domain) -> None:

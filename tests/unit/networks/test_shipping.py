@@ -69,7 +69,7 @@ def test_weights_keep_their_bits_and_gain_a_domain(results: Path, tmp_path: Path
     # An adapted network also knows what its base was trained on.
     base, adapted = (shipped.shipped(folder)[name].domain["noise"] for name in NETWORKS)
     assert adapted[0] == base[0] and adapted[1] > 1.2 * base[1]
-    assert made[1].trained_on == "v1-net, then 2 studies of Maker, protocol v2, 60 s"
+    assert made[1].trained_on == "v1-net, then 2 studies (Maker), protocol v2, 60 s"
     assert "secret" not in (folder / shipped.INDEX).read_text()
 
 
