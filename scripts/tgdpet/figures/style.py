@@ -193,10 +193,21 @@ def _write_inside(ax: Axes, x: float, y: float, text: str, **options: Any) -> No
 
 
 def bar(figure: Figure, image: Any, axes: Sequence[Axes], label: str, **options: Any) -> None:
-    """One scale bar for all `axes`."""
-    settings = {"shrink": 0.9, "aspect": 25, "pad": 0.015, **options}
-    colorbar = figure.colorbar(image, ax=list(axes), label=label, **settings)
+    """One scale bar for all `axes`, with a tip where their images go beyond the scale."""
+    settings = {"shrink": 0.9, "aspect": 25, "pad": 0.015, "extend": _beyond(image, axes)}
+    colorbar = figure.colorbar(image, ax=list(axes), label=label, **{**settings, **options})
     colorbar.outline.set_linewidth(0.5)
+
+
+def _beyond(image: Any, axes: Sequence[Axes]) -> str:
+    """Which ends of an image's scale the images of `axes` go beyond, in matplotlib's words."""
+    low, high = image.get_clim()
+    values = [drawn.get_array() for ax in axes for drawn in ax.get_images()]
+    below = any(array.min() < low for array in values)
+    above = any(array.max() > high for array in values)
+
+    ends = {(False, False): "neither", (True, False): "min", (False, True): "max"}
+    return ends.get((below, above), "both")
 
 
 def letter(ax: Axes, text: str, offset_points: tuple[float, float] = (-24, 10)) -> None:

@@ -18,7 +18,7 @@ from tgdpet.evaluation.measures import middle
 from tgdpet.evaluation.results import INPUT, KEPT, Results
 from tgdpet.figures import common, difference, fig4, fig6, mip, noise_gain, nps, profiles
 from tgdpet.figures.montage import Panel, Row, differences, montage
-from tgdpet.figures.style import projection, show, styled
+from tgdpet.figures.style import bar, projection, show, styled
 
 EVERYWHERE = (slice(None), slice(None), slice(None))
 
@@ -195,3 +195,17 @@ def test_fig4_numbers_its_panels_as_the_paper_does(results: Results) -> None:
         letters = [t.get_text() for ax in figure.axes for t in ax.texts if len(t.get_text()) == 1]
         plt.close(figure)
     assert [x for x in letters if x.islower()] == list("abcdef")
+
+
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [([0, 5], "neither"), ([0, 6], "max"), ([-1, 5], "min"), ([-1, 6], "both")],
+)
+def test_a_scale_bar_has_a_tip_where_images_go_beyond_it(values: list[float], ends: str) -> None:
+    figure, axes = plt.subplots(1, 2)
+    image = axes[0].imshow([[1.0, 2.0]], vmin=0, vmax=5)
+    axes[1].imshow([values], vmin=0, vmax=5)
+    bar(figure, image, list(axes), "SUV")
+
+    assert image.colorbar.extend == ends
+    plt.close(figure)
