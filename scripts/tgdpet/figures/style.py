@@ -202,7 +202,7 @@ def bar(figure: Figure, image: Any, axes: Sequence[Axes], label: str, **options:
 def _beyond(image: Any, axes: Sequence[Axes]) -> str:
     """Which ends of an image's scale the images of `axes` go beyond, in matplotlib's words."""
     low, high = image.get_clim()
-    values = [drawn.get_array() for ax in axes for drawn in ax.get_images()]
+    values = [np.asarray(drawn.get_array()) for ax in axes for drawn in ax.get_images()]
     below = any(array.min() < low for array in values)
     above = any(array.max() > high for array in values)
 
