@@ -3,7 +3,8 @@ import copy
 from pathlib import Path
 
 from tgdpet.config import checks, studies
-from tgdpet.config.loading import check_files, load_config
+from tgdpet.config.layers import let_phi_replace_fraction, read_layers
+from tgdpet.config.loading import load_config
 from tgdpet.config.paths import RunFiles
 from tgdpet.evaluation import inputs as evaluated
 from tgdpet.figures import TOGETHER
@@ -14,7 +15,9 @@ ONLY_FIGURES = snakemake_internals.only_figures()
 SOURCE = snakemake_internals.config_files(workflow)
 try:
     snakemake_internals.read_config_words(workflow)
-    check_files(snakemake_internals.config_paths(workflow))
+    LAYERS = read_layers(snakemake_internals.config_paths(workflow))
+    LAYERS.append(snakemake_internals.config_words(workflow))
+    let_phi_replace_fraction(config, LAYERS)
     SEEDS = checks.check_seeds(config["seeds"], SOURCE)
 except ValueError as error:
     raise WorkflowError(str(error)) from None

@@ -168,7 +168,7 @@ def test_nested_values_of_the_command_line_are_read_as_yaml(tmp_path: Path):
         "sampling={levels_s: [60, 120]}",
     )
     (adapted,) = [line for line in said.splitlines() if " --name TGD-net " in line]
-    assert "--phi 0.4" in adapted
+    assert "--phi 0.4" in adapted and "--fraction " not in adapted
     assert all(
         "--epochs 3 " in line for line in said.splitlines() if "python scripts/05_train.py" in line
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tgdpet.cli import arguments, study_options
 from tgdpet.config import chains, checks, roles, sections, studies, sweep
-from tgdpet.config.loading import check_files, load_config
+from tgdpet.config.layers import let_phi_replace_fraction, read_layers
+from tgdpet.config.loading import load_config
 from tgdpet.config.paths import RunFiles
 from tgdpet.evaluation import inputs as evaluated
 from tgdpet.figures import absent
@@ -28,7 +29,9 @@ if "networks" not in config:
         " or a module's `config:` that holds it"
     )
 try:
-    check_files(snakemake_internals.config_paths(workflow))
+    LAYERS = read_layers(snakemake_internals.config_paths(workflow))
+    LAYERS.append(snakemake_internals.config_words(workflow))
+    let_phi_replace_fraction(config, LAYERS)
     CONFIG = load_config(config, SOURCE)
     CONFIG = dataclasses.replace(CONFIG, studies=here_or_shipped(CONFIG.studies))
     STUDIES = studies.read_studies(CONFIG.studies)

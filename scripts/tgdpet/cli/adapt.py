@@ -84,13 +84,14 @@ def _method_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Method; what is not given is as in the workflow")
     option = group.add_argument
     option("--method", choices=("tgd", "finetune"), help="tgd: redundant kernels (default)")
-    option("--phi", type=float, help="KSE below which a kernel is retrained (0.4; pairs: 0.3)")
-    option("--fraction", type=float, help="share of kernels to retrain, instead of phi")
-    option("--fraction-of", choices=("all", "alive"), help="of all, or of living ones")
+    chosen = group.add_mutually_exclusive_group().add_argument
+    chosen("--phi", type=float, help="KSE below which a kernel is retrained, instead of a share")
+    chosen("--fraction", type=float, help="share of kernels to retrain (0.35 of the living)")
+    option("--fraction-of", choices=("all", "alive"), help="of all kernels, or of the living ones")
     option("--accumulate", action="store_const", const=True, help="what earlier rounds opened, too")
     option("--blocks", type=int, help="blocks to retrain, from the end (finetune)")
-    option("--epochs", type=int, help="passes over the slices (100; pairs: 15)")
-    option("--learning-rate", type=float, help="Adam's step size (1e-3; pairs: 1e-4)")
+    option("--epochs", type=int, help="passes over the slices (50; pairs: 8)")
+    option("--learning-rate", type=float, help="Adam's step size (1e-3)")
     option("--patch", type=int, help="patch side, voxels (32)")
 
 
@@ -182,6 +183,11 @@ def _with_given(section: Any, args: argparse.Namespace) -> dict[str, Any]:
         given = getattr(args, key)
         if key in values and given is not None:
             values[key] = given
+
+    # A phi in the place of the default's fraction.
+    if args.phi is not None and "fraction" in values:
+        values["fraction"] = None
+        values["fraction_of"] = args.fraction_of or "all"
 
     return {key: value for key, value in values.items() if value is not None}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,6 @@ def read_config(path: str | Path) -> Config:
     raw = read_yaml(path)
 
     return load_config(raw or {}, str(path))
-
-
-def check_files(paths: Iterable[str | Path]) -> None:
-    """Raise ConfigError where a configuration file says what is not meant: a key twice, 1:30.
-
-    Snakemake, which reads them itself, takes such a file in silence.
-    """
-    for path in paths:
-        read_yaml(path)
 
 
 def load_section(section: type, raw: Mapping[str, Any], source: str) -> Any:

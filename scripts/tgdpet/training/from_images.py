@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,9 +21,11 @@ from .jobs import adapt, score_table
 
 # As in the workflow's default configuration (config/config.yaml).
 ONLINE = Training(epochs=50, batch=8, learning_rate=1e-3)
-ONLINE_ENTRY = NetworkEntry(method="tgd", data="n2n", phi=0.4)
+ONLINE_ENTRY = NetworkEntry(
+    method="tgd", data="n2n", fraction=0.35, fraction_of="alive", batchnorm="per_channel"
+)
 PROTOCOL = Training(epochs=8, batch=8, learning_rate=1e-3)
-PROTOCOL_ENTRY = NetworkEntry(method="tgd", data="adapt", phi=0.3, batchnorm="per_channel")
+PROTOCOL_ENTRY = replace(ONLINE_ENTRY, data="adapt")
 
 PAIR_COLUMNS = ("noisy", "target")
 ADAPTED = re.compile(r"(.+)-adapted(?:-(\d+))?")

@@ -70,6 +70,12 @@ def read_config_words(workflow: Workflow) -> None:
             workflow.config[key] = _typed(workflow.config[key], words)
 
 
+def config_words(workflow: Workflow) -> dict[str, Any]:
+    """What `--config` says, read as YAML in nested values, too."""
+    given = workflow.config_settings.config or {}
+    return {key: _typed(words, words) for key, words in given.items()}
+
+
 def _check_numbers(given: Mapping[str, Any]) -> None:
     """Refuse what `--config seed=2_1` says of a number: Snakemake makes 21 of it."""
     from ..config.yaml_files import parse_yaml

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ import torch
 
 from halves_of_a_study import activity, measured, write_halves
 from tgdpet.cli import command
+from tgdpet.config.loading import read_config
 from tgdpet.io import nifti
 from tgdpet.networks import weights
+from tgdpet.training.from_images import ONLINE, ONLINE_ENTRY, PROTOCOL, PROTOCOL_ENTRY
 from training_cases import network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -102,6 +105,7 @@ def test_it_is_the_workflows_method(root: Path, monkeypatch: pytest.MonkeyPatch)
     job = ["--threads", "1", "--device", "cpu", "--seed", "2021", "--name", "N2N"]
     settings = ["--epochs", "2", "--batch", "8", "--patch", "16"]
     settings += ["--learning-rate", "1e-3", "--fraction", "0.4"]
+    settings += ["--fraction-of", "alive", "--batchnorm", "per_channel"]
     for words in (
         ["04_dataset.py", "--pairs", *pairs, "--out", "w/index.tsv"],
         ["06_score.py", "--network", MODEL, "--out", "w/scores.csv"],
@@ -132,6 +136,29 @@ def test_a_fraction_of_the_living_opens_the_dead_beside_them() -> None:
     dead = numbers["kernels_retrained"] - numbers["kernels_retrained_alive"]
     living = sum(net.scored.values()) - dead
     assert dead >= 1 and numbers["kernels_retrained_alive"] == round(0.4 * living)
+
+
+def test_a_phi_stands_in_the_place_of_the_default_share() -> None:
+    quick = ["--epochs", "2", "--patch", "16", "--threads", "1", "--device", "cpu"]
+    words = ["adapt", "--model", MODEL, *quick, *HALVES, "--phi", "0.5", "--out", "out.nii.gz"]
+    command.main([*words, "--save-network", "net.safetensors"])
+
+    numbers = json.loads(Path("net.json").read_text())
+    assert (numbers["phi"], numbers["fraction"], numbers["fraction_of"]) == (0.5, None, "all")
+
+
+def test_the_defaults_are_the_workflows(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = read_config(root / "config/config.yaml")
+    for name, entry in (("TGD-N2N", ONLINE_ENTRY), ("TGD-net", PROTOCOL_ENTRY)):
+        assert replace(config.networks[name], base=None) == entry
+    assert (config.online, config.adapt) == (ONLINE, PROTOCOL)
+
+    with pytest.raises(SystemExit):
+        command.main(["adapt", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"({ONLINE.epochs}; pairs: {PROTOCOL.epochs})" in said
+    assert f"({ONLINE_ENTRY.fraction} of the living)" in said
+    assert "step size (1e-3)" in said and {ONLINE.learning_rate, PROTOCOL.learning_rate} == {1e-3}
 
 
 def test_a_second_round_starts_from_the_first(capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,7 +273,7 @@ def test_dicom_halves_and_a_dicom_result(
     [
         (("--halves", "half1.nii.gz", "half1.nii.gz"), "error: half1.nii.gz: the same data as"),
         (("--halves", "half1.nii.gz", "gone.nii.gz"), "gone.nii.gz: no such image"),
-        ((*HALVES, "--phi", "2"), "phi"),
+        ((*HALVES, "--fraction", "2"), "fraction"),
         ((*HALVES, "--method", "finetune"), "belongs to tgd: remove it"),
         ((*HALVES, "--epochs", "0"), "epochs"),
         ((*HALVES, "--image", "half1.nii.gz", "--units", "kBq/mL"), "one of them is wrong"),
@@ -313,6 +340,11 @@ def test_what_does_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
     assert "out.json would belong to the image and to the network" in refused(capsys, *words)
     words = ("--petsird", "x.petsird", "--image", "half1.nii.gz", "--out", "out.nii.gz")
     assert "--image is reconstructed from it" in refused(capsys, *words)
+    words = (*HALVES, "--out", "out.nii.gz", "--phi", "0.3")  # beside QUICK's fraction
+    with pytest.raises(SystemExit) as exit_:
+        adapt(*words)
+    assert exit_.value.code == 2
+    assert "not allowed with argument" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_named(

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from tgdpet.config.checks import check_seeds
-from tgdpet.config.loading import check_files, load_config, read_config
+from tgdpet.config.layers import read_layers
+from tgdpet.config.loading import load_config, read_config
 from tgdpet.config.schema import ConfigError
 from tgdpet.config.yaml_files import parse_yaml, read_yaml
 
@@ -63,7 +64,7 @@ def test_aliases_and_merged_mappings_stay(tmp_path: Path) -> None:
 
 def test_our_own_configurations_are_read(root: Path) -> None:
     paths = [*(root / "config").glob("*.yaml"), root / "results/reference/config.yaml"]
-    check_files(paths)
+    read_layers(paths)
     assert len(paths) > 4
 
 
@@ -77,7 +78,7 @@ def test_files_are_named(tmp_path: Path) -> None:
         read_yaml(path)
     path.write_text("seed: 1\nseed: 2\n")
     with pytest.raises(ConfigError, match=r"c\.yaml: line 2: key 'seed'"):
-        check_files([path])
+        read_layers([path])
 
 
 def nested() -> list[object]:

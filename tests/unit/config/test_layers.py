@@ -1,0 +1,62 @@
+"""Which of phi and fraction counts: the one that was said last."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from tgdpet.config.layers import let_phi_replace_fraction
+
+SHARE = {"fraction": 0.35, "fraction_of": "alive"}
+PHI = {"phi": 0.4}
+
+
+def merged(*layers: dict[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"method": "tgd"}
+    for layer in layers:
+        entry |= layer
+    return {"networks": {"TGD-net": entry}}
+
+
+def said(*layers: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"networks": {"TGD-net": layer}} for layer in layers]
+
+
+@pytest.mark.parametrize(
+    ("layers", "phi_counts"),
+    [
+        ([SHARE], False),
+        ([SHARE, PHI], True),
+        ([PHI, SHARE], False),
+        ([SHARE, PHI, SHARE], False),
+        ([SHARE, PHI, {"batchnorm": "eval"}], True),
+        ([{**SHARE, **PHI}], False),  # one that a run resolved names every key
+        ([SHARE, {**PHI, "fraction": None}], True),
+    ],
+)
+def test_the_one_said_last_counts(layers: list[dict[str, Any]], phi_counts: bool) -> None:
+    config = merged(*layers)
+    before = copy.deepcopy(config)
+    let_phi_replace_fraction(config, said(*layers))
+
+    if phi_counts:
+        entry = config["networks"]["TGD-net"]
+        assert "fraction" not in entry and "fraction_of" not in entry
+        assert entry["phi"] == 0.4
+    else:
+        assert config == before
+
+
+def test_what_only_a_module_says_was_said_last() -> None:
+    config = merged(SHARE, PHI)
+    let_phi_replace_fraction(config, said(SHARE))
+    assert config["networks"]["TGD-net"] == {"method": "tgd", **PHI}
+
+
+@pytest.mark.parametrize("networks", [None, 3, {"TGD-net": None}, {"TGD-net": 3}, {}])
+def test_what_is_no_network_is_left_to_the_checks(networks: Any) -> None:
+    config = {"networks": networks}
+    let_phi_replace_fraction(config, [{"networks": networks}, {}])
+    assert config == {"networks": networks}
