@@ -91,7 +91,7 @@ def test_useful_kernels_did_not_move(smoke, name):
 
 def test_a_larger_phi_retrains_more_and_the_choice_is_named(smoke):
     table = pd.read_csv(smoke / "kse/sweep.csv")
-    assert list(table.network) == ["v1-net", "TGD-net", "TGD-net@0.6", "TGD-net@all"]
+    assert list(table.network) == ["v1-net", "TGD-net@0.3", "TGD-net@0.6", "TGD-net@all"]
     for name, below in zip(table.network[1:], table.kernels_below[1:], strict=True):
         assert (
             json.loads((smoke / f"adapted/{name}.json").read_text())["kernels_retrained"] == below
