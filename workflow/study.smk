@@ -3,7 +3,7 @@ import copy
 from pathlib import Path
 
 from tgdpet.config import checks, studies
-from tgdpet.config.layers import let_phi_replace_fraction, read_layers
+from tgdpet.config.layers import read_layers, settle
 from tgdpet.config.loading import load_config
 from tgdpet.config.paths import RunFiles
 from tgdpet.evaluation import inputs as evaluated
@@ -17,7 +17,7 @@ try:
     snakemake_internals.read_config_words(workflow)
     LAYERS = read_layers(snakemake_internals.config_paths(workflow))
     LAYERS.append(snakemake_internals.config_words(workflow))
-    let_phi_replace_fraction(config, LAYERS)
+    settle(config, LAYERS)
     SEEDS = checks.check_seeds(config["seeds"], SOURCE)
 except ValueError as error:
     raise WorkflowError(str(error)) from None

@@ -81,6 +81,9 @@ def test_networks_from_files_are_not_trained_nor_their_data_made(snakemake, tmp_
     )
     both = given("v1-net", "v2-net").stdout
     assert "05_train.py" not in both and "sub-train01" not in both and "sub-adapt01" in both
+    every = given("v1-net", "v2-net", "FT-net", "TGD-net").stdout
+    assert "sub-adapt01" not in every and "07_adapt.py" in every  # online learning alone
+    assert re.findall(r"07_adapt\.py .*--name (FT-net|TGD-net) ", every) == []
     file.write_bytes(file.read_bytes()[:-10])
     assert (
         f"networks.v1-net.weights: {file}: not a readable safetensors file"

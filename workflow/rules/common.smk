@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tgdpet.cli import arguments, study_options
 from tgdpet.config import chains, checks, roles, sections, studies, sweep
-from tgdpet.config.layers import let_phi_replace_fraction, read_layers
+from tgdpet.config.layers import read_layers, settle
 from tgdpet.config.loading import load_config
 from tgdpet.config.paths import RunFiles
 from tgdpet.evaluation import inputs as evaluated
@@ -31,7 +31,7 @@ if "networks" not in config:
 try:
     LAYERS = read_layers(snakemake_internals.config_paths(workflow))
     LAYERS.append(snakemake_internals.config_words(workflow))
-    let_phi_replace_fraction(config, LAYERS)
+    settle(config, LAYERS)
     CONFIG = load_config(config, SOURCE)
     CONFIG = dataclasses.replace(CONFIG, studies=here_or_shipped(CONFIG.studies))
     STUDIES = studies.read_studies(CONFIG.studies)

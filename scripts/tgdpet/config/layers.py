@@ -17,22 +17,42 @@ def read_layers(paths: Iterable[str | Path]) -> list[Mapping[str, Any]]:
     return [read_yaml(path) or {} for path in paths]
 
 
-def let_phi_replace_fraction(
-    config: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]
-) -> None:
-    """Drop a network's `fraction` from the merged configuration where a later layer says `phi`.
+def settle(config: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
+    """In the merged configuration, drop what a later layer has made void.
 
-    A fraction goes before a phi, so that `TGD-net: {phi: 0.4}` over a file with a fraction would
-    do nothing. A phi that no layer knows of comes from a module's `config:`, the last of all.
+    A network's `fraction` where a later layer says `phi`: a fraction goes before a phi, so that
+    `TGD-net: {phi: 0.4}` over a file with a fraction would do nothing. How a network is made where
+    a later layer takes it from a file: `TGD-net: {weights: mine.safetensors}` is enough.
     """
     for name, entry in _entries(config).items():
         said = [_entries(layer).get(name, {}) for layer in layers]
-        chosen = [_choice(words) for words in said if _choice(words)]
-        of_module = "phi" in entry and not any("phi" in words for words in said)
+        _let_phi_replace_fraction(entry, said)
+        _let_weights_replace_making(entry, said)
 
-        if of_module or chosen[-1:] == ["phi"]:
-            entry.pop("fraction", None)
-            entry.pop("fraction_of", None)
+
+def _let_phi_replace_fraction(entry: dict[str, Any], said: Sequence[Mapping[str, Any]]) -> None:
+    """A phi that no layer knows of comes from a module's `config:`, the last of all."""
+    chosen = [_choice(words) for words in said if _choice(words)]
+    of_module = "phi" in entry and not any("phi" in words for words in said)
+
+    if of_module or chosen[-1:] == ["phi"]:
+        entry.pop("fraction", None)
+        entry.pop("fraction_of", None)
+
+
+def _let_weights_replace_making(entry: dict[str, Any], said: Sequence[Mapping[str, Any]]) -> None:
+    """What is said beside or after the file stays, and is refused where it does not belong."""
+    files = [number for number, words in enumerate(said) if words.get("weights") is not None]
+    if not files or entry.get("weights") is None:
+        return
+
+    beside = {key for words in said[files[-1] :] for key in words}
+    for key in set(entry) - beside - {"data", "weights"}:
+        del entry[key]
+
+    # What it was adapted to are images of v2.
+    if "data" not in beside and entry.get("data") == "adapt":
+        entry["data"] = "v2"
 
 
 def _choice(words: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""Which of phi and fraction counts: the one that was said last."""
+"""What a later file or the command line makes void of what was said before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tgdpet.config.layers import let_phi_replace_fraction
+from tgdpet.config.layers import settle
 
 SHARE = {"fraction": 0.35, "fraction_of": "alive"}
 PHI = {"phi": 0.4}
@@ -39,7 +39,7 @@ def said(*layers: dict[str, Any]) -> list[dict[str, Any]]:
 def test_the_one_said_last_counts(layers: list[dict[str, Any]], phi_counts: bool) -> None:
     config = merged(*layers)
     before = copy.deepcopy(config)
-    let_phi_replace_fraction(config, said(*layers))
+    settle(config, said(*layers))
 
     if phi_counts:
         entry = config["networks"]["TGD-net"]
@@ -51,12 +51,36 @@ def test_the_one_said_last_counts(layers: list[dict[str, Any]], phi_counts: bool
 
 def test_what_only_a_module_says_was_said_last() -> None:
     config = merged(SHARE, PHI)
-    let_phi_replace_fraction(config, said(SHARE))
+    settle(config, said(SHARE))
     assert config["networks"]["TGD-net"] == {"method": "tgd", **PHI}
+
+
+MADE = {"method": "tgd", "base": "v1-net", "data": "adapt", **SHARE}
+FILE = {"weights": "mine.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "left"),
+    [
+        ([MADE, FILE], {"data": "v2", **FILE}),
+        ([MADE, {**FILE, "data": "v1"}], {"data": "v1", **FILE}),
+        ([MADE, {**FILE, **PHI}], {"data": "v2", **FILE, **PHI}),  # which the checks refuse
+        ([MADE, FILE, PHI], {"data": "v2", **FILE, **PHI}),
+        ([{**MADE, **FILE}], {**MADE, **FILE}),
+        ([MADE, FILE, {"weights": None}], {**MADE, "weights": None}),
+    ],
+)
+def test_a_file_replaces_how_a_network_is_made(
+    layers: list[dict[str, Any]], left: dict[str, Any]
+) -> None:
+    config = merged(*layers)
+    settle(config, said(*layers))
+    entry = config["networks"]["TGD-net"]
+    assert {**entry, "method": None} == {**left, "method": None}
 
 
 @pytest.mark.parametrize("networks", [None, 3, {"TGD-net": None}, {"TGD-net": 3}, {}])
 def test_what_is_no_network_is_left_to_the_checks(networks: Any) -> None:
     config = {"networks": networks}
-    let_phi_replace_fraction(config, [{"networks": networks}, {}])
+    settle(config, [{"networks": networks}, {}])
     assert config == {"networks": networks}
