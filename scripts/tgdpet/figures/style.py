@@ -31,6 +31,7 @@ LIGHT_GREY = "#bbbbbb"
 MINUS = "\N{MINUS SIGN}"
 CORONAL_SIDES = ("R", "L")
 SAGITTAL_SIDES = ("A", "P")
+VISIBLE = 0.02  # of a grey scale
 # Okabe and Ito's palette: told apart by colour-blind readers.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 RC: dict[Any, Any] = {
@@ -200,11 +201,15 @@ def bar(figure: Figure, image: Any, axes: Sequence[Axes], label: str, **options:
 
 
 def _beyond(image: Any, axes: Sequence[Axes]) -> str:
-    """Which ends of an image's scale the images of `axes` go beyond, in matplotlib's words."""
+    """Which ends of an image's scale the images of `axes` go beyond, in matplotlib's words.
+
+    By more than can be seen: denoised air is a little below zero here and there.
+    """
     low, high = image.get_clim()
+    seen = VISIBLE * (high - low)
     values = [np.asarray(drawn.get_array()) for ax in axes for drawn in ax.get_images()]
-    below = any(array.min() < low for array in values)
-    above = any(array.max() > high for array in values)
+    below = any(array.min() < low - seen for array in values)
+    above = any(array.max() > high + seen for array in values)
 
     ends = {(False, False): "neither", (True, False): "min", (False, True): "max"}
     return ends.get((below, above), "both")

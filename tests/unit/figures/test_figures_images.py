@@ -199,7 +199,7 @@ def test_fig4_numbers_its_panels_as_the_paper_does(results: Results) -> None:
 
 @pytest.mark.parametrize(
     ("values", "ends"),
-    [([0, 5], "neither"), ([0, 6], "max"), ([-1, 5], "min"), ([-1, 6], "both")],
+    [([-0.09, 5.09], "neither"), ([0, 6], "max"), ([-1, 5], "min"), ([-1, 6], "both")],
 )
 def test_a_scale_bar_has_a_tip_where_images_go_beyond_it(values: list[float], ends: str) -> None:
     figure, axes = plt.subplots(1, 2)
