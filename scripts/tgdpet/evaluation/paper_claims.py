@@ -282,7 +282,7 @@ def _equal_gain(config: Config) -> Iterator[Claim]:
     yield Claim(
         finding=6,
         claim=f"TGD-net forgets less than {FT_NET} at equal gain",
-        measure=f"loss on v1 patches at equal gain on v2 patches, {TGD_NET} minus {FT_NET}",
+        measure=f"loss on v1 patches at equal gain, {TGD_NET} minus {FT_NET}",
         unit=OF_BASE,
         side=-1,
         values=_on_the_way,

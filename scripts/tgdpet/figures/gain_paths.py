@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -16,6 +19,7 @@ from .style import LIGHT_GREY, PALETTE, WIDTH_IN, letters
 PAPERS = (TGD_NET, FT_NET)
 MARKERS = "osv^DPX*"
 ROWS_AVERAGED = 9  # of a log of some 60
+MOST_SHOWN = 0.97  # of the rows; a training's first steps may lead far away
 COLUMNS = ["network", "step", "gain", "forgetting", "least_forgetting"]
 
 
@@ -23,8 +27,8 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Forgetting over gain, from the base at the origin to the end (mark); right and down is
     better.
 
-    (a) the ways, each row of the log as a point and their running mean, (b) the least forgetting at
-    which each gain was reached.
+    (a) the ways: running means, and of the paper's networks each row of the log as a point; (b) the
+    least forgetting at which each gain was reached.
     """
     if not adapted_networks(results.config):
         raise FileNotFoundError(f"{results.root}: adapt: log_old is off: no way was logged")
@@ -35,14 +39,25 @@ def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
 
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.1), layout="constrained")
     for name, (colour, marker) in _styles(list(ways)).items():
-        _draw_way(axes[0], ways[name], colour)
-        _draw_least(axes[1], ways[name], colour)
+        strong = name in PAPERS or len(ways) <= len(PAPERS) + 1
+        height = 2.5 if strong else 2.0
+        lines = {"color": colour, "lw": 1.4 if strong else 0.8, "zorder": height}
+        _draw_way(axes[0], ways[name], points=strong, **lines)
+        _draw_least(axes[1], ways[name], **lines)
 
         end = ways[name].iloc[-1]
-        ends = {"color": colour, "marker": marker, "ms": 6, "mec": "white", "ls": "none"}
+        ends: dict[str, Any] = {
+            "color": colour,
+            "marker": marker,
+            "ms": 6,
+            "mec": "white",
+            "ls": "none",
+        }
+        ends["zorder"] = height + 1
         axes[0].plot([end["gain"]], [end["forgetting"]], label=name, **ends)
         axes[1].plot([end["gain"]], [end["least_forgetting"]], **ends)
 
+    _frame(axes[0], list(ways.values()))
     for ax in axes:
         ax.axhline(0, color=LIGHT_GREY, lw=0.7, zorder=0)
         ax.axvline(0, color=LIGHT_GREY, lw=0.7, zorder=0)
@@ -70,16 +85,30 @@ def _styles(names: list[str]) -> dict[str, tuple[str, str]]:
     return styles
 
 
-def _draw_way(ax: Axes, way: pd.DataFrame, colour: str) -> None:
-    ax.plot(way["gain"], way["forgetting"], ".", ms=2.5, color=colour, alpha=0.35, mew=0)
+def _draw_way(ax: Axes, way: pd.DataFrame, points: bool, **lines: Any) -> None:
+    if points:
+        colour = lines["color"]
+        ax.plot(way["gain"], way["forgetting"], ".", ms=2.5, color=colour, alpha=0.35, mew=0)
 
     # Long steps scatter the losses; without the start, which no step has scattered.
     trained = way[["gain", "forgetting"]].iloc[1:]
     smooth = trained.rolling(ROWS_AVERAGED, min_periods=1, center=True).mean()
     line = pd.concat([way[["gain", "forgetting"]].iloc[:1], smooth])
-    ax.plot(line["gain"], line["forgetting"], color=colour, lw=1.1)
+    ax.plot(line["gain"], line["forgetting"], **lines)
 
 
-def _draw_least(ax: Axes, way: pd.DataFrame, colour: str) -> None:
+def _draw_least(ax: Axes, way: pd.DataFrame, **lines: Any) -> None:
     gained = way[way["gain"] >= 0].sort_values("gain")
-    ax.step(gained["gain"], gained["least_forgetting"], where="pre", color=colour, lw=1.1)
+    ax.step(gained["gain"], gained["least_forgetting"], where="pre", **lines)
+
+
+def _frame(ax: Axes, ways: Sequence[pd.DataFrame]) -> None:
+    """Limits that hold the origin, every end and nearly all rows."""
+    rows = pd.concat(ways)[["gain", "forgetting"]]
+    ends = pd.concat([way.iloc[[0, -1]] for way in ways])[["gain", "forgetting"]]
+    low = rows.quantile(1 - MOST_SHOWN).combine(ends.min(), min)
+    high = rows.quantile(MOST_SHOWN).combine(ends.max(), max)
+    margin = 0.06 * (high - low)
+
+    ax.set_xlim(low["gain"] - margin["gain"], high["gain"] + margin["gain"])
+    ax.set_ylim(low["forgetting"] - margin["forgetting"], high["forgetting"] + margin["forgetting"])

@@ -121,7 +121,7 @@ def test_comparisons_of_forgetting_are_corrected_for_their_number(
 def test_forgetting_at_equal_gain_is_a_row_where_it_was_logged(
     copy: Callable[[int], Path],
 ) -> None:
-    measure = "loss on v1 patches at equal gain on v2 patches, TGD-net minus FT-net"
+    measure = "loss on v1 patches at equal gain, TGD-net minus FT-net"
     roots = [copy(1), copy(2)]
     for root in roots:
         log = root / "adapted" / "FT-net_log.csv"
