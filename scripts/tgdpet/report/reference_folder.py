@@ -5,6 +5,7 @@ And how it was made.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -22,7 +23,7 @@ from ..figures import FIGURES, TOGETHER
 from ..io.files import atomic, read_json, sha256, write_json, write_text
 from ..networks.shipped import SHIPPED
 
-MAX_MB = 5.0
+MAX_MB = 8.0
 KEPT_IF_THERE = ("metrics/gain.csv", "metrics/phi.csv")  # kept where they are, and not compared
 STUDIES = "studies.tsv"
 PROVENANCE = "provenance.json"
@@ -99,6 +100,11 @@ def write_reference(results: Path, reference: Path, command: str) -> list[Path]:
     for name, path in sources.items():
         with atomic(reference / name) as temporary:
             shutil.copyfile(path, temporary)
+
+    # A folder that the study was told of by its whole path is nobody else's.
+    folder = Path(config.results)
+    if folder.is_absolute():
+        config = dataclasses.replace(config, results=str(Path("results", folder.name)))
 
     settings = yaml.safe_dump(sections.as_dict(config), sort_keys=False)
     write_text(reference / "config.yaml", settings)
