@@ -88,7 +88,7 @@ def test_each_phi_has_a_network_made_like_the_named_one(raw_config):
         PLAIN: "TGD-net@all",
     }
     made, entry = sweep.entries(config), config.networks["TGD-net"]
-    assert made["TGD-net@0.6"] == replace(entry, phi=0.6)
+    assert made["TGD-net@0.6"] == replace(entry, phi=0.6, fraction=None, fraction_of="all")
     plain = made["TGD-net@all"]
     assert (plain.method, plain.blocks, plain.base, plain.data) == (
         "finetune",
@@ -107,7 +107,9 @@ def test_each_phi_has_a_network_made_like_the_named_one(raw_config):
 
 
 def test_a_network_that_is_there_is_not_trained_again(raw_config):
-    config = swept(raw_config("baselines"), 0.3, 0.4)
+    raw = raw_config("baselines")
+    raw["networks"]["TGD-net"] |= {"phi": 0.3, "fraction": None, "fraction_of": "all"}
+    config = swept(raw, 0.3, 0.4)
     assert sweep.networks(config) == {0.3: "TGD-net", 0.4: "TGD-net@0.4", PLAIN: "FT-all"}
     assert list(sweep.entries(config)) == [*config.networks, "TGD-net@0.4"]
 
@@ -123,9 +125,9 @@ def test_the_bill_counts_the_sweep(root, raw_config):
         for stage, row in rows[0].items()
         if rows[1][stage].jobs != row.jobs
     }
-    assert added == {"score": 1, "adapt": 3, "evaluate": 1, "figures": 1}
+    assert added == {"score": 1, "adapt": 4, "evaluate": 1, "figures": 1}
     one = job_sizes.training_s(plain, studies, "TGD-net", 1, 0)
-    assert rows[1]["adapt"].core_h - rows[0]["adapt"].core_h == pytest.approx(3 * one / 3600)
+    assert rows[1]["adapt"].core_h - rows[0]["adapt"].core_h == pytest.approx(4 * one / 3600)
 
 
 @pytest.mark.parametrize(
