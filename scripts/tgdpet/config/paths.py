@@ -54,11 +54,6 @@ def training_folder(entry: NetworkEntry) -> str:
     return "models" if entry.method == "train" else "adapted"
 
 
-def trained_path(root: Path, config: Config, network: str) -> Path:
-    """The weights of a network of the configuration, which was not trained on one study alone."""
-    return root / training_folder(config.networks[network]) / f"{network}.safetensors"
-
-
 @dataclass(frozen=True)
 class RunFiles:
     """One results folder with the configuration and studies that it is made from."""

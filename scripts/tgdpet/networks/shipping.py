@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.loading import read_config
-from ..config.paths import image_path, trained_path
+from ..config.paths import RunFiles, image_path
 from ..config.sections import Config
 from ..io.files import read_json, sha256, write_json
 from ..io.nifti import read_image
@@ -47,7 +47,7 @@ def ship(results: Path, names: Sequence[str], folder: Path) -> list[ShippedNetwo
 
 def _origin(results: Path, config: Config, name: str) -> dict[str, Any]:
     """Seed and versions of the run, without its machine and paths."""
-    path = trained_path(results, config, name).with_suffix(".json")
+    path = RunFiles(results, config, ()).weights_path(name).with_suffix(".json")
     provenance = read_json(path)["provenance"]
 
     return {key: provenance[key] for key in ("seed", "software", "device", "finished")}
@@ -55,7 +55,7 @@ def _origin(results: Path, config: Config, name: str) -> dict[str, Any]:
 
 def _ship_network(results: Path, config: Config, name: str, folder: Path) -> ShippedNetwork:
     entry = config.networks[name]
-    source = trained_path(results, config, name)
+    source = RunFiles(results, config, ()).weights_path(name)
     model, card = weights.load(source)
 
     domain = _domain(results, config, name)

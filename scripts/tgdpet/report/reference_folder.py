@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from ..config import loading, sections
-from ..config.paths import trained_path
+from ..config.paths import RunFiles
 from ..config.studies import read_studies
 from ..evaluation.reference import FILES
 from ..evaluation.seed_runs import differing
@@ -23,9 +23,10 @@ from ..figures import FIGURES, TOGETHER
 from ..io.files import atomic, read_json, sha256, write_json, write_text
 from ..networks.shipped import SHIPPED
 
-MAX_MB = 8.0
+MAX_MB = 5.0
 KEPT_IF_THERE = ("metrics/gain.csv", "metrics/phi.csv")  # kept where they are, and not compared
 STUDIES = "studies.tsv"
+LEFT_OUT = ("difference", "mip", "training")  # large, and the paper has none of them
 PROVENANCE = "provenance.json"
 MAX_NAMED = 5  # settings that differ, in one message
 README = """# Reference
@@ -101,11 +102,8 @@ def write_reference(results: Path, reference: Path, command: str) -> list[Path]:
         with atomic(reference / name) as temporary:
             shutil.copyfile(path, temporary)
 
-    # A folder that the study was told of by its whole path is nobody else's.
-    folder = Path(config.results)
-    if folder.is_absolute():
-        config = dataclasses.replace(config, results=str(Path("results", folder.name)))
-
+    # Where it lay is nobody else's; whoever runs it again names a folder.
+    config = dataclasses.replace(config, results="results", studies=STUDIES)
     settings = yaml.safe_dump(sections.as_dict(config), sort_keys=False)
     write_text(reference / "config.yaml", settings)
 
@@ -238,7 +236,7 @@ def _sources(results: Path, first: Path) -> Iterator[tuple[str, Path]]:
         if (results / name).exists():
             yield name, results / name
 
-    for figure in FIGURES:
+    for figure in [name for name in FIGURES if name not in LEFT_OUT]:
         root = results if figure in TOGETHER else first
         path = root / "figures" / f"{figure}.png"
 
@@ -251,7 +249,8 @@ def _networks(root: Path, config: sections.Config) -> dict[str, Path]:
 
     A tutorial, or a run elsewhere, can start from them without hours of training.
     """
-    weights = [trained_path(root, config, name) for name in SHIPPED if name in config.networks]
+    run = RunFiles(root, config, ())
+    weights = [run.weights_path(name) for name in SHIPPED if name in config.networks]
     files = [file for path in weights for file in (path, path.with_suffix(".md"))]
     return {f"models/{file.name}": file for file in files if file.exists()}
 

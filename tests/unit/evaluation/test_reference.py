@@ -162,12 +162,12 @@ def test_a_reference_says_how_it_was_made(made: Path, kept: Path) -> None:
 
 def test_no_path_of_the_machine_is_kept(copy: Path, tmp_path: Path) -> None:
     settings = yaml.safe_load((copy / "config.yaml").read_text())
-    settings["results"] = str(copy)
+    settings |= {"results": str(copy), "studies": str(Path(settings["studies"]).resolve())}
     (copy / "config.yaml").write_text(yaml.safe_dump(settings))
 
     reference_folder.write_reference(copy, tmp_path / "kept", "x")
     kept = yaml.safe_load((tmp_path / "kept/config.yaml").read_text())
-    assert kept["results"] == "results/copy"
+    assert (kept["results"], kept["studies"]) == ("results", "studies.tsv")
 
 
 def test_networks_of_the_first_seed_and_their_cards_are_kept(copy: Path, tmp_path: Path) -> None:
@@ -195,9 +195,9 @@ def test_what_is_too_large_or_unfinished_leaves_the_reference_as_it_was(
     made: Path, kept: Path, copy: Path
 ) -> None:
     before = (kept / "provenance.json").read_bytes()
-    (copy / "figures" / "fig5.png").write_bytes(bytes(9_000_000))
+    (copy / "figures" / "fig5.png").write_bytes(bytes(6_000_000))
     with pytest.raises(
-        ValueError, match=r"9\.\d MB to keep, at most 8 are allowed; largest: figures/fig5\.png"
+        ValueError, match=r"6\.\d MB to keep, at most 5 are allowed; largest: figures/fig5\.png"
     ):
         reference_folder.write_reference(copy, kept, "x")
     (copy / "metrics" / "findings.csv").unlink()
