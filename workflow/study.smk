@@ -3,7 +3,7 @@ import copy
 from pathlib import Path
 
 from tgdpet.config import checks, studies
-from tgdpet.config.layers import read_layers, settle
+from tgdpet.config.layers import settle
 from tgdpet.config.loading import load_config
 from tgdpet.config.paths import RunFiles
 from tgdpet.evaluation import inputs as evaluated
@@ -15,9 +15,7 @@ ONLY_FIGURES = snakemake_internals.only_figures()
 SOURCE = snakemake_internals.config_files(workflow)
 try:
     snakemake_internals.read_config_words(workflow)
-    LAYERS = read_layers(snakemake_internals.config_paths(workflow))
-    LAYERS.append(snakemake_internals.config_words(workflow))
-    settle(config, LAYERS)
+    settle(config, snakemake_internals.config_layers(workflow))
     SEEDS = checks.check_seeds(config["seeds"], SOURCE)
 except ValueError as error:
     raise WorkflowError(str(error)) from None

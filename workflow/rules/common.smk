@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tgdpet.cli import arguments, study_options
 from tgdpet.config import chains, checks, roles, sections, studies, sweep
-from tgdpet.config.layers import read_layers, settle
+from tgdpet.config.layers import settle
 from tgdpet.config.loading import load_config
 from tgdpet.config.paths import RunFiles
 from tgdpet.evaluation import inputs as evaluated
@@ -29,9 +29,7 @@ if "networks" not in config:
         " or a module's `config:` that holds it"
     )
 try:
-    LAYERS = read_layers(snakemake_internals.config_paths(workflow))
-    LAYERS.append(snakemake_internals.config_words(workflow))
-    settle(config, LAYERS)
+    settle(config, snakemake_internals.config_layers(workflow))
     CONFIG = load_config(config, SOURCE)
     CONFIG = dataclasses.replace(CONFIG, studies=here_or_shipped(CONFIG.studies))
     STUDIES = studies.read_studies(CONFIG.studies)

@@ -31,11 +31,9 @@ def settle(config: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> No
 
 
 def _let_phi_replace_fraction(entry: dict[str, Any], said: Sequence[Mapping[str, Any]]) -> None:
-    """A phi that no layer knows of comes from a module's `config:`, the last of all."""
     chosen = [_choice(words) for words in said if _choice(words)]
-    of_module = "phi" in entry and not any("phi" in words for words in said)
 
-    if of_module or chosen[-1:] == ["phi"]:
+    if chosen[-1:] == ["phi"]:
         entry.pop("fraction", None)
         entry.pop("fraction_of", None)
 

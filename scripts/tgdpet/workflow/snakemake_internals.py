@@ -70,10 +70,13 @@ def read_config_words(workflow: Workflow) -> None:
             workflow.config[key] = _typed(workflow.config[key], words)
 
 
-def config_words(workflow: Workflow) -> dict[str, Any]:
-    """What `--config` says, read as YAML in nested values, too."""
+def config_layers(workflow: Workflow) -> list[Mapping[str, Any]]:
+    """What the configuration's files say, checked, and then `--config`, each over the last."""
+    from ..config.layers import read_layers
+
     given = workflow.config_settings.config or {}
-    return {key: _typed(words, words) for key, words in given.items()}
+    words = {key: _typed(value, value) for key, value in given.items()}
+    return [*read_layers(config_paths(workflow)), words]
 
 
 def _check_numbers(given: Mapping[str, Any]) -> None:

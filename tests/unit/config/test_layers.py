@@ -49,12 +49,6 @@ def test_the_one_said_last_counts(layers: list[dict[str, Any]], phi_counts: bool
         assert config == before
 
 
-def test_what_only_a_module_says_was_said_last() -> None:
-    config = merged(SHARE, PHI)
-    settle(config, said(SHARE))
-    assert config["networks"]["TGD-net"] == {"method": "tgd", **PHI}
-
-
 MADE = {"method": "tgd", "base": "v1-net", "data": "adapt", **SHARE}
 FILE = {"weights": "mine.safetensors"}
 
