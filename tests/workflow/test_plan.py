@@ -239,3 +239,16 @@ def test_images_are_reconstructed_where_networks_run_unless_said(
     job = done.stdout.split("rule reconstruct_lesion:")[1]
     assert f"--device {device} --out-dir" in job
     assert gpu in job.split("Shell command" if "Shell command" in job else "python")[0]
+
+
+def test_a_study_takes_what_is_said_last_for_every_seed(snakemake, tmp_path):
+    file = tmp_path / "own.safetensors"
+    weights.save(file, DnCNN(0.125), weights.Card("own", 0.125, 5000.0))
+    said = f"networks={{TGD-net: {{phi: 0.4}}, FT-net: {{weights: {file}}}}}"
+    where = ("--configfile", "config/smoke.yaml", "--config", f"results={tmp_path}/study")
+    done = snakemake("-n", "-p", *where, "seeds=[5,6]", said)
+    assert done.returncode == 0, done.stdout
+
+    adapted = re.findall(r"07_adapt\.py .*--name (?:TGD-net|FT-net) .*", done.stdout)
+    assert len(adapted) == 2
+    assert all("--phi 0.4" in line and "--fraction " not in line for line in adapted)

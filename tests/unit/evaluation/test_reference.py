@@ -160,6 +160,15 @@ def test_a_reference_says_how_it_was_made(made: Path, kept: Path) -> None:
     )
 
 
+def test_large_figures_that_the_paper_lacks_are_left_out(copy: Path, tmp_path: Path) -> None:
+    for name in ("difference", "mip", "training", "nps"):
+        (copy / "figures" / f"{name}.png").write_bytes(b"\x89PNG")
+
+    written = reference_folder.write_reference(copy, tmp_path / "kept", "x")
+    figures = {path.stem for path in written if path.suffix == ".png"}
+    assert figures == {"findings", "fig5", "nps"}
+
+
 def test_no_path_of_the_machine_is_kept(copy: Path, tmp_path: Path) -> None:
     settings = yaml.safe_load((copy / "config.yaml").read_text())
     settings |= {"results": str(copy), "studies": str(Path(settings["studies"]).resolve())}

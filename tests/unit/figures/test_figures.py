@@ -20,7 +20,7 @@ from tgdpet.config.sections import Figures
 from tgdpet.config.studies import read_studies
 from tgdpet.evaluation.results import Results
 from tgdpet.evaluation.timing import saved, times
-from tgdpet.figures import FIGURES, findings, gain, timing
+from tgdpet.figures import FIGURES, findings, gain, gain_paths, timing
 from tgdpet.figures.make import make
 from tgdpet.figures.style import coronal, save_figure, styled
 
@@ -248,3 +248,17 @@ def test_the_pdf_takes_the_layout_of_the_png(
     assert n_png > 0
     assert len(laid_out) == 2 * n_png
     assert (tmp_path / "both.pdf").exists()
+
+
+def test_first_steps_that_lead_far_away_do_not_widen_the_frame_of_ways() -> None:
+    steady = np.linspace(0.0, 20.0, 60)
+    way = pd.DataFrame({"gain": steady, "forgetting": steady / 4})
+    way.loc[1] = [-120.0, 250.0]
+
+    figure, ax = plt.subplots()
+    gain_paths._frame(ax, [way])
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    plt.close(figure)
+
+    assert left < 0 < 20 < right and bottom < 0 < 5 < top
+    assert left > -5 and top < 10
