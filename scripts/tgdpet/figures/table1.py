@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..evaluation.estimates import TABLE1, n_realisations, read_table1
 from ..evaluation.results import INPUT, Results, records
-from .style import GREY, LIGHT_GREY, PALETTE, WIDTH_IN, number_text
+from .style import GREY, LIGHT_GREY, WIDTH_IN, number_text
 
 COLUMNS_X = {
     "lesion_bias": 0.46,
     "liver_cov": 0.70,
-    "paper_lesion_bias": 0.86,
+    "paper_lesion_bias": 0.85,
     "paper_liver_cov": 1.0,
 }
 COLUMN_HEADS = {
@@ -25,23 +27,36 @@ COLUMN_HEADS = {
     "paper_lesion_bias": "paper:\nbias (%)",
     "paper_liver_cov": "paper:\nCoV (%)",
 }
+POINT_LABELS = {
+    "lesion_bias": "lesion bias (%)",
+    "liver_cov": "liver CoV (%), ensemble",
+}
 HEAD_LINES = 1.6  # in heights of a row
 
 
 def draw(results: Results) -> tuple[Figure, pd.DataFrame]:
-    """The table, and the same numbers as points: right and up is less bias and more noise."""
+    """The table, and beside each of its rows the same numbers as points."""
     rows = read_table1(results.metrics_path("estimates"))
 
-    figure, (left, right) = plt.subplots(
+    figure, (table, *panels) = plt.subplots(
         1,
-        2,
-        figsize=(WIDTH_IN, max(2.5, 0.32 * len(rows))),
-        width_ratios=(1.7, 1),
+        1 + len(TABLE1),
+        figsize=(WIDTH_IN, 0.7 + 0.29 * len(rows)),
+        width_ratios=(2.2, *(1 for _ in TABLE1)),
+        sharey=True,
         layout="constrained",
     )
-    _write_table(left, rows)
-    _draw_points(right, rows)
+    _write_table(table, rows)
+
+    for ax, column in zip(panels, TABLE1, strict=True):
+        _draw_column(ax, rows, column)
+
+    _write_legend(panels[-1])
     return figure, rows
+
+
+def _row_y(i: int, n_lines: float) -> float:
+    return 1 - (i + 2.1) / n_lines
 
 
 def _network_name(network: str) -> str:
@@ -59,7 +74,7 @@ def _write_table(ax: Axes, rows: pd.DataFrame) -> None:
         ax.text(x, head_y, COLUMN_HEADS[column], ha="right", va="center", color=colour)
 
     for i, row in enumerate(records(rows)):
-        y = 1 - (i + 2.1) / n_lines
+        y = _row_y(i, n_lines)
         ax.text(0, y, _network_name(row.network), va="center")
 
         for column in TABLE1:
@@ -144,52 +159,83 @@ def _interval_text(row: Any, column: str) -> str:
     return f"{number_text(low, 2)} to {number_text(high, 2)}"
 
 
-def _draw_points(ax: Axes, rows: pd.DataFrame) -> None:
-    marks = [(GREY, "o"), *((colour, marker) for marker in "osD^v" for colour in PALETTE)]
+def _draw_column(ax: Axes, rows: pd.DataFrame, column: str) -> None:
+    """A column's numbers as points with their intervals, each beside its row of the table."""
+    low, high = shown_range(rows, column)
+    n_lines = len(rows) + HEAD_LINES
 
-    for (colour, marker), row in zip(marks, records(rows), strict=False):
-        ax.errorbar(
-            row.liver_cov,
-            row.lesion_bias,
-            _bars(row, "lesion_bias"),
-            _bars(row, "liver_cov"),
-            fmt=marker,
-            color=colour,
-            ms=5,
-            lw=0.9,
-            label=_network_name(row.network),
-        )
-        ax.plot(
-            row.paper_liver_cov,
-            row.paper_lesion_bias,
-            marker,
-            mfc="none",
-            mec=colour,
-            ms=6,
-        )
+    for i, row in enumerate(records(rows)):
+        y = _row_y(i, n_lines)
+        ax.axhline(y, color=LIGHT_GREY, lw=0.5, zorder=0)
+        ax.plot(getattr(row, f"paper_{column}"), y, "o", mfc="white", mec=GREY, ms=5)
+        value = getattr(row, column)
 
-    ax.axhline(0, color=LIGHT_GREY, lw=0.7, zorder=0)
-    ax.set_xlabel("liver CoV (%), ensemble")
-    ax.set_ylabel("lesion bias (%)")
-    ax.plot(
-        [],
-        [],
-        "o",
-        mfc="none",
-        mec=GREY,
-        ms=6,
-        label="open: paper",
-    )
+        if pd.isna(value):
+            continue
+
+        if low <= value <= high:
+            colour = GREY if row.network == INPUT else "black"
+            bars = _bars(row, column)
+            ax.errorbar(value, y, xerr=bars, fmt="o", color=colour, ms=4, lw=0.9)
+        else:
+            _point_outside(ax, y, is_above=value > high)
+
+    ax.axvline(0, color=GREY, lw=0.7, zorder=0)
+    ax.set_xlim(low, high)
+    ax.set_xlabel(POINT_LABELS[column])
+    ax.tick_params(left=False)
+    ax.spines["left"].set_visible(False)
+
+
+def shown_range(rows: pd.DataFrame, column: str) -> tuple[float, float]:
+    """What a column's axis spans: the networks; the noisy input only where it lies near them."""
+    ends = [column, f"{column}_low", f"{column}_high", f"paper_{column}"]
+    of_networks = rows.loc[rows.network != INPUT, ends].to_numpy(float)
+
+    if np.isnan(of_networks).all():
+        return 0.0, 1.0
+
+    low = float(np.nanmin(of_networks))
+    high = float(np.nanmax(of_networks))
+    span = high - low
+    noisy = rows[rows.network == INPUT]
+
+    for row in records(noisy):
+        if low - span <= getattr(row, column) <= high + span:
+            ends_of_row = [getattr(row, end) for end in ends[:3]]
+            low = float(np.nanmin([low, *ends_of_row]))
+            high = float(np.nanmax([high, *ends_of_row]))
+
+    margin = 0.08 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _point_outside(ax: Axes, y: float, *, is_above: bool) -> None:
+    """An arrow head at the axis' end for a number beyond it, which the table has."""
+    end = 1.0 if is_above else 0.0
+    marker = ">" if is_above else "<"
+    across = ax.get_yaxis_transform()
+    ax.plot(end, y, marker, color=GREY, ms=5, transform=across, clip_on=False)
+
+
+def _write_legend(ax: Axes) -> None:
+    """What filled and open points are, in the line of the table's heads."""
+    ours = Line2D([], [], color="black", marker="o", ms=4, lw=0.9)
+    papers = Line2D([], [], ls="none", marker="o", mfc="white", mec=GREY, ms=5)
     ax.legend(
-        loc="upper left",
+        [ours, papers],
+        ["measured", "paper"],
+        loc="upper right",
         bbox_to_anchor=(1.0, 1.0),
-        handletextpad=0.2,
-        borderaxespad=0.2,
+        ncols=2,
+        handletextpad=0.3,
+        columnspacing=1.0,
+        borderaxespad=0.0,
     )
 
 
 def _bars(row: Any, column: str) -> list[list[float]] | None:
-    """Lengths below and above of an error bar; percentiles may leave the mean just outside."""
+    """Lengths left and right of an error bar; percentiles may leave the mean just outside."""
     value = getattr(row, column)
     low = getattr(row, f"{column}_low")
     high = getattr(row, f"{column}_high")

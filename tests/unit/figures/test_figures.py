@@ -23,6 +23,7 @@ from tgdpet.evaluation.timing import saved, times
 from tgdpet.figures import FIGURES, findings, gain, gain_paths, timing
 from tgdpet.figures.make import make
 from tgdpet.figures.style import coronal, save_figure, styled
+from tgdpet.figures.table1 import shown_range
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,22 @@ def test_table1_holds_the_papers_numbers_and_ours(results: Results) -> None:
         & (metrics.network == "TGD-net")
     ]
     assert table.loc["TGD-net", "liver_cov"] == pytest.approx(ours.value.mean())
+
+
+@pytest.mark.parametrize(("noisy_cov", "is_shown"), [(9.0, True), (25.0, False)])
+def test_table1_shows_networks_apart_however_noisy_the_input(
+    noisy_cov: float, is_shown: bool
+) -> None:
+    covs = [noisy_cov, 6.7, 7.5]
+    rows = pd.DataFrame({"network": ["input", "v1-net", "v2-net"], "liver_cov": covs})
+    rows["liver_cov_low"] = rows.liver_cov - 0.5
+    rows["liver_cov_high"] = rows.liver_cov + 0.5
+    rows["paper_liver_cov"] = [np.nan, 6.0, np.nan]
+
+    low, high = shown_range(rows, "liver_cov")
+
+    assert low < 6.0 and high > 8.0
+    assert (high > noisy_cov + 0.5) == is_shown
 
 
 def test_time_saved_counts_the_right_files(results: Results) -> None:
