@@ -174,10 +174,10 @@ class Training:
         0.05, low=0, high=1, help="largest share of patches centred on air"
     )
     validation_fraction: float = limits(
-        0.15, low=0, high=0.9, help="share of studies held out; none of a single study"
+        0.15, low=0, high=0.9, help="share of studies held out; none of fewer than three"
     )
     log_old: bool = limits(
-        False, help="log the loss on the old task too: forgetting on the way; decides nothing"
+        False, help="log the loss on the old task too (of adapt alone); decides nothing"
     )
 
 
