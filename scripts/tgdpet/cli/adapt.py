@@ -45,7 +45,7 @@ Example: tgdpet adapt --model v2-net --halves half1.nii.gz half2.nii.gz --out de
 PETSIRD_PROTOCOL = ReconProtocol(psf_fwhm_mm=[8.5, 8.5, 8.5], iterations=2, subsets=5)
 CHECKPOINT = "checkpoint.safetensors"
 METHOD_OPTIONS = (
-    *("method", "phi", "fraction", "fraction_of", "accumulate", "blocks"),
+    *("method", "phi", "fraction", "fraction_of", "keep_blocks", "accumulate", "blocks"),
     *("epochs", "learning_rate", "patch"),
 )
 
@@ -88,6 +88,7 @@ def _method_arguments(parser: argparse.ArgumentParser) -> None:
     chosen("--phi", type=float, help="KSE below which a kernel is retrained, instead of a share")
     chosen("--fraction", type=float, help="share of kernels to retrain (0.35 of the living)")
     option("--fraction-of", choices=("all", "alive"), help="of all kernels, or of the living ones")
+    option("--keep-blocks", type=int, help="blocks at the start whose kernels all stay (0; tgd)")
     option("--accumulate", action="store_const", const=True, help="what earlier rounds opened, too")
     option("--blocks", type=int, help="blocks to retrain, from the end (finetune)")
     option("--epochs", type=int, help="passes over the slices (50; pairs: 8)")

@@ -25,6 +25,7 @@ BELONGS = {
     "phi": ("tgd",),
     "fraction": ("tgd",),
     "fraction_of": ("tgd",),
+    "keep_blocks": ("tgd",),
     "flow": ("tgd",),
     "mask": ("tgd",),
     "accumulate": ("tgd",),

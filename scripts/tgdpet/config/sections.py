@@ -233,6 +233,9 @@ class NetworkEntry:
         choices=FRACTIONS_OF,
         help="what fraction counts: all kernels, or those alive beside all dead ones (tgd)",
     )
+    keep_blocks: int = limits(
+        0, low=0, high=6, help="convolution blocks at the start whose kernels all stay (tgd)"
+    )
     flow: str = limits("parameter", choices=("parameter", "layer"), help="how the mask acts (tgd)")
     batchnorm: str = limits(
         "eval", choices=("eval", "per_channel", "train"), help="batch statistics while adapting"

@@ -108,6 +108,7 @@ def retrain_redundant(
             "phi": entry.phi,
             "fraction": entry.fraction,
             "fraction_of": entry.fraction_of,
+            "keep_blocks": entry.keep_blocks,
             "flow": entry.flow,
             "batchnorm": entry.batchnorm,
             "accumulate": entry.accumulate,

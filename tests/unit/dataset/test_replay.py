@@ -172,6 +172,34 @@ def test_l1_masks_need_the_sparsity(scored):
         choose_kernels(scored[0], None, replace(TGD, mask="l1"), 1)
 
 
+@pytest.mark.parametrize("mask", ["kse", "l1", "random"])
+def test_kernels_of_the_first_blocks_stay_where_asked(scored, mask):
+    entry = replace(TGD, fraction=0.5, keep_blocks=2, mask=mask)
+    masks = choose_kernels(*scored, entry, 1)
+    everywhere = choose_kernels(*scored, replace(entry, keep_blocks=0), 1)
+
+    first, later = list(masks)[:2], list(masks)[2:]
+    assert not any(masks[name].any() for name in first)
+    assert all(everywhere[name].any() for name in first)
+    assert all(torch.equal(masks[name], everywhere[name]) for name in later)
+
+
+def test_an_adaptation_keeps_the_first_blocks_where_asked(new, scored, tmp_path):
+    model = network()
+    before = state(model)
+    entry = replace(TGD, fraction=0.5, keep_blocks=3)
+    run = TrainingRun("t", tmp_path / "t.csv")
+    scores = KernelScores(*scored)
+
+    done = adapt_network(model, entry, Task(*parts(new)), SETTINGS, run, scores=scores)
+
+    moved = {name for name, value in state(model).items() if not torch.equal(value, before[name])}
+    first = {name for name in before if name.split(".")[1] in ("0", "1", "2")}
+    assert moved
+    assert not moved & first
+    assert done.numbers["keep_blocks"] == 3
+
+
 def job(tmp_path, name, dataset, checkpoint=None):
     return Job(name, dataset, tmp_path / f"{name}.safetensors", 1, "cpu", 1, checkpoint)
 
