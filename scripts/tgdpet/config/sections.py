@@ -233,9 +233,7 @@ class NetworkEntry:
         choices=FRACTIONS_OF,
         help="what fraction counts: all kernels, or those alive beside all dead ones (tgd)",
     )
-    keep_blocks: int = limits(
-        0, low=0, high=6, help="convolution blocks at the start whose kernels all stay (tgd)"
-    )
+    keep_blocks: int = limits(0, low=0, high=6, help="first blocks whose kernels all stay (tgd)")
     flow: str = limits("parameter", choices=("parameter", "layer"), help="how the mask acts (tgd)")
     batchnorm: str = limits(
         "eval", choices=("eval", "per_channel", "train"), help="batch statistics while adapting"
@@ -246,9 +244,7 @@ class NetworkEntry:
     mask: str = limits(
         "kse", choices=MASKS, help="kernels by KSE, or as many a layer by L1 norm or chance (tgd)"
     )
-    accumulate: bool = limits(
-        False, help="also retrain what the base's own adaptation did: TGD^n (tgd)"
-    )
+    accumulate: bool = limits(False, help="also what the base's own adaptation did: TGD^n (tgd)")
     penalty: str = limits(
         "none", choices=tuple(PENALTIES), help="what holds the network to its base (finetune)"
     )
