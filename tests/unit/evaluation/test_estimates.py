@@ -147,7 +147,15 @@ def test_table1_is_drawn_with_bars_and_intervals(results: Results) -> None:
     with styled():
         figure, table = table1.draw(results)
         words = [t.get_text() for t in figure.axes[0].texts]
-        bars = [bar for bar in figure.axes[1].containers if bar.has_xerr and bar.has_yerr]
+        panels = {"lesion_bias": figure.axes[1], "liver_cov": figure.axes[2]}
+        shown = {
+            column: [bar.lines[0].get_xdata()[0] for bar in ax.containers if bar.has_xerr]
+            for column, ax in panels.items()
+        }
         plt.close(figure)
-    assert len(bars) == len(table) == 5
+
+    assert len(table) == 5
+    for column, values in shown.items():
+        of_networks = table.loc[table.network != "input", column]
+        assert values[-4:] == pytest.approx(of_networks.to_list())
     assert sum(" to " in word for word in words) == 10
