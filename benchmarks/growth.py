@@ -146,12 +146,15 @@ def run(place: Path, target: str, cores: int) -> pd.DataFrame:
     for folder in ("results", ".snakemake"):
         shutil.rmtree(place / folder, ignore_errors=True)
 
-    path = f"{place / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}"
+    # The workflow puts its own interpreter first in PATH; each job's shell, the timed one.
+    path_first = place / "path.sh"
+    path_first.write_text(f"export PATH='{place / 'bin'}':$PATH\n")
+
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", target, "--cores", str(cores), "--quiet", "all"],
         cwd=place,
-        env={**os.environ, "PATH": path + os.environ["PATH"], "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "BASH_ENV": str(path_first), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
