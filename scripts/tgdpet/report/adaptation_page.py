@@ -215,6 +215,8 @@ def _settings(adaptation: Adaptation) -> list[tuple[str, str]]:
                 chosen = f"dead kernels, and of the others {chosen}"
         else:
             chosen = f"kernels with a KSE below {settings['phi']:g}"
+        if settings.get("keep_blocks"):
+            chosen += f"; none of the first {settings['keep_blocks']} blocks"
         rows.append(("retrained", chosen))
     else:
         rows.append(("retrained", f"the last {settings['blocks']} blocks"))

@@ -90,6 +90,10 @@ def retrain_redundant(
     if entry.accumulate:
         masks = accumulate(scores.previous, masks)
 
+    # Last, so that what an earlier round opened there stays, too.
+    for name in list(scores.kse)[: entry.keep_blocks]:
+        masks[name] = torch.zeros_like(masks[name])
+
     device = new.train.device
     model.to(device)
     example = torch.zeros(1, SLICES, EXAMPLE_PIXELS, EXAMPLE_PIXELS, device=device)

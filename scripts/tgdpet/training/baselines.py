@@ -209,9 +209,8 @@ def choose_kernels(
 ) -> dict[str, Tensor]:
     """True = to be retrained: by KSE, or as many by smallest L1 norm or by chance.
 
-    In each module as many as KSE would, in the first `entry.keep_blocks` modules none. `sparsity`
-    is KSE's first term, the L1 norm of what reads a kernel. Raises ValueError where `mask: l1`
-    lacks it, or `fraction_of: alive` lacks `alive`.
+    In each module as many as KSE would. `sparsity` is KSE's first term, the L1 norm of what reads a
+    kernel. Raises ValueError where `mask: l1` lacks it, or `fraction_of: alive` lacks `alive`.
     """
     scores = {n: torch.from_numpy(v) for n, v in kse.items()}
     of_alive = counts_alive(entry)
@@ -222,9 +221,6 @@ def choose_kernels(
         )
 
     by_kse = select(scores, entry.phi, entry.fraction, alive if of_alive else None)
-    for name in list(by_kse)[: entry.keep_blocks]:
-        by_kse[name] = torch.zeros_like(by_kse[name])
-
     if entry.mask == "kse":
         return by_kse
 

@@ -99,7 +99,10 @@ WRONG = [
             {"networks": {"n": {"method": "finetune", "data": "adapt", "base": "x", key: value}}},
             [f"networks.n.{key}", f"{value!r}", "'finetune'", "belongs to tgd"],
         )
-        for key, value in [("phi", 0.5), ("fraction", 0.5), ("flow", "layer"), ("mask", "l1")]
+        for key, value in [
+            *(("phi", 0.5), ("fraction", 0.5), ("flow", "layer"), ("mask", "l1")),
+            *(("keep_blocks", 2), ("accumulate", True)),
+        ]
     ],
     *[
         (

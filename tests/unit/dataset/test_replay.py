@@ -173,23 +173,14 @@ def test_l1_masks_need_the_sparsity(scored):
 
 
 @pytest.mark.parametrize("mask", ["kse", "l1", "random"])
-def test_kernels_of_the_first_blocks_stay_where_asked(scored, mask):
-    entry = replace(TGD, fraction=0.5, keep_blocks=2, mask=mask)
-    masks = choose_kernels(*scored, entry, 1)
-    everywhere = choose_kernels(*scored, replace(entry, keep_blocks=0), 1)
-
-    first, later = list(masks)[:2], list(masks)[2:]
-    assert not any(masks[name].any() for name in first)
-    assert all(everywhere[name].any() for name in first)
-    assert all(torch.equal(masks[name], everywhere[name]) for name in later)
-
-
-def test_an_adaptation_keeps_the_first_blocks_where_asked(new, scored, tmp_path):
+@pytest.mark.parametrize("accumulates", [False, True])
+def test_kernels_of_the_first_blocks_stay_where_asked(new, scored, tmp_path, mask, accumulates):
     model = network()
     before = state(model)
-    entry = replace(TGD, fraction=0.5, keep_blocks=3)
+    entry = replace(TGD, fraction=0.5, keep_blocks=3, mask=mask, accumulate=accumulates)
+    every = {name: torch.ones(len(value), dtype=torch.bool) for name, value in scored[0].items()}
+    scores = KernelScores(*scored, previous=every if accumulates else {})
     run = TrainingRun("t", tmp_path / "t.csv")
-    scores = KernelScores(*scored)
 
     done = adapt_network(model, entry, Task(*parts(new)), SETTINGS, run, scores=scores)
 

@@ -152,10 +152,16 @@ def test_table1_is_drawn_with_bars_and_intervals(results: Results) -> None:
             column: [bar.lines[0].get_xdata()[0] for bar in ax.containers if bar.has_xerr]
             for column, ax in panels.items()
         }
+        arrows = {
+            column: [line.get_marker() for line in ax.lines if line.get_marker() in ("<", ">")]
+            for column, ax in panels.items()
+        }
         plt.close(figure)
 
     assert len(table) == 5
     for column, values in shown.items():
         of_networks = table.loc[table.network != "input", column]
         assert values[-4:] == pytest.approx(of_networks.to_list())
+        assert len(values) + len(arrows[column]) == 5  # the noisy input may lie beyond the axis
+    assert [">"] in arrows.values()
     assert sum(" to " in word for word in words) == 10

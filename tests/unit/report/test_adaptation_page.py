@@ -244,3 +244,14 @@ def test_it_lives_in_a_browser(tmp_path: Path, image: Image) -> None:
     # The slider at its left end shows what the panel before shows.
     assert np.array_equal(seen["slid"], seen["before"])
     assert not np.array_equal(seen["after"], seen["before"])
+
+
+def test_the_page_says_which_blocks_were_kept(image: Image, tmp_path: Path) -> None:
+    chosen = {**SETTINGS, "keep_blocks": 4}
+    card = Card("v2-net-adapted", 0.0625, 9000.0, ["v2-net"], settings=chosen)
+
+    kept = text(adaptation_page.page(adaptation(tmp_path, image, card=card)))
+    none_kept = text(adaptation_page.page(adaptation(tmp_path, image)))
+
+    assert "kernels with a KSE below 0.4; none of the first 4 blocks" in kept
+    assert "none of the first" not in none_kept
